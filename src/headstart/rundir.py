@@ -1,0 +1,174 @@
+"""The run folder, a public interface: the only file that knows the names inside it.
+
+Every write is atomic (a temporary file beside it, then a rename), so that a crash or a full disk
+leaves the earlier file. Knows no torch; weights are written by whoever owns them, to `weights`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from headstart.atomic import replacing
+from headstart.errors import RunError
+
+
+class RunFolder:
+    """Paths and atomic reads and writes inside one run folder.
+
+    Example:
+        >>> import tempfile
+        >>> folder = RunFolder(Path(tempfile.mkdtemp()))
+        >>> folder.write_json(folder.metrics, {"n": 3})
+        >>> folder.read_json(folder.metrics)["n"]
+        3
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.dataset = path / "dataset.json"
+        self.split = path / "split.json"
+        self.input = path / "input.json"
+        self.weights = path / "model.safetensors"
+        self.log = path / "log.jsonl"
+        self.metrics = path / "metrics.json"
+        self.predictions = path / "predictions.parquet"
+        self.suspects = path / "suspects.csv"
+        self.figures = path / "figures"
+        self.report = path / "report.html"
+        self.card = path / "README.md"
+        self.checkpoint = path / "checkpoint"
+        self.checkpoint_tensors = self.checkpoint / "state.safetensors"
+
+    @classmethod
+    def create(cls, name: str, *, output: Path | None, parent: Path = Path("runs")) -> RunFolder:
+        """A new, empty run folder: `output` itself, or the first free `parent/NAME-N`.
+
+        Raises:
+            RunError: `output` is a file, is not empty, or cannot be written.
+        """
+        try:
+            if output is not None:
+                if output.is_dir() and any(output.iterdir()):
+                    raise RunError(
+                        f"`{output}` is not empty, and a run never overwrites another. "
+                        "Give --output a new folder, or use --resume to go on with an "
+                        "interrupted run."
+                    )
+                output.mkdir(parents=True, exist_ok=True)
+                folder = cls(output)
+            else:
+                folder = cls._first_free(name, parent)
+            folder.write_text(folder.log, "")
+        except OSError as error:
+            raise _cannot_write(output or parent, error) from error
+        return folder
+
+    @classmethod
+    def _first_free(cls, name: str, parent: Path) -> RunFolder:
+        parent.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            path = parent / f"{name}-{number}"
+            try:
+                path.mkdir()  # atomic: two fits at once never share a folder
+            except FileExistsError:
+                number += 1
+                continue
+            return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """A finished run.
+
+        Raises:
+            RunError: There is no such folder, or no finished run in it.
+        """
+        folder = cls.open_unfinished(path)
+        if not folder.metrics.is_file() or not folder.weights.is_file():
+            hint = (
+                f"It was interrupted: go on with `headstart fit --resume {path}`."
+                if folder.has_checkpoint
+                else "Its fit did not reach the end, and left no checkpoint: fit again."
+            )
+            raise RunError(f"`{path}` is a run that is not finished. {hint}")
+        return folder
+
+    @classmethod
+    def open_unfinished(cls, path: Path) -> RunFolder:
+        """A run, finished or not.
+
+        Raises:
+            RunError: There is no such folder, or it is no run folder.
+        """
+        if not path.is_dir():
+            raise RunError(
+                f"There is no run folder `{path}`. Fits write to runs/NAME-N; "
+                "give the folder that `headstart fit` printed."
+            )
+        folder = cls(path)
+        if not folder.config.is_file():
+            raise RunError(
+                f"`{path}` is no run folder: it has no {folder.config.name}. "
+                "Give the folder that `headstart fit` printed."
+            )
+        return folder
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether an interrupted fit left its state."""
+        return self.checkpoint_tensors.is_file()
+
+    def read_json(self, path: Path) -> dict[str, Any]:
+        """A JSON file of the run.
+
+        Raises:
+            RunError: It is missing, or no JSON.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"`{path}` is missing from the run. Fit again.") from None
+        except json.JSONDecodeError as error:
+            raise RunError(f"`{path}` is damaged ({error}). Fit again.") from None
+        if not isinstance(values, dict):
+            raise RunError(f"`{path}` does not hold a JSON object. Fit again.")
+        return values
+
+    def write_json(self, path: Path, values: Mapping[str, Any]) -> None:
+        """Write a JSON file, atomically. Values that JSON does not know become strings."""
+        self.write_text(path, json.dumps(values, indent=1, ensure_ascii=False, default=str) + "\n")
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a text file, atomically."""
+        with self.replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    @contextlib.contextmanager
+    def replacing(self, path: Path) -> Iterator[Path]:
+        """A temporary path that takes the place of `path` when the block ends without an error.
+
+        Raises:
+            RunError: It cannot be written; the earlier file is untouched.
+        """
+        try:
+            with replacing(path) as temporary:
+                yield temporary
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path, error: OSError) -> RunError:
+    remedy = {
+        errno.ENOSPC: "The disk is full: free some space, or give --output a folder elsewhere.",
+        errno.EACCES: "You may not write there: give --output a folder of your own.",
+        errno.EROFS: "It is read-only: give --output a folder elsewhere.",
+        errno.ENOTDIR: "A file is in the way: give --output another folder.",
+        errno.EEXIST: "A file is in the way: give --output another folder.",
+    }.get(error.errno or 0, "Give --output a folder that can be written.")
+    return RunError(f"Cannot write `{path}`: {error.strerror or error}. {remedy}")

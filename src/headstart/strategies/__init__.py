@@ -1,0 +1,1 @@
+"""STRATEGIES: which parameters learn, when, and how fast."""

@@ -1,0 +1,1 @@
+"""TASKS: one file tells one task completely."""

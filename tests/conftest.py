@@ -1,0 +1,58 @@
+"""Fixtures for all tests: a cache of their own, real data where it can be had, tiny pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache that only this test session uses, so that no test leans on an earlier one."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("HEADSTART_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def ants_bees() -> Path:
+    """398 real photos in train/ and val/, two classes."""
+    path = SHARED_DATA / "ants-bees"
+    if not path.is_dir():
+        pytest.skip("needs ../shared/data/ants-bees, which is not there")
+    return path
+
+
+def draw_picture(class_index: int, seed: int, *, size: tuple[int, int] = (40, 48)) -> Image.Image:
+    """A small noisy picture whose colour and stripes tell its class. `size` is (width, height)."""
+    rng = np.random.default_rng([class_index, seed])
+    width, height = size
+    colours = np.array([[200, 60, 60], [60, 180, 70], [70, 80, 210], [200, 190, 60]])
+    pixels = np.tile(colours[class_index % 4], (height, width, 1)).astype(float)
+    pixels += 40 * np.sin(np.arange(width) * (class_index + 1) / 3)[None, :, None]
+    pixels += rng.normal(0, 25, pixels.shape)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture
+def make_photos(tmp_path: Path) -> Callable[..., Path]:
+    """Builds class folders of tiny pictures: `make_photos({"cat": 6, "dog": 5})`."""
+
+    def make(counts: dict[str, int], *, name: str = "photos", split: str = "") -> Path:
+        root = tmp_path / name
+        for index, (label, count) in enumerate(counts.items()):
+            folder = root / split / label
+            folder.mkdir(parents=True, exist_ok=True)
+            for i in range(count):
+                seed = i + (1000 if split else 0) + sum(map(ord, split))
+                draw_picture(index, seed).save(folder / f"{label}_{i:03}.png")
+        return root
+
+    return make
