@@ -224,9 +224,8 @@ def explain(error: ValidationError, *, source: str) -> str:
             lines.append(f"`{name}` is no option. {did_you_mean(name, FitOptions.model_fields)}")
         elif item["type"] == "literal_error":
             expected = re.findall(r"'([^']*)'", item["ctx"]["expected"])
-            lines.append(
-                f"`{name}` cannot be `{item['input']}`. {did_you_mean(str(item['input']), expected)}"
-            )
+            given = str(item["input"])
+            lines.append(f"`{name}` cannot be `{given}`. {did_you_mean(given, expected)}")
         else:
             message = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
             lines.append(f"`{name}` cannot be `{item['input']}`: it must be {message}.")

@@ -356,7 +356,7 @@ class Evaluation:
         n: Number of samples.
         metrics: By public metric name (`accuracy`, `macro_f1`, ...).
         per_class: class name -> `precision`, `recall`, `f1`, `n`.
-        confusion: `{"classes": [...], "counts": [[...]]}`, rows are the truth; None for multi-label.
+        confusion: `{"classes": [...], "counts": [[...]]}`, rows the truth; None for multi-label.
     """
 
     n: int
@@ -407,8 +407,8 @@ class FeatureTable:
 class Model(Protocol):
     """What a task builds: a module with a backbone and a head.
 
-    `forward(images)` takes raw values (B, bands, H, W), normalises them by the contract, and returns
-    logits; `embed(images)` stops at the features; `head(features)` goes on from there.
+    `forward(images)` takes raw values (B, bands, H, W), normalises them by the contract, and
+    returns logits; `embed(images)` stops at the features; `head(features)` goes on from there.
     """
 
     backbone: nn.Module
