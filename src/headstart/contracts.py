@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from headstart.model import Model
+
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Severity = Literal["error", "warning"]
@@ -404,50 +406,37 @@ class FeatureTable:
     is_multilabel: bool = False
 
 
-class Model(Protocol):
-    """What a task builds: a module with a backbone and a head.
-
-    `forward(images)` takes raw values (B, bands, H, W), normalises them by the contract, and
-    returns logits; `embed(images)` stops at the features; `head(features)` goes on from there.
-    """
-
-    backbone: nn.Module
-    head: nn.Module
-
-    def embed(self, images: Tensor) -> Tensor: ...
-    def __call__(self, images: Tensor) -> Tensor: ...
-
-
 class Task(Protocol):
     """All that differs between problems. One file in `tasks/` tells one task completely."""
 
     name: str
 
-    def load(self, sample: Sample) -> Any:
-        """Read one sample from disk, untransformed. Raises DataError with the path."""
-        ...
+    def preparation(
+        self, contract: InputContract, augment: Any = None
+    ) -> Callable[[Sample], Tensor]:
+        """What reads a sample and makes it the model's input; augmented when `augment` is given.
 
-    def transform(self, contract: InputContract, augment: Any = None) -> Callable[[Any], Tensor]:
-        """What turns a loaded sample into the model's input; augmented when `augment` is given."""
+        It raises DataError with the path, and can be sent to worker processes.
+        """
         ...
 
     def target(self, sample: Sample, classes: Sequence[str]) -> Any:
         """The sample's target as the loss wants it: a class index, or a 0/1 vector."""
         ...
 
-    def build(self, backbone: Backbone, head: nn.Module) -> nn.Module:
-        """Backbone and head as one model (see Model)."""
+    def build(self, backbone: Backbone, head: nn.Module) -> Model:
+        """Backbone and head as one model."""
         ...
 
-    def features(self, model: nn.Module, batch: Batch) -> Tensor:
+    def features(self, model: Model, batch: Batch) -> Tensor:
         """What the cache keeps: the frozen part's output for a batch."""
         ...
 
-    def loss(self, model: nn.Module, batch: Batch) -> Tensor:
+    def loss(self, model: Model, batch: Batch) -> Tensor:
         """The training loss of a batch, a scalar; uses `batch.features` where they are given."""
         ...
 
-    def logits(self, model: nn.Module, batch: Batch) -> Tensor:
+    def logits(self, model: Model, batch: Batch) -> Tensor:
         """(B, num_classes) float32 scores; uses `batch.features` where they are given."""
         ...
 
@@ -467,25 +456,32 @@ class Task(Protocol):
 class Strategy(Protocol):
     """Which parameters learn, when, and how fast.
 
-    A strategy first initialises the head (from cached features, if it wants them), then names the
-    parameters that are trained by gradient; a strategy that names none is done after `initialise`.
+    A strategy makes the head, initialises it (from cached features, if it wants them), then names
+    the parameters that are trained by gradient; one that names none is done after `initialise`.
     """
 
     name: str
     needs_features: bool
 
-    def initialise(self, model: nn.Module, table: FeatureTable | None) -> Mapping[str, Any]:
-        """Set the model's weights before training; returns what was chosen, for the run."""
+    def new_head(self, backbone: Backbone) -> nn.Module:
+        """A head for the backbone: features (B, num_features) -> logits (B, num_classes)."""
         ...
 
-    def prepare(self, model: nn.Module) -> list[ParameterGroup]:
-        """Freeze and unfreeze; each trainable parameter in exactly one group (asserted)."""
+    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+        """Set the head's weights before training; returns what was chosen, for the run."""
         ...
 
-    def train_mode(self, model: nn.Module) -> None:
+    def prepare(self, model: Model) -> list[ParameterGroup]:
+        """Each parameter that will ever learn, in exactly one group (asserted by the engine)."""
+        ...
+
+    def train_mode(self, model: Model) -> None:
         """`model.train()` with frozen norm layers left in eval."""
         ...
 
-    def on_epoch(self, model: nn.Module, epoch: int) -> bool:
-        """Called before each epoch; True when the set of trainable parameters changed."""
+    def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
+        """Called before each epoch, from 0: freeze and unfreeze; returns the phase's name.
+
+        It depends on its arguments alone, so that a resumed run is in the phase it was in.
+        """
         ...

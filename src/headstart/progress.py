@@ -21,7 +21,8 @@ class Event:
     """Something that happened.
 
     Attributes:
-        kind: `note`, `warning`, `choice`, `start`, `advance`, `end`, `epoch`, `table`.
+        kind: `note`, `warning`, `choice`, `start`, `advance`, `end`, `epoch`,
+            `lr_finder`, `table`.
         message: What a person reads.
         values: What a program reads.
     """
@@ -74,6 +75,11 @@ class Progress:
     def epoch(self, message: str, **values: Any) -> None:
         """An epoch ended: one line."""
         self.emit(Event("epoch", message, values))
+
+    def lr_finder(self, *, lrs: Sequence[float], losses: Sequence[float], chosen: float) -> None:
+        """The learning-rate finder's curve."""
+        values = {"lrs": list(lrs), "losses": list(losses), "chosen": chosen}
+        self.emit(Event("lr_finder", f"learning rate found: {chosen:.2g}", values))
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """A small table."""
@@ -151,6 +157,9 @@ class ConsoleSink:
         self._print("  " + event.message, "dim")
 
     def _epoch(self, event: Event) -> None:
+        self._print("  " + event.message)
+
+    def _lr_finder(self, event: Event) -> None:
         self._print("  " + event.message)
 
     def _table(self, event: Event) -> None:

@@ -1,0 +1,324 @@
+"""How the arithmetic is done: device, precision, memory layout, and a frozen twin for inference.
+
+The best format differs from model to model, machine to machine, and between training and inference
+(bench/formats.py), so it is measured on the real model for a fraction of a second, never assumed.
+Knows modules and tensors, nothing of tasks, data or runs.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from headstart.atomic import replacing
+from headstart.cache import cache_folder
+from headstart.contracts import ComputeFormat
+from headstart.errors import ConfigError
+
+Mode = Literal["inference", "training"]
+
+# Two rounds of a small batch rank the formats; the first only warms up (bench/formats.py).
+_PROBE_BATCH = 4
+_PROBE_ROUNDS = 2
+
+
+def choose_device(name: str) -> torch.device:
+    """The device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+
+    Raises:
+        ConfigError: It does not exist here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", 0)
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(
+            f"`{name}` is no device. Use auto, cpu, cuda, cuda:N or mps for --device."
+        ) from None
+    count = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(device.type, 0)
+    if (device.index or 0) >= count:
+        raise ConfigError(
+            f"`--device {name}` is not there: this machine has {count} of the kind "
+            f"`{device.type}`. Use --device auto."
+        )
+    return device
+
+
+def describe_device(device: torch.device) -> str:
+    """A name for people, such as `cpu (2 threads)` or `cuda:0 (NVIDIA T4)`."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    if device.type == "cpu":
+        return f"cpu ({torch.get_num_threads()} threads)"
+    return str(device)
+
+
+def candidate_formats(
+    device: torch.device, *, mode: Mode, precision: str = "auto"
+) -> list[ComputeFormat]:
+    """The formats worth measuring on a device, the likely best first."""
+    if precision != "auto":
+        dtypes = [precision]
+    elif device.type == "cuda":
+        # float16 has more mantissa than bfloat16, but training in it needs loss scaling; only GPUs
+        # without fast bfloat16 (before compute capability 8.0) want it.
+        fast_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
+        dtypes = ["bfloat16" if fast_bfloat16 else "float16", "float32"]
+    elif device.type == "cpu":
+        dtypes = ["bfloat16", "float32"]
+    else:
+        dtypes = ["float32"]
+    if mode == "training" and device.type != "cuda" and "float16" in dtypes:
+        raise ConfigError(
+            "--precision float16 needs loss scaling, which is only there on CUDA. "
+            "Use bfloat16 or float32."
+        )
+    return [
+        ComputeFormat(dtype, channels_last)  # type: ignore[arg-type]
+        for dtype in dtypes
+        for channels_last in (True, False)
+    ]
+
+
+def choose_format(
+    module: nn.Module,
+    example: Tensor,
+    *,
+    mode: Mode,
+    precision: str = "auto",
+    name: str,
+) -> tuple[ComputeFormat, str]:
+    """The fastest format of a module on its device, by a short measurement of the real thing.
+
+    The result is kept in the cache under the module's name, the machine and the torch version, so
+    that a second fit does not measure again and runs repeat exactly.
+
+    Args:
+        module: On its device, float32.
+        example: One input (1, bands, height, width), on the same device.
+        mode: Inference under `FrozenTwin`, or forward and backward under autocast.
+        precision: `auto`, or the only dtype to consider.
+        name: What identifies the architecture.
+
+    Returns:
+        The format, and the reason in words.
+    """
+    candidates = candidate_formats(example.device, mode=mode, precision=precision)
+    device = describe_device(example.device)
+    machine = (platform.machine(), platform.processor(), device, torch.__version__)
+    key = (name, mode, precision, tuple(example.shape), machine, _PROBE_BATCH)
+    path = cache_folder("speed") / (hashlib.sha256(repr(key).encode()).hexdigest()[:24] + ".json")
+    if path.is_file():
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return ComputeFormat(**values["format"]), values["reason"] + ", measured earlier"
+    rates: dict[ComputeFormat, float] = {}
+    probe = _inference_rate if mode == "inference" else _training_rate
+    batch = example.expand(_PROBE_BATCH, *example.shape[1:]).contiguous()
+    for candidate in candidates:
+        rates[candidate] = probe(module, batch, candidate, max(rates.values(), default=0.0))
+    best = max(rates, key=lambda candidate: rates[candidate])
+    others = ", ".join(f"{c} {r:.0f}" for c, r in rates.items() if c != best)
+    reason = f"{rates[best]:.0f} samples a second in {mode}"
+    reason += f"; {others}" if others else ""
+    values = {"format": {"dtype": best.dtype, "channels_last": best.channels_last}}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps({**values, "reason": reason}) + "\n", encoding="utf-8")
+    return best, reason
+
+
+def _timed(step: Callable[[], object], device: torch.device, best_s: float) -> float:
+    """Seconds of the quickest call of `step`, giving up when the first is far behind the best."""
+    shortest = float("inf")
+    for i in range(_PROBE_ROUNDS):
+        started = time.perf_counter()
+        step()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds = time.perf_counter() - started
+        shortest = min(shortest, seconds)
+        if i == 0 and seconds > 4 * best_s:
+            break
+    return shortest
+
+
+def _inference_rate(
+    module: nn.Module, batch: Tensor, candidate: ComputeFormat, best: float
+) -> float:
+    twin = FrozenTwin(module, candidate, example=batch[:1], is_checked=False)
+    best_s = len(batch) / best if best else float("inf")
+    return len(batch) / _timed(lambda: twin(batch), batch.device, best_s)
+
+
+def _training_rate(
+    module: nn.Module, batch: Tensor, candidate: ComputeFormat, best: float
+) -> float:
+    copied = copy.deepcopy(module).train()
+    for parameter in copied.parameters():
+        parameter.requires_grad_(True)
+    if candidate.channels_last:
+        copied = copied.to(memory_format=torch.channels_last)
+    images = as_layout(batch.float(), candidate)
+
+    def step() -> None:
+        dtype = getattr(torch, candidate.dtype)
+        enabled = candidate.dtype != "float32"
+        with torch.autocast(batch.device.type, dtype=dtype, enabled=enabled):
+            outputs = copied(images)
+        outputs.float().square().mean().backward()
+
+    best_s = len(batch) / best if best else float("inf")
+    return len(batch) / _timed(step, batch.device, best_s)
+
+
+def as_layout(images: Tensor, compute_format: ComputeFormat) -> Tensor:
+    """Images (B, C, H, W) in the memory layout of a format; other tensors as they are."""
+    if compute_format.channels_last and images.ndim == 4:
+        return images.contiguous(memory_format=torch.channels_last)
+    return images
+
+
+class FrozenTwin:
+    """A copy of a module for inference only: norms folded into convolutions, cast, laid out.
+
+    Folding a batch norm in eval mode into the convolution before it leaves the function the same
+    and saves a pass over the activations: 1.5 times the throughput of EfficientNet-Lite0 on CPU
+    (bench/formats.py). The copy never trains, so the module itself stays as it was.
+
+    Args:
+        module: images (B, C, H, W) -> anything (B, ...).
+        compute_format: Precision and layout of the copy.
+        example: One input, (1, C, H, W), to find which norm follows which convolution.
+        is_checked: Compare the folded copy with the original on the example, and fold nothing if
+            they differ (a convolution whose output is also used elsewhere).
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        compute_format: ComputeFormat,
+        *,
+        example: Tensor,
+        is_checked: bool = True,
+    ) -> None:
+        copied = copy.deepcopy(module).eval().requires_grad_(False)
+        self.num_folded = fold_norms(copied, example.float(), is_checked=is_checked)
+        copied = copied.to(dtype=getattr(torch, compute_format.dtype))
+        if compute_format.channels_last:
+            copied = copied.to(memory_format=torch.channels_last)
+        self.module = copied
+        self.compute_format = compute_format
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """The module's output for images (B, C, H, W), as float32."""
+        output: Tensor = self.module(as_layout(images, self.compute_format))
+        return output.float()
+
+
+def fold_norms(module: nn.Module, example: Tensor, *, is_checked: bool) -> int:
+    """Fold each batch norm in eval mode into the convolution right before it, in place.
+
+    Which norm follows which convolution is seen in one forward pass: the norm's input is the very
+    tensor that the convolution gave.
+
+    Returns:
+        How many were folded.
+
+    Source: Jacob et al. 2018, Quantization and Training of Neural Networks, section 3.2.
+    """
+    convolutions: dict[int, tuple[str, Tensor]] = {}
+    pairs: list[tuple[str, str]] = []
+    hooks = []
+
+    def watch(name: str, child: nn.Module) -> None:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if isinstance(module, nn.Conv2d):
+                convolutions[id(output)] = (name, output)  # kept alive, so that ids stay unique
+            elif id(inputs[0]) in convolutions:
+                pairs.append((convolutions[id(inputs[0])][0], name))
+
+        hooks.append(child.register_forward_hook(hook))
+
+    for name, child in module.named_modules():
+        if isinstance(child, nn.Conv2d | nn.BatchNorm2d):
+            watch(name, child)
+    try:
+        with torch.no_grad():
+            before = module(example)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    norms = [norm for _, norm in pairs]
+    if len(set(norms)) < len(norms) or len({conv for conv, _ in pairs}) < len(pairs):
+        return 0  # a layer that is used twice cannot be folded
+    original = copy.deepcopy(module) if is_checked and pairs else None
+    for conv_name, norm_name in pairs:
+        _fold(module, conv_name, norm_name)
+    if original is not None:
+        with torch.no_grad():
+            after = module(example)
+        if not torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max())):
+            module.__dict__.update(original.__dict__)
+            return 0
+    return len(pairs)
+
+
+def _fold(module: nn.Module, conv_name: str, norm_name: str) -> None:
+    conv, norm = module.get_submodule(conv_name), module.get_submodule(norm_name)
+    assert isinstance(conv, nn.Conv2d)
+    assert isinstance(norm, nn.BatchNorm2d)
+    if norm.running_mean is None or norm.running_var is None:
+        return  # it normalises by the batch, also in eval mode
+    weight, bias = fuse_conv_bn_weights(
+        conv.weight,
+        conv.bias,
+        norm.running_mean,
+        norm.running_var,
+        norm.eps,
+        norm.weight,
+        norm.bias,
+    )
+    conv.weight, conv.bias = weight, bias
+    activation = getattr(norm, "act", None)  # timm keeps the activation inside its norm layers
+    module.set_submodule(norm_name, activation if activation is not None else nn.Identity())
+
+
+def module_fingerprint(module: nn.Module) -> str:
+    """sha256 over all parameters and buffers, in order: what identifies weights without a file."""
+    digest = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def environment(device: torch.device) -> dict[str, str | int]:
+    """Versions and machine, for the run."""
+    from importlib.metadata import version
+
+    names: Sequence[str] = ("torch", "torchvision", "timm")
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in names},
+        "platform": platform.platform(terse=True),
+        "device": describe_device(device),
+        "cores": torch.get_num_threads(),
+    }

@@ -1,0 +1,383 @@
+"""The one training loop, for all tasks and strategies.
+
+It rehearses before the first epoch, names the step at which a loss is not finite, keeps the best
+weights, stops for patience, for the budget or for Ctrl-C, and can be resumed bit for bit: all that
+is random is a function of (seed, step), all else is in the checkpoint. Knows Protocols only.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+
+from headstart.contracts import Batch, Strategy, Task
+from headstart.engine.averaging import MovingAverage
+from headstart.engine.checkpoint import (
+    load_state,
+    model_tensors,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+    under_prefix,
+    with_prefix,
+)
+from headstart.engine.optimizer import check_groups, make_fabric, make_optimizer
+from headstart.engine.plan import (
+    FitResult,
+    FitState,
+    Surroundings,
+    TrainBatches,
+    TrainingPlan,
+)
+from headstart.engine.schedule import lr_factor
+from headstart.errors import InterruptedFit, TrainingError
+from headstart.model import Model
+
+
+class LossOf(nn.Module):
+    """A model whose forward is its task's loss, so that Fabric sees one forward a step."""
+
+    def __init__(self, model: Model, task: Task) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The loss of a batch, a scalar."""
+        return self.task.loss(self.model, batch)
+
+
+class Training:
+    """One training, from rehearsal to the best weights.
+
+    Args:
+        model: As the task built it, initialised by the strategy; on return it has the best weights.
+        task: Gives the loss.
+        strategy: Names the parameters that learn.
+        train: The training batches.
+        validate: model -> validation metrics, with `loss`; the model is in eval mode.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        task: Task,
+        *,
+        strategy: Strategy,
+        train: TrainBatches,
+        validate: Callable[[Model], Mapping[str, float]],
+    ) -> None:
+        self.model = model
+        self.task = task
+        self.strategy = strategy
+        self.train = train
+        self.validate = validate
+
+    def fit(self, plan: TrainingPlan, surroundings: Surroundings) -> FitResult:
+        """Train to the end of the plan, of patience, or of the budget.
+
+        Raises:
+            InterruptedFit: After Ctrl-C or SIGTERM, with the state saved.
+            TrainingError: The loss was not finite, at a named step.
+        """
+        self._set_up(plan, surroundings)
+        if surroundings.checkpoint.is_file():
+            self._restore()
+        else:
+            self._rehearse()
+        stopped = self._train()
+        assert self.best is not None
+        self.model.load_state_dict(self.best)
+        self.model.eval()
+        assert self.state.best_score is not None
+        return FitResult(
+            num_epochs=self.state.epoch,
+            best_epoch=self.state.best_epoch,
+            best_score=self.state.best_score,
+            stopped=stopped,
+            num_steps=self.state.step,
+            seconds=self.state.seconds,
+        )
+
+    # --- setting up ---------------------------------------------------------------------------
+
+    def _set_up(self, plan: TrainingPlan, surroundings: Surroundings) -> None:
+        self.plan, self.where = plan, surroundings
+        if surroundings.compute_format.channels_last:
+            self.model.to(memory_format=torch.channels_last)
+        self.groups = self.strategy.prepare(self.model)
+        self.strategy.on_epoch(self.model, 0, num_epochs=plan.num_epochs)
+        check_groups(self.model, self.groups)
+        self.fabric = make_fabric(surroundings.device, surroundings.compute_format)
+        self.raw_optimizer = make_optimizer(self.groups, plan)
+        self.loss_of, self.optimizer = self.fabric.setup(
+            LossOf(self.model, self.task), self.raw_optimizer
+        )
+        self.average = MovingAverage(self.model, plan.ema) if plan.ema else None
+        self.best: dict[str, Tensor] | None = None
+        steps_an_epoch = math.ceil(len(self.train) / plan.accumulate)
+        self.state = FitState(plan.num_epochs, total_steps=plan.num_epochs * steps_an_epoch)
+        self.started = self.last_checkpoint = time.monotonic()
+
+    def _rehearse(self) -> None:
+        """Two steps, one validation and one saving, then everything as it was; also takes times.
+
+        What would fail at the end of the first epoch, or of the fit, fails here, in seconds.
+        """
+        before = model_tensors(self.model)
+        self.strategy.train_mode(self.model)
+        batches = self.train.batches(0)
+        step_s = 0.0
+        for number, batch in enumerate(batches):
+            started = time.monotonic()
+            self._backward(batch, share=1.0)
+            self._optimizer_step()
+            step_s = time.monotonic() - started  # of the second: the first one warms up
+            if number == 1:
+                break
+        _close(batches)
+        started = time.monotonic()
+        self._validate()
+        validate_s = time.monotonic() - started
+        self._save()
+        load_state(self.where.checkpoint)
+        self.where.checkpoint.unlink()
+        if self.where.rehearse is not None:
+            self.where.rehearse()
+        self.model.load_state_dict(before)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.raw_optimizer.state.clear()
+        if self.plan.ema:
+            self.average = MovingAverage(self.model, self.plan.ema)
+        self.best = None
+        plan_state = self.state
+        self.state = FitState(plan_state.num_epochs, plan_state.total_steps)
+        self._fit_into_budget(step_s * self.plan.accumulate, validate_s)
+        self.started = self.last_checkpoint = time.monotonic()
+
+    def _fit_into_budget(self, step_s: float, validate_s: float) -> None:
+        """Fewer epochs, or fewer steps, where the budget cannot hold the plan."""
+        if self.where.deadline is None:
+            return
+        # A tenth is kept in reserve: steps of a busy machine are slower than the rehearsed one.
+        left_s = 0.9 * max(self.where.deadline - time.monotonic(), 0.0)
+        steps_an_epoch = max(self.state.total_steps // self.state.num_epochs, 1)
+        epoch_s = steps_an_epoch * step_s + validate_s
+        if epoch_s * self.state.num_epochs <= left_s:
+            return
+        asked = self.state.num_epochs
+        self.state.num_epochs = max(int(left_s / epoch_s), 1)
+        self.state.total_steps = self.state.num_epochs * steps_an_epoch
+        if epoch_s > left_s:
+            self.state.total_steps = max(int((left_s - validate_s) / step_s), 1)
+        self.where.progress.choice(
+            "epochs",
+            self.state.num_epochs,
+            f"the budget holds no {asked}: an epoch takes about {epoch_s:.1f} s",
+        )
+
+    # --- one step -----------------------------------------------------------------------------
+
+    def _backward(self, batch: Batch, *, share: float) -> Tensor:
+        """Add a batch's gradients; returns its loss, detached."""
+        batch = batch.to(self.where.device)
+        if batch.inputs is not None and self.where.compute_format.channels_last:
+            batch.inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
+        loss: Tensor = self.loss_of(batch)
+        self.fabric.backward(loss * share)
+        return loss.detach()
+
+    def _optimizer_step(self) -> None:
+        if self.plan.clip_norm is not None:
+            self.fabric.clip_gradients(
+                self.loss_of, self.optimizer, max_norm=self.plan.clip_norm, error_if_nonfinite=False
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.model)
+
+    def _set_rates(self) -> float:
+        """Set every group's learning rate for this step; returns the head's."""
+        progress = self.state.step / max(self.state.total_steps, 1)
+        factor = lr_factor(self.plan.schedule, progress, warmup=self.plan.warmup)
+        if self.plan.schedule == "plateau":
+            factor *= self.state.plateau.factor
+        for group, described in zip(self.raw_optimizer.param_groups, self.groups, strict=True):
+            group["lr"] = self.plan.lr * described.lr_scale * factor
+        return self.plan.lr * factor
+
+    def _refuse_if_not_finite(self, loss: Tensor, batch: Batch, lr: float) -> float:
+        value = float(loss)
+        if math.isfinite(value):
+            return value
+        first = ", ".join(f"`{id_}`" for id_ in batch.ids[:3])
+        raise TrainingError(
+            f"The loss is {value} at step {self.state.step + 1} (epoch {self.state.epoch + 1}, "
+            f"learning rate {lr:.2g}, batch of {first} and {max(len(batch) - 3, 0)} more). "
+            f"Lower the rate (`--lr {self.plan.lr / 10:.1g}`), or try `--precision float32`. "
+            "The weights of the last checkpoint are kept."
+        )
+
+    # --- the epochs ---------------------------------------------------------------------------
+
+    def _train(self) -> str:
+        while self.state.epoch < self.state.num_epochs:
+            is_cut = self._train_epoch()
+            if self._finish_epoch():
+                return "patience"
+            if is_cut:
+                return "budget"
+        asked = self.plan.num_epochs
+        return "epochs" if self.state.num_epochs == asked else "budget"
+
+    def _train_epoch(self) -> bool:
+        """Train an epoch, or the rest of it; True when the budget cut it short."""
+        state, plan = self.state, self.plan
+        state.phase = self.strategy.on_epoch(self.model, state.epoch, num_epochs=state.num_epochs)
+        self.strategy.train_mode(self.model)
+        label = f"epoch {state.epoch + 1} of {state.num_epochs}"
+        num_batches, is_cut = len(self.train), False
+        batches = self.train.batches(state.epoch, start=state.batch)
+        try:
+            with self.where.progress.bar(label, total=num_batches, unit="batches") as advance:
+                advance(state.batch)
+                for batch in batches:
+                    torch.manual_seed(hash((plan.seed, state.epoch, state.batch)))
+                    lr = self._set_rates()
+                    tail = num_batches - num_batches % plan.accumulate
+                    in_this_step = (
+                        plan.accumulate if state.batch < tail else num_batches % plan.accumulate
+                    )
+                    loss = self._backward(batch, share=1 / in_this_step)
+                    value = self._refuse_if_not_finite(loss, batch, lr)
+                    state.loss_sum += value * len(batch)
+                    state.num_seen += len(batch)
+                    state.batch += 1
+                    advance()
+                    if state.batch % plan.accumulate and state.batch < num_batches:
+                        continue
+                    self._optimizer_step()
+                    state.step += 1
+                    if self._is_over():
+                        is_cut = True
+                        break
+                    self._save_if_due()
+        finally:
+            _close(batches)
+        return is_cut
+
+    def _is_over(self) -> bool:
+        if self.state.step >= self.state.total_steps and self.state.batch < len(self.train):
+            return True
+        return self.where.deadline is not None and time.monotonic() >= self.where.deadline
+
+    def _save_if_due(self) -> None:
+        if self.where.stop.is_set:
+            self._save()
+            raise InterruptedFit("Stopped; the state is saved.")
+        if time.monotonic() - self.last_checkpoint >= self.plan.checkpoint_s:
+            self._save()
+
+    def _finish_epoch(self) -> bool:
+        """Validate, keep the best, save; True when patience is at its end."""
+        state, plan = self.state, self.plan
+        lr = self.raw_optimizer.param_groups[0]["lr"]
+        scores = self._validate()
+        score = -scores["loss"] if plan.monitor == "loss" else scores[plan.monitor]
+        is_better = state.best_score is None or score > state.best_score
+        if is_better:
+            state.best_score, state.best_epoch = score, state.epoch + 1
+            self.best = self._weights_to_keep()
+        state.num_bad_epochs = 0 if is_better else state.num_bad_epochs + 1
+        state.plateau.after_epoch(is_better=is_better)
+        self._tell_epoch(scores, lr, is_better=is_better)
+        state.epoch += 1
+        state.batch = state.num_seen = 0
+        state.loss_sum = 0.0
+        is_last = state.epoch >= state.num_epochs
+        is_out_of_patience = plan.patience is not None and state.num_bad_epochs >= plan.patience
+        if not is_last and not is_out_of_patience:
+            self._save()
+            if self.where.stop.is_set:
+                raise InterruptedFit("Stopped; the state is saved.")
+        return is_out_of_patience and not is_last
+
+    def _tell_epoch(self, scores: Mapping[str, float], lr: float, *, is_better: bool) -> None:
+        state = self.state
+        train_loss = state.loss_sum / max(state.num_seen, 1)
+        shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+        mark = "  <- best so far" if is_better else ""
+        self.where.progress.epoch(
+            f"epoch {state.epoch + 1} of {state.num_epochs} ({state.phase}): "
+            f"train loss {train_loss:.3f}; validation {shown}{mark}",
+            epoch=state.epoch + 1,
+            train_loss=train_loss,
+            **{f"val_{name}": value for name, value in scores.items()},
+            lr=lr,
+            phase=state.phase,
+            seconds=round(time.monotonic() - self.started, 3),
+        )
+
+    def _validate(self) -> Mapping[str, float]:
+        self.model.eval()
+        if self.average is None:
+            return self.validate(self.model)
+        with self.average.applied(self.model):
+            return self.validate(self.model)
+
+    def _weights_to_keep(self) -> dict[str, Tensor]:
+        if self.average is None:
+            return model_tensors(self.model)
+        with self.average.applied(self.model):
+            return model_tensors(self.model)
+
+    # --- the checkpoint -----------------------------------------------------------------------
+
+    def _save(self) -> None:
+        now = time.monotonic()
+        self.state.seconds += now - self.started
+        self.started = self.last_checkpoint = now
+        tensors = {
+            **with_prefix("model", self.model.state_dict()),
+            **with_prefix("optimizer", optimizer_tensors(self.raw_optimizer)),
+            **with_prefix("best", self.best or {}),
+            **with_prefix("average", self.average.shadow if self.average else {}),
+        }
+        scalars = {
+            "state": asdict(self.state),
+            "learning": [n for n, p in self.model.named_parameters() if p.requires_grad],
+            "num_updates": self.average.num_updates if self.average else 0,
+            "scaler": self.fabric.strategy.precision.state_dict(),
+        }
+        save_state(self.where.checkpoint, tensors, scalars)
+
+    def _restore(self) -> None:
+        tensors, scalars = load_state(self.where.checkpoint)
+        self.state = FitState.from_json(scalars["state"])
+        self.strategy.on_epoch(self.model, self.state.epoch, num_epochs=self.state.num_epochs)
+        self.model.load_state_dict(under_prefix("model", tensors))
+        restore_optimizer(self.raw_optimizer, under_prefix("optimizer", tensors))
+        best = under_prefix("best", tensors)
+        self.best = {n: t.to(self.where.device) for n, t in best.items()} or None
+        if self.average is not None:
+            self.average.num_updates = scalars["num_updates"]
+            for name, tensor in under_prefix("average", tensors).items():
+                self.average.shadow[name].copy_(tensor)
+        if scalars["scaler"]:
+            self.fabric.strategy.precision.load_state_dict(scalars["scaler"])
+        self.where.progress.note(
+            f"Resumed in epoch {self.state.epoch + 1} of {self.state.num_epochs}, after step "
+            f"{self.state.step} ({self.state.phase})."
+        )
+
+
+def _close(batches: Iterator[Batch]) -> None:
+    close = getattr(batches, "close", None)
+    if close is not None:
+        close()

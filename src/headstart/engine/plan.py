@@ -1,0 +1,110 @@
+"""What a training is told, where it takes place, and how it ends: plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headstart.contracts import Batch, ComputeFormat
+from headstart.engine.interrupt import StopSignal
+from headstart.engine.schedule import Plateau
+from headstart.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TrainBatches(Protocol):
+    """Batches of an epoch, in an order that is a function of the epoch alone."""
+
+    def __len__(self) -> int: ...
+    def batches(self, epoch: int, *, start: int = 0) -> Iterator[Batch]: ...
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """How to train; plain values, all settled.
+
+    Attributes:
+        lr: Peak learning rate, before a group's own scale.
+        warmup: Share of the steps in which the rate rises.
+        ema: Decay of the moving average; 0 for none.
+        patience: Epochs without a better validation score after which to stop, or None.
+        monitor: The validation metric that decides; `loss` is minimised, others maximised.
+        checkpoint_s: Write the state at least so often, besides at the end of each epoch.
+    """
+
+    num_epochs: int
+    lr: float
+    optimizer: str = "adamw"
+    weight_decay: float = 0.01
+    schedule: str = "one-cycle"
+    warmup: float = 0.25
+    accumulate: int = 1
+    clip_norm: float | None = 1.0
+    ema: float = 0.0
+    patience: int | None = None
+    monitor: str = "loss"
+    seed: int = 0
+    checkpoint_s: float = 60.0
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a fit takes place.
+
+    Attributes:
+        checkpoint: The file that holds its state.
+        deadline: `time.monotonic()` by which training must be over, or None.
+        rehearse: Called once the first steps are done, to draw and save what the end will need.
+    """
+
+    device: torch.device
+    compute_format: ComputeFormat
+    checkpoint: Path
+    stop: StopSignal
+    progress: Progress
+    deadline: float | None = None
+    rehearse: Callable[[], None] | None = None
+
+
+@dataclass
+class FitState:
+    """All that a resumed fit must know besides tensors; goes into the checkpoint as JSON."""
+
+    num_epochs: int
+    total_steps: int
+    epoch: int = 0
+    batch: int = 0  # batches of this epoch that are done
+    step: int = 0  # optimizer steps that are done
+    loss_sum: float = 0.0  # over the samples of this epoch
+    num_seen: int = 0
+    best_score: float | None = None
+    best_epoch: int = 0
+    num_bad_epochs: int = 0
+    seconds: float = 0.0
+    phase: str = ""
+    plateau: Plateau = field(default_factory=Plateau)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> FitState:
+        """What `asdict` gave."""
+        return cls(**{**values, "plateau": Plateau(**values["plateau"])})
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a training ended. The model holds the best weights.
+
+    Attributes:
+        stopped: `epochs`, `patience` or `budget`.
+    """
+
+    num_epochs: int
+    best_epoch: int
+    best_score: float
+    stopped: str
+    num_steps: int
+    seconds: float

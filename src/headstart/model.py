@@ -1,0 +1,59 @@
+"""The module that every task adapts: normalisation, backbone, head.
+
+Knows tensors only: no task, no strategy, no data.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from headstart.contracts import Backbone, InputContract
+
+
+class Normalise(nn.Module):
+    """Raw values to what the backbone was trained on, by the input contract.
+
+    It is part of the model, so that training, prediction and export cannot differ in it.
+    """
+
+    def __init__(self, contract: InputContract) -> None:
+        super().__init__()
+        mean = torch.tensor(contract.mean).view(1, -1, 1, 1) * contract.scale
+        std = torch.tensor(contract.std).view(1, -1, 1, 1) * contract.scale
+        # Not in the weights: the contract itself is saved beside them, as input.json.
+        self.register_buffer("shift", mean, persistent=False)
+        self.register_buffer("divisor", std, persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, bands, H, W) raw values, any dtype -> the same shape, dtype of the model."""
+        assert isinstance(self.shift, Tensor)
+        assert isinstance(self.divisor, Tensor)
+        return (images.to(self.shift.dtype) - self.shift) / self.divisor
+
+
+class Model(nn.Module):
+    """What a task builds: normalisation by the input contract, backbone and head.
+
+    Attributes:
+        backbone: Normalised images -> features (B, num_features).
+        head: Features -> logits (B, num_classes).
+        layer_groups: Names of the backbone's parameters, the group nearest the input first.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.normalise = Normalise(backbone.contract)
+        self.backbone = backbone.module
+        self.layer_groups = backbone.layer_groups
+        self.head = head
+
+    def embed(self, images: Tensor) -> Tensor:
+        """images: (B, bands, H, W) raw values -> features (B, num_features)."""
+        features: Tensor = self.backbone(self.normalise(images))
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, bands, H, W) raw values -> logits (B, num_classes)."""
+        logits: Tensor = self.head(self.embed(images))
+        return logits

@@ -1,0 +1,325 @@
+"""Charts as hand-made SVG text: lines, bars, histograms, intervals, heat maps. Knows no run.
+
+Made by hand and not by a plotting library because these pages must follow light and dark through
+CSS variables, be read by screen readers (`role=img` with title and description), cost no import of
+0.7 s, and stay one self-contained file. Every text is escaped here. Charts are drawn 400 units
+wide, so that their text stays readable on a phone; wide pages set several side by side.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from headstart.report.axes import Axis, Scale, spread, tick_text, ticks
+from headstart.report.wording import shortened
+
+WIDTH = 400
+_LEFT, _RIGHT, _BOTTOM = 52, 14, 40
+
+STANDALONE_STYLE = """
+svg { --ink: #1c2024; --muted: #5b6470; --line: #dcdfe3; --paper: #ffffff;
+ --c1: #0b6e74; --c2: #b4510f; --c3: #5a4fcf; background: var(--paper);
+ font-family: system-ui, sans-serif; }
+@media (prefers-color-scheme: dark) { svg { --ink: #e7e9ec; --muted: #a2abb6; --line: #3a4149;
+ --paper: #15181c; --c1: #4fc3c7; --c2: #f0a060; --c3: #a79ff5; } }
+"""
+CHART_STYLE = """
+svg text { font-size: 12px; fill: var(--muted); } svg .ink { fill: var(--ink); }
+svg .grid { stroke: var(--line); stroke-width: 1; } svg .axis { stroke: var(--muted); }
+svg .l1, svg .l2, svg .l3 { fill: none; stroke-width: 2; stroke-linejoin: round; }
+svg .l1 { stroke: var(--c1); } svg .l2 { stroke: var(--c2); stroke-dasharray: 6 4; }
+svg .l3 { stroke: var(--c3); stroke-dasharray: 2 4; stroke-linecap: round; }
+svg .f1 { fill: var(--c1); } svg .f2 { fill: var(--c2); } svg .f3 { fill: var(--c3); }
+svg .mark { stroke: var(--ink); stroke-dasharray: 3 3; } svg .whisker { stroke: var(--ink); }
+"""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A named line; `xs` and `ys` are of one length, and a value that is not finite breaks it."""
+
+    name: str
+    xs: Sequence[float]
+    ys: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A labelled vertical line at a place on the x axis."""
+
+    x: float
+    label: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value from 0 to 1 with its interval, if it has one."""
+
+    label: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    text: str = ""
+
+
+def standalone(svg: str) -> str:
+    """A chart as a file of its own, with its colours for light and dark."""
+    style = f"<style>{STANDALONE_STYLE}{CHART_STYLE}</style>"
+    head, body = svg.split(">", 1)
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{body}\n'
+
+
+def line_chart(
+    series: Sequence[Series],
+    *,
+    title: str,
+    description: str,
+    x: Axis,
+    y: Axis,
+    mark: Mark | None = None,
+) -> str:
+    """Up to three lines over one x axis.
+
+    Raises:
+        ValueError: No point is finite (and positive, on a logarithmic axis), or over three series.
+    """
+    if len(series) > 3:
+        raise ValueError(f"{len(series)} series were given, and three can be told apart.")
+    runs = [_unbroken(line, x, y) for line in series]
+    points = [p for pieces in runs for piece in pieces for p in piece]
+    if not points:
+        raise ValueError(f"`{title}` has no finite point to draw. Leave the chart out.")
+    height, top = 236, 34
+    xs = [p[0] for p in points] + ([mark.x] if mark is not None else [])
+    across = Scale(
+        *spread(min(xs), max(xs), is_log=x.is_log), _LEFT, WIDTH - _RIGHT, is_log=x.is_log
+    )
+    up = _value_scale([p[1] for p in points], y, height - _BOTTOM, top)
+    parts = [_frame(across, up, x, y), _legend(series)]
+    if mark is not None:
+        parts.append(_draw_mark(mark, across, top, height - _BOTTOM))
+    for i, (line, pieces) in enumerate(zip(series, runs, strict=True), start=1):
+        for piece in pieces:
+            path = " ".join(f"{across(a):.1f},{up(b):.1f}" for a, b in piece)
+            parts.append(f'<polyline class="l{i}" points="{path}"/>')
+            if len(line.xs) <= 40:
+                parts += [
+                    f'<circle class="f{i}" cx="{across(a):.1f}" cy="{up(b):.1f}" r="2.8">'
+                    f"<title>{escape(f'{line.name}: {b:.4g} at {a:.4g}')}</title></circle>"
+                    for a, b in piece
+                ]
+    return _svg("".join(parts), height, title, description)
+
+
+def histogram(values: Sequence[float], *, title: str, description: str, x: Axis) -> str:
+    """How often values occur, in up to 20 bins (of equal ratio on a logarithmic axis).
+
+    Raises:
+        ValueError: There is no value.
+    """
+    if not values:
+        raise ValueError(f"`{title}` has no value to draw. Leave the chart out.")
+    height, top, num_bins = 210, 12, 20
+    low, high = spread(min(values), max(values), is_log=x.is_log)
+    unit = Scale(low, high, 0.0, float(num_bins), is_log=x.is_log)
+    counts = [0] * num_bins
+    for value in values:
+        counts[min(num_bins - 1, int(unit(value)))] += 1
+    across = Scale(low, high, _LEFT, WIDTH - _RIGHT, is_log=x.is_log)
+    up = Scale(0.0, float(max(counts)), height - _BOTTOM, top)
+    step = (WIDTH - _RIGHT - _LEFT) / num_bins
+    bars = [
+        f'<rect class="f1" x="{_LEFT + i * step + 1:.1f}" y="{up(n):.1f}" '
+        f'width="{step - 2:.1f}" height="{up(0) - up(n):.1f}"><title>{n:,}</title></rect>'
+        for i, n in enumerate(counts)
+        if n
+    ]
+    frame = _frame(across, up, x, Axis("pictures"))
+    return _svg(frame + "".join(bars), height, title, description)
+
+
+def bar_chart(bars: Sequence[tuple[str, float]], *, title: str, description: str) -> str:
+    """Horizontal bars, each with its name and count.
+
+    Raises:
+        ValueError: There is no bar.
+    """
+    if not bars:
+        raise ValueError(f"`{title}` has no bar to draw. Leave the chart out.")
+    left, right, step = 118, 62, 28
+    largest = max(value for _, value in bars) or 1.0
+    parts = []
+    for i, (name, value) in enumerate(bars):
+        y = 6 + i * step
+        width = max(1.0, value / largest * (WIDTH - left - right))
+        parts.append(
+            f'<text class="ink" x="{left - 10}" y="{y + 15}" text-anchor="end">'
+            f"{escape(shortened(name, limit=16))}<title>{escape(name)}</title></text>"
+            f'<rect class="f1" x="{left}" y="{y + 2}" width="{width:.1f}" height="17" rx="2"/>'
+            f'<text x="{left + width + 8:.1f}" y="{y + 15}">{tick_text(value)}</text>'
+        )
+    return _svg("".join(parts), 12 + step * len(bars), title, description)
+
+
+def interval_chart(estimates: Sequence[Estimate], *, title: str, description: str) -> str:
+    """Values from 0 to 100% as dots with their 95% intervals as bars, one below the other.
+
+    Raises:
+        ValueError: There is no estimate.
+    """
+    if not estimates:
+        raise ValueError(f"`{title}` has no value to draw. Leave the chart out.")
+    step, bottom = 46, 8 + 46 * len(estimates)
+    across = Scale(0.0, 1.0, 12, WIDTH - 18)
+    parts = [
+        f'<line class="grid" x1="{across(t):.1f}" x2="{across(t):.1f}" y1="4" y2="{bottom}"/>'
+        f'<text x="{across(t):.1f}" y="{bottom + 17}" text-anchor="middle">{100 * t:.0f}%</text>'
+        for t in (0.0, 0.25, 0.5, 0.75, 1.0)
+    ]
+    for i, item in enumerate(estimates):
+        y, colour = 20 + i * step, 1 if i == 0 else 2
+        label = shortened(item.label, limit=44 - len(item.text))
+        parts.append(
+            f'<text class="ink" x="12" y="{y}">{escape(label)}</text>'
+            f'<text class="ink" x="{WIDTH - 18}" y="{y}" text-anchor="end">{escape(item.text)}</text>'
+        )
+        if item.low is not None and item.high is not None:
+            left, right = across(item.low), across(item.high)
+            parts.append(
+                f'<rect class="f{colour}" fill-opacity="0.3" x="{left:.1f}" y="{y + 9}" '
+                f'width="{max(2.0, right - left):.1f}" height="10" rx="5"/>'
+            )
+        parts.append(
+            f'<circle class="f{colour}" cx="{across(item.value):.1f}" cy="{y + 14}" r="6"/>'
+        )
+    return _svg("".join(parts), bottom + 26, title, description)
+
+
+def heat_map(
+    classes: Sequence[str], counts: Sequence[Sequence[int]], *, title: str, description: str
+) -> str:
+    """A confusion matrix: rows the truth, columns the prediction, shaded by share of the row.
+
+    The shade ends at half opacity, so that the text on it stays readable in light and dark.
+    """
+    num = len(classes)
+    cell = max(16.0, min(64.0, (WIDTH - 120) / num))
+    limit = 16 if num > 1 else 24
+    left, top = 116, 20 + 6.4 * min(limit, max(map(len, classes)))
+    parts = [f'<text x="{left}" y="12">predicted as</text><text x="4" y="{top - 8:.1f}">truth</text>']
+    for i, name in enumerate(classes):
+        short, full = escape(shortened(name, limit=limit)), escape(name)
+        x, y = left + (i + 0.5) * cell, top + (i + 0.5) * cell
+        parts.append(
+            f'<text class="ink" x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{short}'
+            f"<title>{full}</title></text>"
+            f'<text class="ink" transform="translate({x + 4:.1f} {top - 6:.1f}) rotate(-90)">'
+            f"{short}<title>{full}</title></text>"
+        )
+        total = sum(counts[i]) or 1
+        for j, n in enumerate(counts[i]):
+            box = f'x="{left + j * cell:.1f}" y="{top + i * cell:.1f}" '
+            box += f'width="{cell - 1:.1f}" height="{cell - 1:.1f}"'
+            share = n / total
+            told = escape(f"{name}, predicted as {classes[j]}: {n:,}")
+            parts.append(
+                f'<rect class="{"f1" if i == j else "f2"}" fill-opacity="{0.06 + 0.44 * share:.2f}"'
+                f" {box}><title>{told}</title></rect>"
+                if n
+                else f'<rect fill="none" class="grid" {box}/>'
+            )
+            if n and cell >= 8 + 7 * len(str(n)):
+                parts.append(
+                    f'<text class="ink" text-anchor="middle" x="{left + (j + 0.5) * cell:.1f}" '
+                    f'y="{y + 4:.1f}">{n}</text>'
+                )
+    side = num * cell
+    return _svg("".join(parts), top + side + 6, title, description, width=left + side + 6)
+
+
+def _svg(
+    body: str, height: float, title: str, description: str, *, width: float = float(WIDTH)
+) -> str:
+    name = "chart-" + re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+    return (
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
+        f'aria-labelledby="{name}-title {name}-text"><title id="{name}-title">{escape(title)}'
+        f'</title><desc id="{name}-text">{escape(description)}</desc>{body}</svg>'
+    )
+
+
+def _unbroken(line: Series, x: Axis, y: Axis) -> list[list[tuple[float, float]]]:
+    """The pieces of a line between values that cannot be drawn."""
+    pieces: list[list[tuple[float, float]]] = [[]]
+    for a, b in zip(line.xs, line.ys, strict=True):
+        is_drawable = math.isfinite(a) and math.isfinite(b)
+        if is_drawable and (a > 0 or not x.is_log) and (b > 0 or not y.is_log):
+            pieces[-1].append((a, b))
+        elif pieces[-1]:
+            pieces.append([])
+    return [piece for piece in pieces if piece]
+
+
+def _value_scale(values: Sequence[float], axis: Axis, bottom: float, top: float) -> Scale:
+    """A y scale with some air; from zero where the values come near it, and never over 100%."""
+    low, high = spread(min(values), max(values), is_log=axis.is_log)
+    if not axis.is_log:
+        margin = (high - low) * 0.08
+        low = 0.0 if 0 <= low < 0.35 * high else low - margin
+        high = min(1.0, high + margin) if axis.is_share and high <= 1.0 else high + margin
+    return Scale(low, high, bottom, top, is_log=axis.is_log)
+
+
+def _frame(across: Scale, up: Scale, x: Axis, y: Axis) -> str:
+    """Grid lines, ticks and axis labels."""
+    parts = []
+    for value in ticks(up.low, up.high, is_log=up.is_log, wanted=4):
+        at = up(value)
+        parts.append(
+            f'<line class="grid" x1="{across.start}" x2="{across.end}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            f'<text x="{across.start - 7}" y="{at + 4:.1f}" text-anchor="end">'
+            f"{tick_text(value, is_share=y.is_share)}</text>"
+        )
+    parts.append(
+        f'<line class="axis" x1="{across.start}" x2="{across.end}" y1="{up.start}" y2="{up.start}"/>'
+    )
+    is_counted = x.label == "epoch"
+    for value in ticks(across.low, across.high, is_log=across.is_log):
+        if is_counted and value != round(value):
+            continue
+        at = across(value)
+        parts.append(
+            f'<text x="{at:.1f}" y="{up.start + 16}" text-anchor="middle">'
+            f"{tick_text(value, is_share=x.is_share)}</text>"
+        )
+    middle = (across.start + across.end) / 2
+    parts.append(
+        f'<text x="{middle:.0f}" y="{up.start + 34}" text-anchor="middle">{escape(x.label)}</text>'
+    )
+    return "".join(parts)
+
+
+def _legend(series: Sequence[Series]) -> str:
+    """Names of the lines with a stroke of each, as wide as their text needs (7 units a letter)."""
+    parts, at = [], float(_LEFT)
+    for i, line in enumerate(series, start=1):
+        parts.append(
+            f'<line class="l{i}" x1="{at:.0f}" x2="{at + 24:.0f}" y1="12" y2="12"/>'
+            f'<text class="ink" x="{at + 30:.0f}" y="16">{escape(line.name)}</text>'
+        )
+        at += 30 + 7 * len(line.name) + 16
+    return "".join(parts)
+
+
+def _draw_mark(mark: Mark, across: Scale, top: float, bottom: float) -> str:
+    at = across(mark.x)
+    is_right = at > (across.start + across.end) / 2
+    return (
+        f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{top - 6}" y2="{bottom}"/>'
+        f'<text class="ink" x="{at + (-6 if is_right else 6):.1f}" y="{top + 4}" '
+        f'text-anchor="{"end" if is_right else "start"}">{escape(mark.label)}</text>'
+    )

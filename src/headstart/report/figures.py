@@ -1,0 +1,187 @@
+"""Which charts a run has: from its record to SVG. A chart without data is left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from headstart.report.axes import Axis
+from headstart.report.charts import (
+    Estimate,
+    Mark,
+    Series,
+    heat_map,
+    interval_chart,
+    line_chart,
+    standalone,
+)
+from headstart.report.record import RunRecord
+from headstart.report.wording import figure, metric_words
+
+MOST_CLASSES_DRAWN = 60
+
+
+def lr_finder_figure(lrs: Sequence[float], losses: Sequence[float], chosen: float) -> str:
+    """The curve of the learning-rate finder, as the text of an SVG file.
+
+    Args:
+        lrs: Learning rates that were tried.
+        losses: The smoothed loss at each.
+        chosen: The learning rate that was taken.
+    """
+    return standalone(_lr_finder_chart(lrs, losses, chosen))
+
+
+def _lr_finder_chart(lrs: Sequence[float], losses: Sequence[float], chosen: float) -> str:
+    return line_chart(
+        [Series("loss", lrs, [_number(loss) for loss in losses])],
+        title="Learning-rate finder",
+        description=f"Loss while the learning rate rose from {min(lrs):.3g} to {max(lrs):.3g}; "
+        f"{chosen:.3g} was chosen.",
+        x=Axis("learning rate", is_log=True),
+        y=Axis("loss"),
+        mark=Mark(chosen, f"chosen: {chosen:.2g}"),
+    )
+
+
+def run_charts(record: RunRecord) -> dict[str, str]:
+    """Charts of a run by name, as inline SVG: `loss`, `scores`, `lr`, `lr_finder`, `selection`.
+
+    Only those that the run has data for.
+    """
+    charts: dict[str, str] = {}
+    if record.epochs:
+        charts |= _epoch_charts(record)
+    finder = record.lr_finder
+    if finder is not None and any(math.isfinite(_number(loss)) for loss in finder["losses"]):
+        charts["lr_finder"] = _lr_finder_chart(
+            finder["lrs"], finder["losses"], float(finder["chosen"])
+        )
+    selection = _selection_chart(record.fit)
+    if selection:
+        charts["selection"] = selection
+    return charts
+
+
+def overview_chart(record: RunRecord) -> str:
+    """The headline metric beside the most trivial answer; empty when it is no share of 1."""
+    name = record.headline
+    measure, words = record.measures[name], metric_words(name)
+    if not words.is_share:
+        return ""
+    text = figure(measure.value, is_share=True)
+    rows = [Estimate("This model", measure.value, measure.low, measure.high, text)]
+    described = f"{words.title}: this model {text}"
+    majority = record.majority_accuracy
+    if name == "accuracy" and majority is not None:
+        trivial = figure(majority, is_share=True)
+        label = f"Always “{record.most_common_class}”"
+        rows.append(Estimate(label, majority, text=trivial))
+        described += f", {label.lower()} {trivial}"
+    return interval_chart(
+        rows, title=f"{words.title} with its 95% interval", description=described + "."
+    )
+
+
+def confusion_chart(record: RunRecord) -> str:
+    """The confusion matrix; empty when there is none, or too many classes to be read."""
+    confusion = record.metrics.get("confusion")
+    if not confusion or not 0 < len(confusion["classes"]) <= MOST_CLASSES_DRAWN:
+        return ""
+    counts = confusion["counts"]
+    right = sum(row[i] for i, row in enumerate(counts))
+    return heat_map(
+        confusion["classes"],
+        counts,
+        title="Confusion matrix",
+        description=f"Rows are the truth, columns the prediction; {right:,} of "
+        f"{sum(map(sum, counts)):,} pictures lie on the diagonal, where both agree.",
+    )
+
+
+def _epoch_charts(record: RunRecord) -> dict[str, str]:
+    best = record.fit.get("best_epoch")
+    mark = None if best is None else Mark(float(best), "kept")
+    x = Axis("epoch")
+    charts = {}
+    losses = _lines(record.epochs, {"train_loss": "training", "val_loss": "validation"})
+    if losses:
+        charts["loss"] = line_chart(
+            losses,
+            title="Loss",
+            description=_ends(losses) + _kept(best),
+            x=x,
+            y=Axis("loss"),
+            mark=mark,
+        )
+    known = {"val_accuracy": "accuracy", "val_macro_f1": "macro F1"}
+    scores = _lines(record.epochs, {**known, "val_balanced_accuracy": "balanced accuracy"})
+    if scores:
+        charts["scores"] = line_chart(
+            scores,
+            title="Validation scores",
+            description=_ends(scores) + _kept(best),
+            x=x,
+            y=Axis("score", is_share=True),
+            mark=mark,
+        )
+    rates = _lines(record.epochs, {"lr": "learning rate"})
+    if rates:
+        charts["lr"] = line_chart(
+            rates, title="Learning rate", description=_ends(rates), x=x, y=Axis("learning rate")
+        )
+    return charts
+
+
+def _lines(epochs: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> list[Series]:
+    """A series for each key that any epoch has a finite value of."""
+    numbers = [float(epoch["epoch"]) for epoch in epochs]
+    lines = []
+    for key, name in keys.items():
+        values = [_number(epoch.get(key)) for epoch in epochs]
+        if any(map(math.isfinite, values)):
+            lines.append(Series(name, numbers, values))
+    return lines
+
+
+def _ends(lines: Sequence[Series]) -> str:
+    """First and last value of each line, in words."""
+    told = []
+    for line in lines:
+        finite = [value for value in line.ys if math.isfinite(value)]
+        told.append(f"{line.name} from {finite[0]:.3g} to {finite[-1]:.3g}")
+    return f"Over {len(lines[0].xs)} epochs: {', '.join(told)}."
+
+
+def _kept(best: int | None) -> str:
+    return "" if best is None else f" The weights of epoch {best} were kept."
+
+
+def _selection_chart(fit: Mapping[str, Any]) -> str:
+    """Score against the setting that cross-validation chose; empty unless it is a curve."""
+    rows = fit.get("cross_validation") or []
+    if len(rows) < 2:
+        return ""
+    setting = next(iter(rows[0]))
+    score = next((key for key in ("log_loss", "accuracy") if key in rows[0]), "")
+    values = [_number(row.get(setting)) for row in rows]
+    if not score or not all(math.isfinite(value) and value > 0 for value in values):
+        return ""
+    line = Series(score.replace("_", " "), values, [_number(row.get(score)) for row in rows])
+    if not any(map(math.isfinite, line.ys)):
+        return ""
+    chosen = _number(fit.get(setting))
+    return line_chart(
+        [line],
+        title=f"Choice of {setting}",
+        description=f"Cross-validated {line.name} at each {setting} tried; {chosen:.3g} was taken.",
+        x=Axis(setting, is_log=True),
+        y=Axis(line.name, is_share=score == "accuracy"),
+        mark=Mark(chosen, f"chosen: {chosen:.3g}") if math.isfinite(chosen) else None,
+    )
+
+
+def _number(value: Any) -> float:
+    """A number of a JSON file, NaN for anything else."""
+    return float(value) if isinstance(value, int | float) else math.nan

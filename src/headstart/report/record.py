@@ -1,0 +1,205 @@
+"""A run as the report reads it: every file of the run folder, checked and typed. Draws nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from headstart.contracts import SPLITS, BackboneSpec, InputContract, Measure
+from headstart.errors import RunError
+from headstart.rundir import RunFolder
+
+_HEADLINES = ("accuracy", "macro_f1", "map", "balanced_accuracy")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """Everything that was written about one run.
+
+    Attributes:
+        config: Contents of config.json.
+        dataset: Contents of dataset.json.
+        split: Contents of split.json.
+        metrics: Contents of metrics.json.
+        contract: What the model expects as input.
+        backbone: The pretrained model it was built on.
+        measures: The metrics, the headline first.
+        epochs: The epoch events in order, one an epoch (a resumed run may tell one twice).
+        lr_finder: The event of the learning-rate finder, if it ran.
+        warnings: Messages that were shown as warnings during the fit.
+        num_damaged_lines: Lines of the log that are no JSON, as a killed process may leave.
+    """
+
+    folder: RunFolder
+    config: Mapping[str, Any]
+    dataset: Mapping[str, Any]
+    split: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    contract: InputContract
+    backbone: BackboneSpec
+    measures: Mapping[str, Measure]
+    epochs: tuple[Mapping[str, Any], ...]
+    lr_finder: Mapping[str, Any] | None
+    warnings: tuple[str, ...]
+    num_damaged_lines: int
+
+    @property
+    def name(self) -> str:
+        """The name of the run: that of its folder."""
+        return self.folder.path.resolve().name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names of the model, in its order."""
+        return tuple(self.config["model"]["classes"])
+
+    @property
+    def is_multilabel(self) -> bool:
+        """Whether a sample may have several labels, or none."""
+        return bool(self.config["model"]["is_multilabel"])
+
+    @property
+    def num_tested(self) -> int:
+        """How many samples the metrics rest on."""
+        return int(self.metrics["n"])
+
+    @cached_property
+    def split_sizes(self) -> dict[str, int]:
+        """split -> number of samples. (Class counts add up to more where samples have several.)"""
+        sizes = Counter(entry["split"] for entry in self.split["assignment"].values())
+        return {name: sizes[name] for name in SPLITS if name in sizes}
+
+    @property
+    def num_trained(self) -> int:
+        """How many samples were for training."""
+        return self.split_sizes.get("train", 0)
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the metrics come from a test set that nothing was chosen by."""
+        return self.metrics.get("split", "test") == "test"
+
+    @property
+    def fit(self) -> Mapping[str, Any]:
+        """What the strategy told about its fit."""
+        facts: Mapping[str, Any] = self.config["fit"]
+        return facts
+
+    @property
+    def counts(self) -> Mapping[str, Mapping[str, int]]:
+        """split -> class -> number of samples."""
+        counts: Mapping[str, Mapping[str, int]] = self.dataset["counts"]
+        return counts
+
+    @cached_property
+    def headline(self) -> str:
+        """The name of the metric to tell first."""
+        preferred = _HEADLINES[1:] if self.is_multilabel else _HEADLINES
+        for name in (*preferred, *self.measures):
+            if name in self.measures:
+                return name
+        raise RunError(f"`{self.folder.metrics}` lists no metric. Fit again.")
+
+    @property
+    def majority_accuracy(self) -> float | None:
+        """Accuracy of always answering the most common class, where that was measured."""
+        value = (self.metrics.get("majority") or {}).get("accuracy")
+        return None if value is None else float(value)
+
+    @property
+    def most_common_class(self) -> str:
+        """The class with the most training samples (of all samples, when none were for training)."""
+        totals = self.counts.get("train") or self.totals
+        return max(totals, key=lambda name: totals[name]) if totals else ""
+
+    @cached_property
+    def totals(self) -> dict[str, int]:
+        """class -> number of samples in all splits."""
+        totals = dict.fromkeys(self.dataset["classes"], 0)
+        for split in self.counts.values():
+            for name, number in split.items():
+                totals[name] = totals.get(name, 0) + number
+        return totals
+
+    def sample_path(self, sample_id: str) -> Path:
+        """Where a sample of the run's data set lay."""
+        return Path(self.dataset["root"]) / sample_id
+
+
+def read_record(folder: RunFolder) -> RunRecord:
+    """Read a finished run.
+
+    Raises:
+        RunError: A file is missing, damaged, or lacks an entry.
+    """
+    needed = ("model", "strategy", "options", "choices", "data", "fit", "environment", "created")
+    config = _read(folder, folder.config, needed)
+    _require(config["model"], ("backbone", "head", "classes", "is_multilabel"), folder.config)
+    dataset = _read(folder, folder.dataset, ("root", "classes", "counts", "findings", "reason"))
+    split = _read(folder, folder.split, ("rule", "reason", "assignment"))
+    metrics = _read(folder, folder.metrics, ("n", "metrics", "per_class"))
+    entries = _read(folder, folder.input, ("bands", "height", "width", "mean", "std"))
+    events, num_damaged = _read_log(folder)
+    epochs = {e["epoch"]: e for e in events if e["kind"] == "epoch" and "epoch" in e}
+    finders = [e for e in events if e["kind"] == "lr_finder" and e.get("lrs")]
+    try:
+        contract = InputContract.from_json(entries)
+        backbone = BackboneSpec.from_json(config["model"]["backbone"])
+        measures = {name: Measure(**values) for name, values in metrics["metrics"].items()}
+    except TypeError as error:
+        raise RunError(
+            f"`{folder.path}` was written by another version of Headstart ({error}). "
+            "Fit again, or make its report with the version that fitted it."
+        ) from None
+    return RunRecord(
+        folder=folder,
+        config=config,
+        dataset=dataset,
+        split=split,
+        metrics=metrics,
+        contract=contract,
+        backbone=backbone,
+        measures=measures,
+        epochs=tuple(epochs[number] for number in sorted(epochs)),
+        lr_finder=finders[-1] if finders else None,
+        warnings=tuple(dict.fromkeys(e["message"] for e in events if e["kind"] == "warning")),
+        num_damaged_lines=num_damaged,
+    )
+
+
+def _read(folder: RunFolder, path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    values = folder.read_json(path)
+    _require(values, keys, path)
+    return values
+
+
+def _require(values: Mapping[str, Any], keys: Sequence[str], path: Path) -> None:
+    missing = [key for key in keys if key not in values]
+    if missing:
+        listed = ", ".join(f"`{key}`" for key in missing)
+        raise RunError(f"`{path}` has no entry {listed}, which the report needs. Fit again.")
+
+
+def _read_log(folder: RunFolder) -> tuple[list[dict[str, Any]], int]:
+    """The events, and how many lines are none."""
+    try:
+        lines = folder.log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        raise RunError(f"`{folder.log}` is missing from the run. Fit again.") from None
+    events, num_damaged = [], 0
+    for line in lines:
+        try:
+            event = json.loads(line)
+        except json.JSONDecodeError:
+            num_damaged += 1
+            continue
+        if isinstance(event, dict) and "kind" in event:
+            events.append({"message": "", **event})
+        else:
+            num_damaged += 1
+    return events, num_damaged

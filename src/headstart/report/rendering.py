@@ -1,0 +1,41 @@
+"""Fills the page templates, with everything from outside escaped. Knows neither runs nor data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headstart.report.charts import CHART_STYLE
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def render_page(template: str, context: Mapping[str, Any]) -> str:
+    """A whole HTML page: `context` under the names the template uses, the style sheet inlined.
+
+    Strings are escaped, charts (`drawn` in the template) are trusted: `charts` escapes its texts.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from headstart.report import wording
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "drawn": Markup,
+        "percent": wording.percent,
+        "duration": wording.duration,
+        "size": wording.size,
+        "count": wording.count,
+        "listed": wording.names,
+    }
+    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    page = environment.get_template(template)
+    return page.render({**context, "style": Markup(style + CHART_STYLE)})  # noqa: S704 - our own

@@ -1,0 +1,161 @@
+"""Numbers, names and durations as a reader wants them; knows neither runs nor HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from headstart.contracts import Measure
+
+
+@dataclass(frozen=True)
+class MetricWords:
+    """How a metric is called and read.
+
+    Attributes:
+        title: Its name in a table.
+        meaning: One sentence, with the direction that is better.
+        is_share: Whether it is a share of 1, shown in percent and drawn on a bar.
+    """
+
+    title: str
+    meaning: str
+    is_share: bool = True
+
+
+METRIC_WORDS = {
+    "accuracy": MetricWords("Accuracy", "Share of samples that are right."),
+    "balanced_accuracy": MetricWords(
+        "Balanced accuracy", "Share right within each class, averaged: rare classes count alike."
+    ),
+    "macro_f1": MetricWords(
+        "Macro F1", "Balance of precision and recall, averaged over the classes."
+    ),
+    "micro_f1": MetricWords("Micro F1", "Balance of precision and recall over all decisions."),
+    "map": MetricWords("Mean average precision", "How well each class ranks, averaged."),
+    "log_loss": MetricWords(
+        "Log loss", "How surprised the model was by the truth; lower is better.", is_share=False
+    ),
+    "ece": MetricWords(
+        "Calibration error",
+        "How far stated confidence and actual share of right answers lie apart; lower is better.",
+    ),
+}
+
+
+def metric_words(name: str) -> MetricWords:
+    """The words for a metric; a metric without any is called by its own name, as a plain number.
+
+    Example:
+        >>> metric_words("my_score").title
+        'My score'
+    """
+    known = METRIC_WORDS.get(name)
+    if known is not None:
+        return known
+    return MetricWords(name.replace("_", " ").capitalize(), "", is_share=False)
+
+
+def percent(value: float) -> str:
+    """A share of 1 in percent with one decimal.
+
+    Never rounded to a certainty that it is not.
+
+    Example:
+        >>> percent(0.9477), percent(1.0), percent(0.99996)
+        ('94.8%', '100%', '>99.9%')
+    """
+    if value in (0.0, 1.0):
+        return f"{100 * value:.0f}%"
+    if 0.9995 <= value < 1.0:
+        return ">99.9%"
+    if 0.0 < value < 0.0005:
+        return "<0.1%"
+    return f"{100 * value:.1f}%"
+
+
+def figure(value: float, *, is_share: bool) -> str:
+    """A metric's value: in percent for a share, else with three decimals."""
+    return percent(value) if is_share else f"{value:.3f}"
+
+
+def interval(measure: Measure, *, is_share: bool) -> str:
+    """The 95% interval of a measure; empty when it has none.
+
+    Example:
+        >>> interval(Measure(0.948, 0.902, 0.98), is_share=True)
+        '90.2–98.0%'
+    """
+    if measure.low is None or measure.high is None:
+        return ""
+    low = figure(measure.low, is_share=is_share)
+    high = figure(measure.high, is_share=is_share)
+    if low[0] not in "<>":
+        low = low.removesuffix("%")
+    return f"{low}–{high}"
+
+
+def count(number: int, noun: str, *, plural: str = "") -> str:
+    """A number with its noun.
+
+    Example:
+        >>> count(1, "picture"), count(2625, "picture")
+        ('1 picture', '2,625 pictures')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def names(items: Sequence[str], *, limit: int = 6) -> str:
+    """A list in words, cut after `limit` names.
+
+    Example:
+        >>> names(["ants", "bees", "wasps"]), names(["a", "b", "c", "d"], limit=2)
+        ('ants, bees and wasps', 'a, b and 2 more')
+    """
+    if len(items) > limit:
+        return f"{', '.join(items[:limit])} and {len(items) - limit:,} more"
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def duration(seconds: float) -> str:
+    """A duration.
+
+    Example:
+        >>> duration(9.14), duration(200), duration(3900)
+        ('9.1 s', '3 min 20 s', '1 h 5 min')
+    """
+    if seconds < 99.5:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(num_bytes: float) -> str:
+    """A file size in decimal units.
+
+    Example:
+        >>> size(900), size(1_250_000)
+        ('900 B', '1.2 MB')
+    """
+    for unit in ("B", "kB", "MB"):
+        if num_bytes < 999.5:
+            return f"{num_bytes:.0f} {unit}" if unit == "B" else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} GB"
+
+
+def shortened(text: str, *, limit: int) -> str:
+    """A text cut in the middle to at most `limit` characters, so that both its ends tell it apart.
+
+    Example:
+        >>> shortened("yellow_bellied_flycatcher", limit=13)
+        'yellow…tcher'
+    """
+    if len(text) <= limit:
+        return text
+    half = (limit - 1) // 2
+    return f"{text[: limit - 1 - half]}…{text[-half:]}" if half else "…"

@@ -1,0 +1,110 @@
+"""`as-is`: the pretrained classifier answers; nothing learns.
+
+In its own classes where there is no data to fit; in the user's classes where their names are found
+among the pretrained ones.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from headstart.contracts import Backbone, FeatureTable, ParameterGroup
+from headstart.model import Model
+from headstart.errors import ConfigError
+from headstart.strategies import StrategySettings
+from headstart.strategies.freezing import freeze
+from headstart.strategies.heads import SelectionHead
+
+
+class AsIs:
+    """Matches the user's classes to the pretrained ones by name."""
+
+    name = "as-is"
+    needs_features = False
+
+    def __init__(self, settings: StrategySettings) -> None:
+        self.settings = settings
+
+    def new_head(self, backbone: Backbone) -> nn.Module:
+        """The pretrained classifier, answering in the user's classes.
+
+        Raises:
+            ConfigError: The weights bring no classifier, or a class is not among its classes.
+        """
+        if backbone.pretrained_head is None:
+            raise ConfigError(
+                f"`{backbone.spec.reference}` brings no classifier of its own, so it cannot answer "
+                "as it is. Use --strategy probe, or a backbone with a classifier."
+            )
+        matches = match_classes(self.settings.classes, backbone.pretrained_classes)
+        return SelectionHead(backbone.pretrained_head, _as_members(matches, backbone))
+
+    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+        """Nothing to fit; tells which pretrained classes stand for each class."""
+        pretrained = self.settings.pretrained_classes
+        matches = match_classes(self.settings.classes, pretrained)
+        return {
+            "matches": {
+                name: [pretrained[i] for i in indices]
+                for name, indices in zip(self.settings.classes, matches, strict=True)
+            }
+        }
+
+    def prepare(self, model: Model) -> list[ParameterGroup]:
+        """Nothing learns."""
+        freeze(model)
+        return []
+
+    def train_mode(self, model: Model) -> None:
+        model.eval()
+
+    def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
+        return "as it comes"
+
+
+def match_classes(classes: Sequence[str], pretrained: Sequence[str]) -> list[list[int]]:
+    """For each class the pretrained classes of the same name, by index.
+
+    Names are compared without case, punctuation and a plural ending. A pretrained name may list
+    synonyms, separated by commas (`ant, emmet, pismire`); each counts.
+
+    Raises:
+        ConfigError: A class has no match; all such classes are named.
+
+    Example:
+        >>> match_classes(["Ants", "bees"], ["bee", "ant, emmet, pismire", "fly"])
+        [[1], [0]]
+    """
+    by_word: dict[str, list[int]] = {}
+    for index, name in enumerate(pretrained):
+        for synonym in name.split(","):
+            by_word.setdefault(_singular(synonym), []).append(index)
+    unmatched = [name for name in classes if _singular(name) not in by_word]
+    if unmatched:
+        listed = ", ".join(f"`{name}`" for name in unmatched[:10])
+        raise ConfigError(
+            f"The pretrained classifier knows {len(pretrained)} classes, but none is called "
+            f"{listed}. To answer in classes of your own, fit: --strategy probe. To see its own "
+            "answers, predict without a fit: `headstart predict timm:NAME photos/`."
+        )
+    return [sorted(set(by_word[_singular(name)])) for name in classes]
+
+
+def _singular(name: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
+    for ending, replacement in (("ies", "y"), ("sses", "ss"), ("ches", "ch"), ("shes", "sh")):
+        if words.endswith(ending):
+            return words[: -len(ending)] + replacement
+    return words[:-1] if words.endswith("s") and not words.endswith("ss") else words
+
+
+def _as_members(matches: Sequence[Sequence[int]], backbone: Backbone) -> torch.Tensor:
+    members = torch.zeros(len(matches), len(backbone.pretrained_classes))
+    for row, indices in enumerate(matches):
+        members[row, list(indices)] = 1.0
+    return members

@@ -1,0 +1,71 @@
+"""`full`: everything learns, at layer-wise rates, with the head initialised by the probe (LP-FT).
+
+Starting from a fitted head keeps fine-tuning from distorting the pretrained features before the
+head has caught up. Source: Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from headstart.contracts import Backbone, FeatureTable, ParameterGroup
+from headstart.model import Model
+from headstart.strategies import StrategySettings
+from headstart.strategies.freezing import (
+    backbone_groups,
+    frozen_stay_in_eval,
+    head_groups,
+    norms_stay_in_eval,
+)
+from headstart.strategies.heads import linear_head
+from headstart.strategies.probe import fit_linear_probe
+
+LAYER_DECAY = 0.7
+
+
+class Full:
+    """Fine-tunes all parameters, from the probe."""
+
+    name = "full"
+
+    def __init__(self, settings: StrategySettings) -> None:
+        self.settings = settings
+        # A hidden layer has no closed form to start from.
+        self.needs_features = settings.hidden == 0
+
+    def new_head(self, backbone: Backbone) -> nn.Module:
+        """A head of random weights, to be filled by `initialise`."""
+        return linear_head(
+            backbone.spec.num_features,
+            self.settings.num_classes,
+            dropout=self.settings.dropout,
+            hidden=self.settings.hidden,
+        )
+
+    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+        """Fit a linear probe and let the head start there."""
+        if table is None:
+            return {"head": "random, for a hidden layer cannot start from the probe"}
+        fit, facts = fit_linear_probe(table, self.settings)
+        fit.copy_to(model.head)
+        return {"head": "from the probe", **facts}
+
+    def prepare(self, model: Model) -> list[ParameterGroup]:
+        """Everything; each layer group slower than the one above it."""
+        decay = self.settings.layer_decay or LAYER_DECAY
+        return head_groups(model) + backbone_groups(model, layer_decay=decay, first_scale=decay)
+
+    def train_mode(self, model: Model) -> None:
+        """Batch norms keep the statistics of pretraining: few pictures a batch make poor ones.
+
+        Source: bench/full.py, norms in eval against norms in train.
+        """
+        frozen_stay_in_eval(model)
+        norms_stay_in_eval(model.backbone)
+
+    def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
+        model.requires_grad_(True)
+        return "all"

@@ -1,0 +1,51 @@
+"""`head`: a new head learns under augmentation; the backbone is frozen.
+
+What others call an integrated feature extractor. With cached views its epochs cost next to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from headstart.contracts import Backbone, FeatureTable, ParameterGroup
+from headstart.model import Model
+from headstart.strategies import StrategySettings
+from headstart.strategies.freezing import freeze, frozen_stay_in_eval, head_groups
+from headstart.strategies.heads import linear_head
+
+
+class Head:
+    """Trains the head only."""
+
+    name = "head"
+    needs_features = False
+
+    def __init__(self, settings: StrategySettings) -> None:
+        self.settings = settings
+
+    def new_head(self, backbone: Backbone) -> nn.Module:
+        """A head of random weights."""
+        return linear_head(
+            backbone.spec.num_features,
+            self.settings.num_classes,
+            dropout=self.settings.dropout,
+            hidden=self.settings.hidden,
+        )
+
+    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+        """Nothing: the head starts as it was made."""
+        return {}
+
+    def prepare(self, model: Model) -> list[ParameterGroup]:
+        """The head alone."""
+        freeze(model.backbone)
+        return head_groups(model)
+
+    def train_mode(self, model: Model) -> None:
+        frozen_stay_in_eval(model)
+
+    def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
+        return "head"

@@ -1,0 +1,123 @@
+"""Heads that a strategy puts on a backbone, and the JSON that builds them again.
+
+Every head maps features (B, num_features) to logits (B, num_classes). Knows no backbone, no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from headstart.errors import RunError
+from headstart.strategies.knn import KNNHead
+
+
+def linear_head(num_features: int, num_classes: int, *, dropout: float, hidden: int) -> nn.Module:
+    """A new head: optional hidden layer, optional dropout, and a linear layer that starts at zero.
+
+    A linear layer that starts at zero predicts all classes alike, whatever the scale of the
+    features, so the first steps are not spent on unlearning noise (Source: Goyal et al. 2017,
+    section 5.1, of residual branches; He et al. 2019 for the head's role in fine-tuning).
+    """
+    layers: list[nn.Module] = []
+    width = num_features
+    if hidden:
+        layers += [nn.Linear(num_features, hidden), nn.ReLU()]
+        width = hidden
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    last = nn.Linear(width, num_classes)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(*layers, last)
+
+
+class SelectionHead(nn.Module):
+    """The pretrained classifier, answering in the user's classes.
+
+    Args:
+        pretrained: features -> logits over the pretrained classes.
+        members: (num_classes, num_pretrained) 0/1: which pretrained classes make up each class. A
+            class's probability is the sum over its members, over the sum over all classes.
+    """
+
+    members: Tensor
+
+    def __init__(self, pretrained: nn.Module, members: Tensor) -> None:
+        super().__init__()
+        self.pretrained = pretrained
+        self.register_buffer("members", members.bool())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features: (B, num_features) -> log-probabilities (B, num_classes), up to a constant."""
+        logits = self.pretrained(features).float().log_softmax(dim=1)
+        spread = logits[:, None, :].masked_fill(~self.members[None], float("-inf"))
+        return spread.logsumexp(dim=2)
+
+
+def describe_head(head: nn.Module) -> dict[str, Any]:
+    """The JSON from which `build_head` makes the same module, with other weights."""
+    if isinstance(head, KNNHead):
+        num_samples, num_features = head.features.shape
+        return {
+            "kind": "knn",
+            "num_samples": num_samples,
+            "num_features": num_features,
+            "num_classes": head.targets.shape[1],
+            "k": head.k,
+        }
+    if isinstance(head, SelectionHead):
+        num_classes, num_pretrained = head.members.shape
+        return {
+            "kind": "selection",
+            "num_classes": num_classes,
+            "num_pretrained": num_pretrained,
+        }
+    assert isinstance(head, nn.Sequential)
+    linear = [layer for layer in head if isinstance(layer, nn.Linear)]
+    dropout = [layer.p for layer in head if isinstance(layer, nn.Dropout)]
+    return {
+        "kind": "linear" if len(linear) == 1 else "mlp",
+        "num_features": linear[0].in_features,
+        "num_classes": linear[-1].out_features,
+        "hidden": linear[0].out_features if len(linear) > 1 else 0,
+        "dropout": dropout[0] if dropout else 0.0,
+    }
+
+
+def build_head(spec: Mapping[str, Any], pretrained_head: nn.Module | None = None) -> nn.Module:
+    """The head that `describe_head` described, with weights still to be loaded.
+
+    Args:
+        spec: What `describe_head` gave.
+        pretrained_head: The backbone's own classifier, for `selection`.
+
+    Raises:
+        RunError: A kind that this version does not know, or a missing classifier.
+    """
+    kind = spec["kind"]
+    if kind in ("linear", "mlp"):
+        return linear_head(
+            spec["num_features"],
+            spec["num_classes"],
+            dropout=spec["dropout"],
+            hidden=spec["hidden"],
+        )
+    if kind == "knn":
+        return KNNHead(
+            torch.zeros(spec["num_samples"], spec["num_features"]),
+            torch.zeros(spec["num_samples"], spec["num_classes"]),
+            k=spec["k"],
+        )
+    if kind == "selection":
+        if pretrained_head is None:
+            raise RunError("The run keeps a pretrained classifier that its backbone does not have.")
+        members = torch.zeros(spec["num_classes"], spec["num_pretrained"])
+        return SelectionHead(pretrained_head, members)
+    raise RunError(
+        f"The run has a head of the kind `{kind}`, which this version of Headstart does not know. "
+        "Use the version that is named in its config.json."
+    )

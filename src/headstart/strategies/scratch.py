@@ -1,0 +1,50 @@
+"""`scratch`: everything learns, from random weights: the control that shows what transfer brought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from headstart.contracts import Backbone, FeatureTable, ParameterGroup
+from headstart.model import Model
+from headstart.strategies import StrategySettings
+from headstart.strategies.freezing import backbone_groups, head_groups
+from headstart.strategies.heads import linear_head
+
+
+class Scratch:
+    """Trains all parameters at one rate; the backbone must have been loaded with random weights."""
+
+    name = "scratch"
+    needs_features = False
+
+    def __init__(self, settings: StrategySettings) -> None:
+        self.settings = settings
+
+    def new_head(self, backbone: Backbone) -> nn.Module:
+        """A head of random weights."""
+        return linear_head(
+            backbone.spec.num_features,
+            self.settings.num_classes,
+            dropout=self.settings.dropout,
+            hidden=self.settings.hidden,
+        )
+
+    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+        """Nothing: random weights are the point."""
+        return {}
+
+    def prepare(self, model: Model) -> list[ParameterGroup]:
+        """Everything, at one rate unless a layer decay was asked for."""
+        decay = self.settings.layer_decay or 1.0
+        return head_groups(model) + backbone_groups(model, layer_decay=decay)
+
+    def train_mode(self, model: Model) -> None:
+        """Norms learn their statistics here: there are none from pretraining."""
+        model.train()
+
+    def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
+        model.requires_grad_(True)
+        return "all"

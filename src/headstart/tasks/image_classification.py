@@ -1,0 +1,126 @@
+"""Image classification, single-label and multi-label, told completely.
+
+Knows pictures, logits and metrics; nothing of the engine, of strategies or of other tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from headstart.contracts import (
+    Backbone,
+    Batch,
+    Evaluation,
+    InputContract,
+    Prediction,
+    Sample,
+)
+from headstart.data.transforms import Augment, eval_transform, shorter_side_for, train_transform
+from headstart.metrics.classification import (
+    evaluate_multilabel,
+    evaluate_single_label,
+    point_metrics,
+)
+from headstart.model import Model
+
+
+class ImageClassification:
+    """One class a picture, or with `is_multilabel` any number of them.
+
+    Args:
+        is_multilabel: Each class is then decided alone.
+        label_smoothing: Share of the target spread over all classes (Szegedy et al. 2016).
+        class_weights: (num_classes,) weights of the loss, or None.
+    """
+
+    name = "image-classification"
+
+    def __init__(
+        self,
+        *,
+        is_multilabel: bool = False,
+        label_smoothing: float = 0.0,
+        class_weights: Tensor | None = None,
+    ) -> None:
+        self.is_multilabel = is_multilabel
+        self.label_smoothing = label_smoothing
+        self.class_weights = class_weights
+
+    def preparation(
+        self, contract: InputContract, augment: Augment | None = None
+    ) -> Callable[[Sample], Tensor]:
+        """What reads a sample and makes it the model's input, (3, H, W) uint8."""
+        return PreparePicture(contract, augment)
+
+    def target(self, sample: Sample, classes: Sequence[str]) -> int | list[float]:
+        """The class index; or a 0/1 vector for multi-label."""
+        if self.is_multilabel:
+            return [float(name in sample.labels) for name in classes]
+        return list(classes).index(sample.labels[0])
+
+    def build(self, backbone: Backbone, head: nn.Module) -> Model:
+        """Backbone and head as one model."""
+        return Model(backbone, head)
+
+    def features(self, model: Model, batch: Batch) -> Tensor:
+        """(B, num_features), the backbone's output."""
+        assert batch.inputs is not None
+        return model.embed(batch.inputs)
+
+    def logits(self, model: Model, batch: Batch) -> Tensor:
+        """(B, num_classes); from `batch.features` where they are given."""
+        logits: Tensor
+        if batch.features is not None:
+                logits = model.head(batch.features)
+        else:
+            logits = model(batch.inputs)
+        return logits.float()
+
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """Cross-entropy; for multi-label binary cross-entropy, averaged over the classes."""
+        logits, targets = self.logits(model, batch), batch.targets
+        assert targets is not None
+        weight = None if self.class_weights is None else self.class_weights.to(logits.device)
+        if self.is_multilabel:
+            smooth = targets * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
+            return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weight)
+        return F.cross_entropy(logits, targets, weight=weight, label_smoothing=self.label_smoothing)
+
+    def predict(self, logits: Tensor, ids: Sequence[str], classes: Sequence[str]) -> Prediction:
+        """Logits (n, num_classes) as probabilities."""
+        logits = logits.double()
+        probabilities = logits.sigmoid() if self.is_multilabel else logits.softmax(dim=1)
+        return Prediction(
+            tuple(ids), tuple(classes), probabilities.float().numpy(), self.is_multilabel
+        )
+
+    def evaluate(self, prediction: Prediction, samples: Sequence[Sample]) -> Evaluation:
+        """Metrics with intervals; `samples` in the order of the prediction's ids."""
+        targets = torch.tensor([self.target(s, prediction.classes) for s in samples])
+        measure = evaluate_multilabel if self.is_multilabel else evaluate_single_label
+        return measure(prediction.probabilities, targets.numpy(), prediction.classes)
+
+    def validation_metrics(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
+        """`loss`, `accuracy`, `balanced_accuracy`, `macro_f1` of logits (n, num_classes)."""
+        prediction = self.predict(logits, [], [])
+        return point_metrics(prediction.probabilities, targets.numpy())
+
+
+class PreparePicture:
+    """Reads a sample's picture and makes it the model's input. Goes to worker processes."""
+
+    def __init__(self, contract: InputContract, augment: Augment | None = None) -> None:
+        self.shorter_side = shorter_side_for(contract, augment)
+        self.transform = (
+            eval_transform(contract) if augment is None else train_transform(contract, augment)
+        )
+
+    def __call__(self, sample: Sample) -> Tensor:
+        """(3, H, W) uint8. Raises DataError with the path."""
+        from headstart.data.images import read_image
+
+        return self.transform(read_image(sample.path, shorter_side=self.shorter_side))
