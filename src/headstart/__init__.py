@@ -1,1 +1,73 @@
-"""Headstart: transfer learning from a folder of labelled data to a model you can trust."""
+"""Headstart: transfer learning from a folder of labelled data to a model you can trust.
+
+Example:
+    >>> import headstart as hs
+    >>> run = hs.fit("photos/", strategy="probe")     # doctest: +SKIP
+    >>> print(run.metrics["accuracy"])                # doctest: +SKIP
+    0.948 (95% 0.90-0.98, n=153)
+    >>> model = hs.load(run.path)                     # doctest: +SKIP
+    >>> model.predict(["new/a.jpg"]).labels           # doctest: +SKIP
+    ['bees']
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from headstart.api import Run, evaluate, fit, inspect, load, models, predict, pull, resume
+    from headstart.config import FitOptions
+    from headstart.contracts import Evaluation, Measure, Prediction
+    from headstart.data import open_dataset
+    from headstart.errors import HeadstartError
+    from headstart.progress import ConsoleSink, Progress
+
+# Looked up on first use, so that `import headstart` imports nothing heavy.
+_HOMES = {
+    **dict.fromkeys(
+        [
+            *("Run", "evaluate", "fit", "inspect", "load", "models"),
+            *("predict", "pull", "resume"),
+        ],
+        "headstart.api",
+    ),
+    "FitOptions": "headstart.config",
+    **dict.fromkeys(["Evaluation", "Measure", "Prediction"], "headstart.contracts"),
+    "open_dataset": "headstart.data",
+    "HeadstartError": "headstart.errors",
+    **dict.fromkeys(["ConsoleSink", "Progress"], "headstart.progress"),
+}
+
+__all__ = [
+    "ConsoleSink",
+    "Evaluation",
+    "FitOptions",
+    "HeadstartError",
+    "Measure",
+    "Prediction",
+    "Progress",
+    "Run",
+    "evaluate",
+    "fit",
+    "inspect",
+    "load",
+    "models",
+    "open_dataset",
+    "predict",
+    "pull",
+    "resume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module `headstart` has no `{name}`")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from dataclasses import dataclass
@@ -72,6 +73,23 @@ def limit_bytes() -> int:
     except FileNotFoundError:
         return DEFAULT_LIMIT_BYTES
     return int(values["limit_bytes"])
+
+
+def parse_size(text: str) -> int:
+    """Bytes in a size such as `500MB` or `5GB` (decimal units).
+
+    Raises:
+        ConfigError: It is no size.
+
+    Example:
+        >>> parse_size("5GB")
+        5000000000
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)B?\s*", text.upper())
+    if match is None:
+        raise ConfigError(f"`{text}` is no size. Write it like 500MB, 5GB or 1TB.")
+    power = " KMGT".index(match[2] or " ")
+    return int(float(match[1]) * 1000**power)
 
 
 def set_limit(num_bytes: int) -> None:

@@ -26,9 +26,12 @@ from headstart.errors import ConfigError
 
 Mode = Literal["inference", "training"]
 
-# Two rounds of a small batch rank the formats; the first only warms up (bench/formats.py).
+# The shortest of a few rounds of a small batch ranks the formats; the first only warms up. Where
+# even the next ones differ much, something else is running, and more are taken (bench/formats.py).
 _PROBE_BATCH = 4
-_PROBE_ROUNDS = 2
+_PROBE_ROUNDS = 4
+_MOST_ROUNDS = 12
+_STEADY = 1.3
 
 
 def choose_device(name: str) -> torch.device:
@@ -146,17 +149,18 @@ def choose_format(
 
 def _timed(step: Callable[[], object], device: torch.device, best_s: float) -> float:
     """Seconds of the quickest call of `step`, giving up when the first is far behind the best."""
-    shortest = float("inf")
-    for i in range(_PROBE_ROUNDS):
+    times: list[float] = []
+    while len(times) < _PROBE_ROUNDS or (
+        len(times) < _MOST_ROUNDS and sorted(times)[1] > _STEADY * min(times)
+    ):
         started = time.perf_counter()
         step()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds = time.perf_counter() - started
-        shortest = min(shortest, seconds)
-        if i == 0 and seconds > 4 * best_s:
+        times.append(time.perf_counter() - started)
+        if len(times) == 2 and min(times) > 4 * best_s:
             break
-    return shortest
+    return min(times)
 
 
 def _inference_rate(

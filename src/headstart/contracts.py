@@ -411,6 +411,12 @@ class Task(Protocol):
 
     name: str
 
+    is_multilabel: bool
+
+    def with_loss(self, *, label_smoothing: float, class_weights: Tensor | None) -> Task:
+        """The same task with another loss; class_weights (num_classes,) or None."""
+        ...
+
     def preparation(
         self, contract: InputContract, augment: Any = None
     ) -> Callable[[Sample], Tensor]:

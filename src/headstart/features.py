@@ -14,7 +14,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ from torch import Tensor
 from headstart import cache
 from headstart.atomic import replacing
 from headstart.contracts import Batch
+from headstart.data.loader import epoch_order
 from headstart.progress import Progress
 
 # A segment is written at least so often, so that a killed pass loses no more than that.
@@ -111,7 +112,7 @@ class Extraction:
     Attributes:
         features: sample id -> (num_features,) float32.
         num_cached: How many came from the cache.
-        not_reached: Ids that the deadline cut off.
+        not_reached: Ids that were still to come when `should_stop` said stop.
         seconds: Of the pass.
     """
 
@@ -127,7 +128,7 @@ def extract(
     table: FeatureCache,
     embed: Callable[[Tensor], Tensor],
     batches: Callable[[Sequence[str]], Iterable[Batch]],
-    deadline: float | None = None,
+    should_stop: Callable[[], bool] | None = None,
     label: str = "reading pictures and their features",
     progress: Progress,
 ) -> Extraction:
@@ -140,7 +141,7 @@ def extract(
         table: Where they are kept.
         embed: inputs (B, ...) -> features (B, num_features).
         batches: Gives the batches of some ids; may leave out samples that cannot be read.
-        deadline: `time.monotonic()` after which no further batch is begun.
+        should_stop: Asked after each batch; no further one is begun once it says so.
         label: For the progress bar.
         progress: Is told of every batch.
     """
@@ -173,7 +174,7 @@ def extract(
                     if now - last_write > SEGMENT_SECONDS:
                         flush()
                         last_write = now
-                    if deadline is not None and now > deadline:
+                    if should_stop is not None and should_stop():
                         is_cut = True
                         break
             finally:
@@ -189,3 +190,56 @@ def extract(
     return Extraction(
         features_by_id, num_cached, absent if is_cut else (), time.monotonic() - started
     )
+
+
+class CachedBatches:
+    """Training batches of cached features, in place of pictures; one of several views a sample.
+
+    Order and views of an epoch are functions of (seed, epoch) alone.
+
+    Args:
+        ids: One a sample.
+        views: (num_views, n, num_features) float32: augmented views of the same samples.
+        targets: (n,) int64, or (n, num_classes) float32.
+        batch_size: Of all batches but the last.
+        seed: For order and views.
+        sample_weights: Draw samples with replacement, by these; see `epoch_order`.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        *,
+        views: Tensor,
+        targets: Tensor,
+        batch_size: int,
+        seed: int,
+        sample_weights: Sequence[float] | None = None,
+    ) -> None:
+        self.ids = tuple(ids)
+        self.views = views
+        self.targets = targets
+        self.batch_size = batch_size
+        self.seed = seed
+        self.sample_weights = sample_weights
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        return -(-len(self.ids) // self.batch_size)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def batches(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from the one numbered `start` on."""
+        order = epoch_order(len(self.ids), seed=self.seed, epoch=epoch, weights=self.sample_weights)
+        rng = np.random.default_rng([self.seed, epoch])
+        chosen = rng.integers(len(self.views), size=len(order))
+        for first in range(start * self.batch_size, len(order), self.batch_size):
+            rows = torch.from_numpy(order[first : first + self.batch_size])
+            views = torch.from_numpy(chosen[first : first + self.batch_size])
+            yield Batch(
+                tuple(self.ids[i] for i in rows.tolist()),
+                targets=self.targets[rows],
+                features=self.views[views, rows],
+            )

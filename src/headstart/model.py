@@ -29,7 +29,9 @@ class Normalise(nn.Module):
         """images: (B, bands, H, W) raw values, any dtype -> the same shape, dtype of the model."""
         assert isinstance(self.shift, Tensor)
         assert isinstance(self.divisor, Tensor)
-        return (images.to(self.shift.dtype) - self.shift) / self.divisor
+        # In float32 also in a bfloat16 copy: a difference of near numbers loses digits there.
+        normalised = (images.float() - self.shift.float()) / self.divisor.float()
+        return normalised.to(self.shift.dtype)
 
 
 class Model(nn.Module):

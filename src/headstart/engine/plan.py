@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headstart.contracts import Batch, ComputeFormat
-from headstart.engine.interrupt import StopSignal
 from headstart.engine.schedule import Plateau
+from headstart.interrupt import StopSignal
 from headstart.progress import Progress
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ class TrainBatches(Protocol):
 
     def __len__(self) -> int: ...
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[Batch]: ...
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)

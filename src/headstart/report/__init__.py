@@ -1,1 +1,15 @@
-"""Pages drawn from a run folder; knows no torch."""
+"""Pages drawn from a run folder or an inspection; knows no torch."""
+
+from headstart.report.card import model_card, write_model_card
+from headstart.report.figures import lr_finder_figure
+from headstart.report.inspection import Inspection, write_inspection
+from headstart.report.page import write_report
+
+__all__ = [
+    "Inspection",
+    "lr_finder_figure",
+    "model_card",
+    "write_inspection",
+    "write_model_card",
+    "write_report",
+]

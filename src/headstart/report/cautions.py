@@ -34,9 +34,13 @@ def cautions(record: RunRecord) -> tuple[Caution, ...]:
     found += [Caution(message) for message in record.warnings if message not in told]
     if record.num_damaged_lines:
         lines = count(record.num_damaged_lines, "line")
-        found.append(Caution(f"{lines} of {record.folder.log.name} cannot be read, and are left out."))
-    unique = {caution.message: caution for caution in reversed(found)}
-    return tuple(sorted(reversed(unique.values()), key=lambda caution: not caution.is_serious))
+        found.append(
+            Caution(f"{lines} of {record.folder.log.name} cannot be read, and are left out.")
+        )
+    unique: dict[str, Caution] = {}
+    for caution in found:
+        unique.setdefault(caution.message, caution)
+    return tuple(sorted(unique.values(), key=lambda caution: not caution.is_serious))
 
 
 def _about_results(record: RunRecord) -> Iterator[Caution]:
@@ -58,8 +62,8 @@ def _about_results(record: RunRecord) -> Iterator[Caution]:
         )
     if 0 < record.num_tested < SMALL_TEST_SET:
         yield Caution(
-            f"The test set has only {count(record.num_tested, 'picture')}, so the figures are rough: "
-            "read the intervals, not the single numbers.",
+            f"The test set has only {count(record.num_tested, 'picture')}, so the figures are "
+            "rough: read the intervals, not the single numbers.",
             "More labelled test pictures make them narrower.",
         )
     error = record.measures.get("ece")
@@ -87,7 +91,7 @@ def _about_results(record: RunRecord) -> Iterator[Caution]:
 
 def _about_training(record: RunRecord) -> Iterator[Caution]:
     fit = record.fit
-    num_epochs, best = fit.get("epochs"), fit.get("best_epoch")
+    num_epochs, best = fit.get("epochs"), record.best_epoch
     if fit.get("stopped") == "interrupted":
         yield Caution(
             "Training was interrupted before its end.",
@@ -122,7 +126,9 @@ def _about_training(record: RunRecord) -> Iterator[Caution]:
 def _about_data(record: RunRecord) -> Iterator[Caution]:
     train, test = record.counts.get("train", {}), record.counts.get("test", {})
     total = sum(train.values())
-    scarce = [name for name in record.dataset["classes"] if train.get(name, 0) < FEW_TRAINING_SAMPLES]
+    scarce = [
+        name for name in record.dataset["classes"] if train.get(name, 0) < FEW_TRAINING_SAMPLES
+    ]
     if total and scarce:
         yield Caution(
             f"{count(len(scarce), 'class has', plural='classes have')} fewer than "

@@ -176,7 +176,6 @@ def interval_chart(estimates: Sequence[Estimate], *, title: str, description: st
     step, bottom = 46, 8 + 46 * len(estimates)
     across = Scale(0.0, 1.0, 12, WIDTH - 18)
     parts = [
-        f'<line class="grid" x1="{across(t):.1f}" x2="{across(t):.1f}" y1="4" y2="{bottom}"/>'
         f'<text x="{across(t):.1f}" y="{bottom + 17}" text-anchor="middle">{100 * t:.0f}%</text>'
         for t in (0.0, 0.25, 0.5, 0.75, 1.0)
     ]
@@ -185,16 +184,18 @@ def interval_chart(estimates: Sequence[Estimate], *, title: str, description: st
         label = shortened(item.label, limit=44 - len(item.text))
         parts.append(
             f'<text class="ink" x="12" y="{y}">{escape(label)}</text>'
-            f'<text class="ink" x="{WIDTH - 18}" y="{y}" text-anchor="end">{escape(item.text)}</text>'
+            f'<text class="ink" x="{WIDTH - 18}" y="{y}" text-anchor="end">'
+            f"{escape(item.text)}</text>"
         )
+        parts.append(f'<line class="grid" x1="12" x2="{WIDTH - 18}" y1="{y + 14}" y2="{y + 14}"/>')
         if item.low is not None and item.high is not None:
             left, right = across(item.low), across(item.high)
             parts.append(
-                f'<rect class="f{colour}" fill-opacity="0.3" x="{left:.1f}" y="{y + 9}" '
-                f'width="{max(2.0, right - left):.1f}" height="10" rx="5"/>'
+                f'<rect class="f{colour}" fill-opacity="0.3" x="{left:.1f}" y="{y + 8}" '
+                f'width="{max(2.0, right - left):.1f}" height="12" rx="6"/>'
             )
         parts.append(
-            f'<circle class="f{colour}" cx="{across(item.value):.1f}" cy="{y + 14}" r="6"/>'
+            f'<circle class="f{colour}" cx="{across(item.value):.1f}" cy="{y + 14}" r="4.5"/>'
         )
     return _svg("".join(parts), bottom + 26, title, description)
 
@@ -210,7 +211,9 @@ def heat_map(
     cell = max(16.0, min(64.0, (WIDTH - 120) / num))
     limit = 16 if num > 1 else 24
     left, top = 116, 20 + 6.4 * min(limit, max(map(len, classes)))
-    parts = [f'<text x="{left}" y="12">predicted as</text><text x="4" y="{top - 8:.1f}">truth</text>']
+    parts = [
+        f'<text x="{left}" y="12">predicted as</text><text x="4" y="{top - 8:.1f}">truth</text>'
+    ]
     for i, name in enumerate(classes):
         short, full = escape(shortened(name, limit=limit)), escape(name)
         x, y = left + (i + 0.5) * cell, top + (i + 0.5) * cell
@@ -276,17 +279,15 @@ def _value_scale(values: Sequence[float], axis: Axis, bottom: float, top: float)
 
 def _frame(across: Scale, up: Scale, x: Axis, y: Axis) -> str:
     """Grid lines, ticks and axis labels."""
-    parts = []
+    parts, sides = [], f'x1="{across.start}" x2="{across.end}"'
     for value in ticks(up.low, up.high, is_log=up.is_log, wanted=4):
         at = up(value)
         parts.append(
-            f'<line class="grid" x1="{across.start}" x2="{across.end}" y1="{at:.1f}" y2="{at:.1f}"/>'
+            f'<line class="grid" {sides} y1="{at:.1f}" y2="{at:.1f}"/>'
             f'<text x="{across.start - 7}" y="{at + 4:.1f}" text-anchor="end">'
             f"{tick_text(value, is_share=y.is_share)}</text>"
         )
-    parts.append(
-        f'<line class="axis" x1="{across.start}" x2="{across.end}" y1="{up.start}" y2="{up.start}"/>'
-    )
+    parts.append(f'<line class="axis" {sides} y1="{up.start}" y2="{up.start}"/>')
     is_counted = x.label == "epoch"
     for value in ticks(across.low, across.high, is_log=across.is_log):
         if is_counted and value != round(value):

@@ -34,8 +34,13 @@ def lr_finder_figure(lrs: Sequence[float], losses: Sequence[float], chosen: floa
 
 
 def _lr_finder_chart(lrs: Sequence[float], losses: Sequence[float], chosen: float) -> str:
+    values = [_number(loss) for loss in losses]
+    finite = [value for value in values if math.isfinite(value)]
+    ceiling = max(finite[0], min(finite) * 4) * 1.25 if finite else 0.0
+    while len(values) > 1 and lrs[len(values) - 1] > chosen and not values[-1] <= ceiling:
+        values.pop()  # where the loss blows up, which would flatten all before it
     return line_chart(
-        [Series("loss", lrs, [_number(loss) for loss in losses])],
+        [Series("loss", lrs[: len(values)], values)],
         title="Learning-rate finder",
         description=f"Loss while the learning rate rose from {min(lrs):.3g} to {max(lrs):.3g}; "
         f"{chosen:.3g} was chosen.",
@@ -101,7 +106,7 @@ def confusion_chart(record: RunRecord) -> str:
 
 
 def _epoch_charts(record: RunRecord) -> dict[str, str]:
-    best = record.fit.get("best_epoch")
+    best = record.best_epoch
     mark = None if best is None else Mark(float(best), "kept")
     x = Axis("epoch")
     charts = {}

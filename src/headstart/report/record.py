@@ -82,13 +82,18 @@ class RunRecord:
     @property
     def is_sealed(self) -> bool:
         """Whether the metrics come from a test set that nothing was chosen by."""
-        return self.metrics.get("split", "test") == "test"
+        return bool(self.metrics.get("split", "test") == "test")
 
     @property
     def fit(self) -> Mapping[str, Any]:
         """What the strategy told about its fit."""
         facts: Mapping[str, Any] = self.config["fit"]
         return facts
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch whose weights were kept; None without any."""
+        return self.fit.get("best_epoch") or None
 
     @property
     def counts(self) -> Mapping[str, Mapping[str, int]]:
@@ -100,7 +105,8 @@ class RunRecord:
     def headline(self) -> str:
         """The name of the metric to tell first."""
         preferred = _HEADLINES[1:] if self.is_multilabel else _HEADLINES
-        for name in (*preferred, *self.measures):
+        known: list[str] = [*preferred, *self.measures]
+        for name in known:
             if name in self.measures:
                 return name
         raise RunError(f"`{self.folder.metrics}` lists no metric. Fit again.")
@@ -113,7 +119,7 @@ class RunRecord:
 
     @property
     def most_common_class(self) -> str:
-        """The class with the most training samples (of all samples, when none were for training)."""
+        """The class with the most training samples, or with the most of all without any."""
         totals = self.counts.get("train") or self.totals
         return max(totals, key=lambda name: totals[name]) if totals else ""
 
@@ -139,8 +145,11 @@ def read_record(folder: RunFolder) -> RunRecord:
     """
     needed = ("model", "strategy", "options", "choices", "data", "fit", "environment", "created")
     config = _read(folder, folder.config, needed)
-    _require(config["model"], ("backbone", "head", "classes", "is_multilabel"), folder.config)
-    dataset = _read(folder, folder.dataset, ("root", "classes", "counts", "findings", "reason"))
+    parts = ("backbone", "head", "format", "classes", "is_multilabel", "num_parameters")
+    _require(config["model"], parts, folder.config)
+    dataset = _read(
+        folder, folder.dataset, ("root", "classes", "counts", "findings", "reason", "num_samples")
+    )
     split = _read(folder, folder.split, ("rule", "reason", "assignment"))
     metrics = _read(folder, folder.metrics, ("n", "metrics", "per_class"))
     entries = _read(folder, folder.input, ("bands", "height", "width", "mean", "std"))

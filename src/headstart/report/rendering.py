@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.report.charts import CHART_STYLE
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -30,6 +34,7 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
     )
     environment.filters |= {
         "drawn": Markup,
+        "prose": _prose,
         "percent": wording.percent,
         "duration": wording.duration,
         "size": wording.size,
@@ -38,4 +43,11 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
     }
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     page = environment.get_template(template)
-    return page.render({**context, "style": Markup(style + CHART_STYLE)})  # noqa: S704 - our own
+    return page.render({**context, "style": Markup(style + CHART_STYLE)})
+
+
+def _prose(text: str) -> Markup:
+    """A sentence, escaped, in which `what stands in backticks` is set as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))

@@ -23,8 +23,10 @@ _FREEZING = {
 
 def purpose(record: RunRecord) -> str:
     """What the model does, in one sentence."""
-    verb = "Names what is in a photo" if record.is_multilabel else "Tells photos apart"
-    return f"{verb}, by {count(len(record.classes), 'class', plural='classes')}: {names(record.classes)}."
+    classes = count(len(record.classes), "class", plural="classes")
+    if record.is_multilabel:
+        return f"Finds which of {classes} are in a photo: {names(record.classes)}."
+    return f"Tells {classes} of photos apart: {names(record.classes)}."
 
 
 def making(record: RunRecord) -> str:
@@ -37,7 +39,9 @@ def making(record: RunRecord) -> str:
         text = _FREEZING.get(strategy, "{backbone}, with the strategy " + strategy)
         text = text.format(backbone=backbone)
     num_train = record.num_trained
-    fitted = f"; fitted on {count(num_train, 'picture')}" if num_train and strategy != "as-is" else ""
+    fitted = (
+        f"; fitted on {count(num_train, 'picture')}" if num_train and strategy != "as-is" else ""
+    )
     return f"It is {text}{fitted}."
 
 
@@ -57,9 +61,9 @@ def verdict(record: RunRecord) -> str:
 
 
 def comparison(record: RunRecord) -> str:
-    """How the most trivial answer would do; empty where that was not measured."""
+    """How the most trivial answer would do; empty where that is another metric."""
     majority = record.majority_accuracy
-    if majority is None:
+    if majority is None or record.headline != "accuracy":
         return ""
     return (
         f"Always answering “{record.most_common_class}”, the most common class, would be right on "

@@ -153,7 +153,7 @@ def shortened(text: str, *, limit: int) -> str:
 
     Example:
         >>> shortened("yellow_bellied_flycatcher", limit=13)
-        'yellow…tcher'
+        'yellow…atcher'
     """
     if len(text) <= limit:
         return text

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from headstart.contracts import Backbone, FeatureTable, ParameterGroup
-from headstart.model import Model
 from headstart.errors import ConfigError
+from headstart.model import Model
 from headstart.strategies import StrategySettings
 from headstart.strategies.freezing import freeze
 from headstart.strategies.heads import SelectionHead
@@ -36,10 +36,10 @@ class AsIs:
         Raises:
             ConfigError: The weights bring no classifier, or a class is not among its classes.
         """
-        if backbone.pretrained_head is None:
+        if not isinstance(backbone.pretrained_head, nn.Linear):
             raise ConfigError(
-                f"`{backbone.spec.reference}` brings no classifier of its own, so it cannot answer "
-                "as it is. Use --strategy probe, or a backbone with a classifier."
+                f"`{backbone.spec.reference}` brings no linear classifier of its own, so it cannot "
+                "answer as it is. Use --strategy probe, or a backbone with a classifier."
             )
         matches = match_classes(self.settings.classes, backbone.pretrained_classes)
         return SelectionHead(backbone.pretrained_head, _as_members(matches, backbone))

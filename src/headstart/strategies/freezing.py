@@ -6,6 +6,7 @@ Used by every strategy that trains by gradient. Knows modules and parameter name
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -22,8 +23,8 @@ def freeze(module: nn.Module) -> None:
 def frozen_stay_in_eval(model: Model) -> None:
     """`model.train()`, but every part without a trainable parameter stays in eval.
 
-    So frozen norm layers keep their statistics, and dropout or stochastic depth inside a frozen part
-    is off: frozen means frozen.
+    So frozen norm layers keep their statistics, and dropout or stochastic depth inside a frozen
+    part is off: frozen means frozen.
     """
     model.train()
     _eval_where_frozen(model)
@@ -82,8 +83,7 @@ def stages_from_top(
     from_top = list(reversed(layer_groups))
     bounds = [round(i * len(from_top) / count) for i in range(count + 1)]
     return [
-        {name for group in from_top[start:end] for name in group}
-        for start, end in zip(bounds, bounds[1:], strict=False)
+        {name for group in from_top[start:end] for name in group} for start, end in pairwise(bounds)
     ]
 
 

@@ -20,7 +20,7 @@ from headstart.strategies.freezing import (
     head_groups,
     norms_stay_in_eval,
 )
-from headstart.strategies.heads import linear_head
+from headstart.strategies.heads import LinearHead, linear_head
 from headstart.strategies.probe import fit_linear_probe
 
 LAYER_DECAY = 0.7
@@ -50,7 +50,8 @@ class Full:
         if table is None:
             return {"head": "random, for a hidden layer cannot start from the probe"}
         fit, facts = fit_linear_probe(table, self.settings)
-        fit.copy_to(model.head)
+        assert isinstance(model.head, LinearHead)
+        model.head.load(fit.weight, fit.bias)
         return {"head": "from the probe", **facts}
 
     def prepare(self, model: Model) -> list[ParameterGroup]:

@@ -15,12 +15,28 @@ from headstart.errors import RunError
 from headstart.strategies.knn import KNNHead
 
 
-def linear_head(num_features: int, num_classes: int, *, dropout: float, hidden: int) -> nn.Module:
-    """A new head: optional hidden layer, optional dropout, and a linear layer that starts at zero.
+class LinearHead(nn.Sequential):
+    """Optional hidden layer, optional dropout, and a linear layer."""
 
-    A linear layer that starts at zero predicts all classes alike, whatever the scale of the
-    features, so the first steps are not spent on unlearning noise (Source: Goyal et al. 2017,
-    section 5.1, of residual branches; He et al. 2019 for the head's role in fine-tuning).
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that gives the logits."""
+        layer = self[-1]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    @torch.no_grad()
+    def load(self, weight: Tensor, bias: Tensor) -> None:
+        """Set the last layer: weight (num_classes, num_features), bias (num_classes,)."""
+        self.last.weight.copy_(weight)
+        self.last.bias.copy_(bias)
+
+
+def linear_head(num_features: int, num_classes: int, *, dropout: float, hidden: int) -> LinearHead:
+    """A new head whose last layer starts at zero.
+
+    It then predicts all classes alike, whatever the scale of the features, so that no step is spent
+    on unlearning noise. Source: Karpathy 2019, A Recipe for Training Neural Networks, "init well".
     """
     layers: list[nn.Module] = []
     width = num_features
@@ -32,7 +48,7 @@ def linear_head(num_features: int, num_classes: int, *, dropout: float, hidden: 
     last = nn.Linear(width, num_classes)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
-    return nn.Sequential(*layers, last)
+    return LinearHead(*layers, last)
 
 
 class SelectionHead(nn.Module):
@@ -46,7 +62,7 @@ class SelectionHead(nn.Module):
 
     members: Tensor
 
-    def __init__(self, pretrained: nn.Module, members: Tensor) -> None:
+    def __init__(self, pretrained: nn.Linear, members: Tensor) -> None:
         super().__init__()
         self.pretrained = pretrained
         self.register_buffer("members", members.bool())
@@ -55,7 +71,8 @@ class SelectionHead(nn.Module):
         """features: (B, num_features) -> log-probabilities (B, num_classes), up to a constant."""
         logits = self.pretrained(features).float().log_softmax(dim=1)
         spread = logits[:, None, :].masked_fill(~self.members[None], float("-inf"))
-        return spread.logsumexp(dim=2)
+        summed: Tensor = spread.logsumexp(dim=2)
+        return summed
 
 
 def describe_head(head: nn.Module) -> dict[str, Any]:
@@ -73,10 +90,11 @@ def describe_head(head: nn.Module) -> dict[str, Any]:
         num_classes, num_pretrained = head.members.shape
         return {
             "kind": "selection",
+            "num_features": head.pretrained.in_features,
             "num_classes": num_classes,
             "num_pretrained": num_pretrained,
         }
-    assert isinstance(head, nn.Sequential)
+    assert isinstance(head, LinearHead)
     linear = [layer for layer in head if isinstance(layer, nn.Linear)]
     dropout = [layer.p for layer in head if isinstance(layer, nn.Dropout)]
     return {
@@ -88,15 +106,14 @@ def describe_head(head: nn.Module) -> dict[str, Any]:
     }
 
 
-def build_head(spec: Mapping[str, Any], pretrained_head: nn.Module | None = None) -> nn.Module:
+def build_head(spec: Mapping[str, Any]) -> nn.Module:
     """The head that `describe_head` described, with weights still to be loaded.
 
     Args:
         spec: What `describe_head` gave.
-        pretrained_head: The backbone's own classifier, for `selection`.
 
     Raises:
-        RunError: A kind that this version does not know, or a missing classifier.
+        RunError: A kind that this version does not know.
     """
     kind = spec["kind"]
     if kind in ("linear", "mlp"):
@@ -113,10 +130,8 @@ def build_head(spec: Mapping[str, Any], pretrained_head: nn.Module | None = None
             k=spec["k"],
         )
     if kind == "selection":
-        if pretrained_head is None:
-            raise RunError("The run keeps a pretrained classifier that its backbone does not have.")
-        members = torch.zeros(spec["num_classes"], spec["num_pretrained"])
-        return SelectionHead(pretrained_head, members)
+        pretrained = nn.Linear(spec["num_features"], spec["num_pretrained"])
+        return SelectionHead(pretrained, torch.zeros(spec["num_classes"], spec["num_pretrained"]))
     raise RunError(
         f"The run has a head of the kind `{kind}`, which this version of Headstart does not know. "
         "Use the version that is named in its config.json."

@@ -181,11 +181,10 @@ def minimise(
             mean loss that one more step at the bound is sure to bring.
         max_steps: After so many the rest is returned as not converged.
     """
-    num_outputs, num_problems = problems.is_live.shape
     state = _start(rotated.design, problems)
     coefficients, logits = torch.empty_like(state.coefficients), torch.empty_like(state.logits)
     has_converged = torch.zeros_like(problems.Cs, dtype=torch.bool)
-    active = torch.arange(num_problems, device=has_converged.device)
+    active = torch.arange(problems.Cs.numel(), device=has_converged.device)
     inverse = _preconditioner(rotated.gram, problems)
     floor = tolerance * problems.Cs * problems.weights.mean(dim=1).sum(dim=0)
     _aim(state, inverse, previous=None)
@@ -200,7 +199,11 @@ def minimise(
             logits[:, :, active[leaving]] = state.logits[:, :, leaving]
             if is_last:
                 break
-            active, state, problems = active[~is_done], state.only(~is_done), problems.only(~is_done)
+            active, state, problems = (
+                active[~is_done],
+                state.only(~is_done),
+                problems.only(~is_done),
+            )
             inverse, floor = inverse[:, :, ~is_done], floor[~is_done]
         _advance(rotated.design, problems, state)
         previous = state.gradient

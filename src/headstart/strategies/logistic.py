@@ -17,9 +17,9 @@ from headstart.strategies.linear_fit import (
     LabelledFeatures,
     LinearFit,
     check_cs,
+    choose_c,
     fit_at,
     label_features,
-    out_of_fold,
 )
 from headstart.strategies.linear_losses import Sigmoid, Softmax
 from headstart.strategies.linear_solver import rotate
@@ -52,7 +52,8 @@ def fit_logistic(
 
     Example:
         >>> import torch
-        >>> features, targets = torch.tensor([[0.0], [1.0], [2.0], [3.0]]), torch.tensor([0, 0, 1, 1])
+        >>> features = torch.tensor([[0.0], [1.0], [2.0], [3.0]])
+        >>> targets = torch.tensor([0, 0, 1, 1])
         >>> fit = fit_logistic(features, targets, num_classes=2, C=1.0)
         >>> fit.logits(features).argmax(dim=1).tolist()
         [0, 0, 1, 1]
@@ -71,12 +72,11 @@ def cross_validate_logistic(
     Cs: Sequence[float] = DEFAULT_CS,  # noqa: N803
     class_weights: Tensor | None = None,
 ) -> CrossValidation:
-    """The C of least log loss on unseen folds, and the fit on all samples with it.
+    """The best C by log loss on unseen folds, and the fit on all samples with it.
 
     Log loss, not accuracy: it moves with every sample, where accuracy on few samples is the same
-    for many C, and it is what calibrated probabilities need. The least one, not the largest penalty
-    within a standard error: on ant and bee photos and on solar cells that rule cost log loss and
-    won no accuracy (bench/logistic.py). All features are standardised together, which uses no label.
+    for many C, and it is what calibrated probabilities need. The smallest C within a standard error
+    of the least loss is taken. All features are standardised together, which uses no label.
 
     Args:
         features: (n, num_features) float, finite.
@@ -92,21 +92,7 @@ def cross_validate_logistic(
     """
     cs = check_cs(Cs)
     data = label_features(features, targets, num_classes=num_classes, class_weights=class_weights)
-    rotated, loss = rotate(data.features), _loss(data)
-    losses: list[float] = []
-    accuracies: list[float] = []
-    best: Tensor | None = None
-    for logits in out_of_fold(rotated, data, loss, folds=folds, cs=cs):
-        log_loss, accuracy = data.scores(logits)
-        if best is None or log_loss < min(losses):
-            best = logits
-        losses.append(log_loss)
-        accuracies.append(accuracy)
-    assert best is not None  # check_cs saw to it that there is one
-    best_c = cs[losses.index(min(losses))]
-    return CrossValidation(
-        cs, tuple(losses), tuple(accuracies), best_c, best, fit_at(rotated, data, loss, c=best_c)
-    )
+    return choose_c(rotate(data.features), data, _loss(data), folds=folds, cs=cs)
 
 
 def _loss(data: LabelledFeatures) -> Softmax | Sigmoid:

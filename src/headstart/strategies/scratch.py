@@ -1,4 +1,4 @@
-"""`scratch`: everything learns, from random weights: the control that shows what transfer brought."""
+"""`scratch`: everything learns, from random weights; the control for what transfer brought."""
 
 from __future__ import annotations
 

@@ -50,6 +50,16 @@ class ImageClassification:
         self.label_smoothing = label_smoothing
         self.class_weights = class_weights
 
+    def with_loss(
+        self, *, label_smoothing: float, class_weights: Tensor | None
+    ) -> ImageClassification:
+        """The same task with another loss."""
+        return ImageClassification(
+            is_multilabel=self.is_multilabel,
+            label_smoothing=label_smoothing,
+            class_weights=class_weights,
+        )
+
     def preparation(
         self, contract: InputContract, augment: Augment | None = None
     ) -> Callable[[Sample], Tensor]:
@@ -73,11 +83,8 @@ class ImageClassification:
 
     def logits(self, model: Model, batch: Batch) -> Tensor:
         """(B, num_classes); from `batch.features` where they are given."""
-        logits: Tensor
-        if batch.features is not None:
-                logits = model.head(batch.features)
-        else:
-            logits = model(batch.inputs)
+        given = batch.features
+        logits: Tensor = model(batch.inputs) if given is None else model.head(given)
         return logits.float()
 
     def loss(self, model: Model, batch: Batch) -> Tensor:

@@ -1,0 +1,409 @@
+"""The verbs, as Python functions: the only wiring of the parts, together with `fitting`.
+
+Nothing is imported at the top that imports torch, so that `headstart --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.atomic import replacing
+from headstart.config import FitOptions, make_options
+from headstart.contracts import (
+    Dataset,
+    Evaluation,
+    Finding,
+    Measure,
+    ModelCard,
+    Prediction,
+    Sample,
+)
+from headstart.errors import DataError, RunError
+from headstart.progress import Progress
+from headstart.rundir import RunFolder
+
+if TYPE_CHECKING:
+    from headstart.saved import FittedModel
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything one fit produced, in a folder.
+
+    Example:
+        >>> run = Run.open("runs/photos-1")        # doctest: +SKIP
+        >>> print(run.metrics["accuracy"])         # doctest: +SKIP
+        0.948 (95% 0.90-0.98, n=153)
+    """
+
+    folder: RunFolder
+
+    @classmethod
+    def open(cls, path: Path | str) -> Run:
+        """A finished run.
+
+        Raises:
+            RunError: There is none.
+        """
+        return cls(RunFolder.open(Path(path)))
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return self.folder.report
+
+    @property
+    def metrics(self) -> Mapping[str, Measure]:
+        """Metrics on the sealed test set, with 95% intervals."""
+        found = self.folder.read_json(self.folder.metrics)["metrics"]
+        return {name: Measure(**values) for name, values in found.items()}
+
+    def load(self, *, device: str = "auto") -> FittedModel:
+        """The model, ready to predict."""
+        from headstart.saved import load_model
+
+        return load_model(self.folder, device=device)
+
+
+def fit(
+    data: Path | str,
+    options: FitOptions | None = None,
+    *,
+    augment: Any = None,
+    progress: Progress | None = None,
+    **values: Any,
+) -> Run:
+    """Adapt a pretrained model to labelled data.
+
+    Args:
+        data: A folder or a table; see `open_dataset`.
+        options: All options at once; or give them by name, as `values`.
+        augment: Instead of a preset, an albumentations.Compose or a callable from picture to
+            picture.
+        progress: Told about everything; None is silent.
+        **values: Fields of FitOptions, such as `strategy="probe"`.
+
+    Raises:
+        HeadstartError: With what was found, what is needed and what to do.
+    """
+    from headstart.fitting import FitJob
+
+    if isinstance(augment, str):
+        values["augment"], augment = augment, None
+    settled = make_options(
+        {**(options.model_dump(exclude_unset=True) if options else {}), **values}
+    )
+    job = FitJob(Path(data), settled, progress=progress or Progress(), augment=augment)
+    return Run(job.run())
+
+
+def resume(path: Path | str, *, progress: Progress | None = None) -> Run:
+    """Go on with an interrupted fit.
+
+    Raises:
+        RunError: The run is finished, or its data has changed.
+    """
+    from headstart.fitting import FitJob
+
+    folder = RunFolder.open_unfinished(Path(path))
+    if folder.metrics.is_file():
+        raise RunError(f"`{path}` is finished; there is nothing to resume. Fit anew.")
+    config = folder.read_json(folder.config)
+    given = {name: config["options"][name] for name in config["given"]}
+    settled = {c["name"]: c["value"] for c in config["choices"] if c["name"] == "backbone"}
+    options = make_options({**given, **settled}, source=f"`{folder.config}`")
+    job = FitJob(Path(config["data"]), options, progress=progress or Progress(), resume=folder)
+    return Run(job.run())
+
+
+def load(reference: Path | str, *, device: str = "auto") -> FittedModel:
+    """A model that predicts: of a run folder, or a pretrained classifier such as `timm:resnet50`.
+
+    Raises:
+        RunError: There is no finished run there.
+        WeightsError: The pretrained weights cannot be had.
+    """
+    return _load(reference, device=device, progress=Progress())
+
+
+def _load(reference: Path | str, *, device: str, progress: Progress) -> FittedModel:
+    from headstart.saved import load_model, load_pretrained
+
+    if Path(reference).is_dir() or not _is_backbone(str(reference)):
+        return load_model(RunFolder.open(Path(reference)), device=device)
+    return load_pretrained(str(reference), device=device, progress=progress)
+
+
+def _is_backbone(reference: str) -> bool:
+    from headstart.backbones import SOURCES, list_models
+
+    prefix = reference.partition(":")[0]
+    return prefix in SOURCES or any(card.name == reference for card in list_models(reference))
+
+
+def predict(
+    model: Path | str,
+    paths: Sequence[Path | str],
+    *,
+    device: str = "auto",
+    on_bad: str = "stop",
+    progress: Progress | None = None,
+) -> Prediction:
+    """Predictions for folders, files and patterns.
+
+    Args:
+        model: A run folder, or a pretrained classifier such as `timm:resnet50`.
+        paths: Folders (searched through), files, or patterns such as `new/*.jpg`.
+        device: See FitOptions.
+        on_bad: `stop` at a file that cannot be read, or `skip` it with a warning.
+        progress: Told about everything; None is silent.
+
+    Raises:
+        DataError: Nothing was found, or a file cannot be read.
+    """
+    from headstart.data import find_pictures
+
+    progress = progress or Progress()
+    samples = find_pictures(paths)
+    fitted = _load(model, device=device, progress=progress)
+
+    def warn(sample: Any, error: DataError) -> None:
+        progress.warn(str(error))
+
+    return fitted.predictor.predict(
+        samples, progress=progress, on_error=warn if on_bad == "skip" else None
+    )
+
+
+def evaluate(
+    run: Path | str,
+    data: Path | str,
+    *,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Metrics of a run's model on other labelled data.
+
+    Raises:
+        DataError: The data has classes that the model does not know, or cannot be read.
+    """
+    from headstart.data import open_dataset
+    from headstart.data.checks import check_dataset, raise_for_errors
+
+    progress = progress or Progress()
+    dataset = open_dataset(Path(data))
+    fitted = _load(run, device=device, progress=progress)
+    unknown = [name for name in dataset.classes if name not in fitted.classes]
+    if unknown:
+        raise DataError(
+            f"`{data}` has the classes {_quoted(dataset.classes)}, but the model knows "
+            f"{_quoted(fitted.classes)}. Unknown to it: {_quoted(unknown)}. Rename the classes of "
+            "the data, or fit a model to them."
+        )
+    if dataset.is_multilabel != fitted.predictor.task.is_multilabel:
+        kinds = {True: "several labels a sample", False: "one label a sample"}
+        raise DataError(
+            f"`{data}` has {kinds[dataset.is_multilabel]}, but the model was fitted to "
+            f"{kinds[not dataset.is_multilabel]}. Evaluate on data of the same kind."
+        )
+    absent = [name for name in fitted.classes if name not in dataset.classes]
+    if absent:
+        progress.warn(f"The data has no sample of {_quoted(absent)}.")
+    checkup = check_dataset(dataset, decode=False, progress=progress)
+    raise_for_errors(checkup)
+    prediction = fitted.predictor.predict(dataset.samples, progress=progress)
+    return fitted.predictor.task.evaluate(prediction, dataset.samples)
+
+
+def _quoted(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:12])
+    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")
+
+
+def report(run: Path | str) -> Path:
+    """Draw the report of a run anew, from its folder alone; returns the page.
+
+    Raises:
+        RunError: There is no finished run, or a file of it is missing.
+    """
+    from headstart.report import write_report
+
+    return write_report(RunFolder.open(Path(run)))
+
+
+def models(query: str = "") -> list[ModelCard]:
+    """The models that can be had, those of the catalogue first."""
+    from headstart.backbones import list_models
+
+    return list_models(query)
+
+
+def pull(name: str, *, progress: Progress | None = None) -> Path:
+    """Fetch a model's weights into the cache; returns the file."""
+    from headstart.backbones import pull as pull_weights
+
+    return pull_weights(name, progress=progress or Progress())
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What `inspect` found.
+
+    Attributes:
+        dataset: As it was recognised.
+        findings: Everything that is wrong with it, errors first.
+        counts: split -> class -> number of samples, as a fit would split it.
+        split_reason: How a fit would split it, in a sentence.
+        formats: picture format -> number of files.
+        sizes: `width` and `height` -> smallest, median and largest, in pixels.
+        page: The HTML page, if one was asked for.
+        sheet: The sheet of augmented samples, if one was asked for.
+    """
+
+    dataset: Dataset
+    findings: tuple[Finding, ...]
+    counts: Mapping[str, Mapping[str, int]]
+    split_reason: str
+    formats: Mapping[str, int]
+    sizes: Mapping[str, tuple[int, float, int]]
+    page: Path | None = None
+    sheet: Path | None = None
+
+
+def inspect(
+    data: Path | str,
+    *,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    output: Path | str | None = None,
+    augment: Any = None,
+    progress: Progress | None = None,
+) -> Inspected:
+    """What is in a data set, and everything that is wrong with it.
+
+    Args:
+        data: A folder or a table.
+        image_column: See FitOptions.
+        label_column: See FitOptions.
+        output: An HTML page to write, with contact sheets and distributions; with `augment` alone,
+            `.png` writes just the sheet.
+        augment: A preset (or in Python any augmentation) to draw on some samples.
+        progress: Told about everything; None is silent.
+
+    Raises:
+        DataError: Nothing there can be recognised.
+    """
+    from headstart.data import open_dataset
+    from headstart.data.checks import check_dataset
+    from headstart.data.splits import class_counts, split_dataset
+    from headstart.report import Inspection, write_inspection
+
+    progress = progress or Progress()
+    dataset = open_dataset(Path(data), image_column=image_column, label_column=label_column)
+    checkup = check_dataset(dataset, decode=True, progress=progress)
+    usable = dataset.without(checkup.bad_ids)
+    counts, reason = class_counts(dataset), "no sample can be used"
+    if usable.samples:
+        split = split_dataset(usable, seed=0, same_content=checkup.same_content)
+        counts, reason = class_counts(usable, split.assignment), split.reason
+    page = Path(output) if output is not None else None
+    picture = sheet_path = None
+    if augment is not None:
+        picture = _draw_sheet(usable.samples, dataset.classes, augment)
+        if page is None or page.suffix.lower() == ".png":
+            sheet_path, page = page or Path(f"augment-{augment}.png"), None
+            with replacing(sheet_path) as temporary:
+                picture.save(temporary, format="PNG")
+    facts = {id_: facts for id_, facts in checkup.facts.items() if facts.format}
+    if page is not None:
+        write_inspection(
+            page,
+            Inspection(
+                dataset=dataset,
+                findings=checkup.findings,
+                facts=facts,
+                counts=counts,
+                split_reason=reason,
+                augmented=picture,
+                augment_name=str(augment or ""),
+            ),
+            progress=progress,
+        )
+    return Inspected(
+        dataset=dataset,
+        findings=(*checkup.errors, *checkup.warnings),
+        counts=counts,
+        split_reason=reason,
+        formats=Counter(fact.format for fact in facts.values()),
+        sizes=_sizes(list(facts.values())),
+        page=page,
+        sheet=sheet_path,
+    )
+
+
+def _sizes(facts: Sequence[Any]) -> dict[str, tuple[int, float, int]]:
+    sizes = {}
+    for side in ("width", "height"):
+        values = [getattr(fact, side) for fact in facts]
+        if values:
+            sizes[side] = (min(values), statistics.median(values), max(values))
+    return sizes
+
+
+def _draw_sheet(samples: Sequence[Sample], classes: Sequence[str], augment: Any) -> Any:
+    """A few samples of each class, as the packaged default backbone would see them."""
+    from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
+    from headstart.data.augment_sheet import augmented_sheet
+
+    a_class = {name: [s for s in samples if name in s.labels] for name in classes}
+    num_each = max(1, 6 // max(len(classes), 1))
+    chosen = [sample for group in a_class.values() for sample in group[:num_each]][:8]
+    contract = catalog()[PACKAGED_DEFAULT].contract
+    return augmented_sheet(chosen, contract=contract, augment=augment, seed=0)
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What `demo` made.
+
+    Attributes:
+        run: The fitted run.
+        data: The labelled photos.
+        prediction: For new photos.
+        predictions: The file they were written to.
+    """
+
+    run: Run
+    data: Path
+    prediction: Prediction
+    predictions: Path
+
+
+def demo(*, output: Path | None = None, progress: Progress | None = None) -> Demonstration:
+    """Fit the packaged default to photos of solar cells and predict some that were put aside.
+
+    Raises:
+        WeightsError: The package registry cannot be reached.
+    """
+    from headstart.demo import LICENCE_NOTE, solar_cells
+    from headstart.prediction_files import write_predictions
+
+    progress = progress or Progress()
+    progress.note(LICENCE_NOTE)
+    data = solar_cells(progress)
+    options = make_options({"backbone": "efficientnet-lite0", "output": output})
+    run = fit(data.labelled, options, progress=progress)
+    prediction = predict(run.path, [data.new], progress=progress)
+    predictions = run.path / "new-cells.csv"
+    write_predictions(predictions, prediction)
+    return Demonstration(run, data.labelled, prediction, predictions)

@@ -1,0 +1,405 @@
+"""The shell over the verbs: arguments in, tables and messages out, exit codes.
+
+0 done, 2 the user can mend it (the message alone), 130 interrupted and resumable, 1 our defect.
+Touches only `api`, `config`, `rundir`, `progress`, `report` and `errors`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.exceptions import CycloptsError
+
+import headstart
+from headstart.config import FitOptions, Preset, load_options
+from headstart.errors import ConfigError, HeadstartError, InterruptedFit
+from headstart.progress import ConsoleSink, Progress
+
+app = App(
+    name="headstart",
+    version=headstart.__version__,
+    help="A folder of labelled data and a pretrained model in, a model of your own that you can "
+    "trust out.",
+    help_format="plaintext",
+    version_flags=["--version"],
+    result_action="return_value",
+)
+cache_app = App(name="cache", help="Show, limit or empty the cache of features and weights.")
+app.command(cache_app)
+
+Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Only warnings and results.")]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")]
+
+
+def _progress(*, quiet: bool = False) -> Progress:
+    return Progress([ConsoleSink(is_quiet=quiet)])
+
+
+@app.command
+def inspect(
+    data: Path,
+    /,
+    *,
+    output: Path | None = None,
+    augment: Preset | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+) -> None:
+    """Show what is in a data set, and everything that is wrong with it.
+
+    Args:
+        data: A folder or a table of labelled pictures.
+        output: An HTML page to write, with pictures of each class and distributions.
+        augment: Draw a sheet of augmented samples: into the page, or a .png.
+        image_column: The column of a table that holds picture paths.
+        label_column: The column of a table that holds labels.
+    """
+    from headstart import api
+
+    progress = _progress()
+    found = api.inspect(
+        data,
+        image_column=image_column,
+        label_column=label_column,
+        output=output,
+        augment=augment,
+        progress=progress,
+    )
+    _show_inspection(found, progress)
+
+
+def _show_inspection(found: Any, progress: Progress) -> None:
+    dataset = found.dataset
+    progress.note(f"{dataset.root}: {dataset.reason}")
+    for note in dataset.notes:
+        progress.note("  " + note)
+    splits = [split for split in found.counts if any(found.counts[split].values())]
+    rows = [
+        [name, *(found.counts[split].get(name, 0) for split in splits)] for name in dataset.classes
+    ]
+    rows.append(["all", *(sum(found.counts[split].values()) for split in splits)])
+    progress.table(f"{len(dataset):,} samples", ["class", *splits], rows)
+    progress.note(f"Split: {found.split_reason}")
+    if found.formats:
+        formats = ", ".join(f"{name} {count:,}" for name, count in found.formats.most_common())
+        (w0, w1, w2), (h0, h1, h2) = found.sizes["width"], found.sizes["height"]
+        progress.note(
+            f"Formats: {formats}. Width {w0} to {w2} (median {w1:g}), "
+            f"height {h0} to {h2} (median {h1:g}) pixels."
+        )
+    if not found.findings:
+        progress.note("Nothing is wrong with it.")
+    for finding in found.findings:
+        lines = [f"{finding.message} {finding.remedy}"]
+        lines += [f"    {id_}" for id_ in finding.ids[:5]]
+        if len(finding.ids) > 5:
+            lines.append(f"    and {len(finding.ids) - 5:,} more (--output page.html lists all)")
+        text = "\n".join(lines)
+        if finding.severity == "error":
+            progress.warn("[makes a fit impossible] " + text)
+        else:
+            progress.warn(text)
+    for path in (found.page, found.sheet):
+        if path is not None:
+            progress.note(f"Written: {path}")
+
+
+@app.command
+def fit(
+    data: Annotated[Path | None, Parameter(show_default=False)] = None,
+    /,
+    *,
+    config: Path | None = None,
+    resume: Path | None = None,
+    quiet: Quiet = False,
+    options: Annotated[FitOptions | None, Parameter(name="*")] = None,
+) -> None:
+    """Adapt a pretrained model to labelled data: a folder in, a run folder out.
+
+    Args:
+        data: A folder or a table of labelled pictures; not needed with --resume.
+        config: A YAML file of options; the command line has the last word.
+        resume: Go on with an interrupted run in this folder.
+        quiet: Only warnings and results.
+        options: All options of a fit.
+    """
+    from headstart import api
+
+    given = options.model_dump(exclude_unset=True) if options is not None else {}
+    progress = _progress(quiet=quiet)
+    if resume is not None:
+        if data is not None or given or config is not None:
+            raise ConfigError(
+                "--resume takes data and options from the run itself. Leave all else away: "
+                f"headstart fit --resume {resume}"
+            )
+        run = api.resume(resume, progress=progress)
+    elif data is None:
+        raise ConfigError("What shall be fitted? Give a folder: headstart fit photos/")
+    else:
+        run = api.fit(data, load_options(config, given), progress=progress)
+    _show_run(run, progress)
+
+
+def _show_run(run: Any, progress: Progress) -> None:
+    rows = [
+        [
+            name,
+            f"{m.value:.3f}",
+            "" if m.low is None else f"{m.low:.3f} to {m.high:.3f}",
+            "" if m.n is None else m.n,
+        ]
+        for name, m in run.metrics.items()
+    ]
+    progress.table("On unseen samples", ["metric", "value", "95% interval", "n"], rows)
+    progress.note(
+        f"Report:  {run.report}\n"
+        f"Predict: headstart predict {run.path} NEW_PICTURES/\n"
+        f"Weights: {run.folder.weights}"
+    )
+
+
+@app.command
+def evaluate(
+    run: Path, data: Path, /, *, output: Path | None = None, device: Device = "auto"
+) -> None:
+    """Measure a run's model on other labelled data.
+
+    Args:
+        run: The run folder.
+        data: A folder or a table with classes that the model knows.
+        output: A JSON file to write the metrics to.
+        device: Where to compute.
+    """
+    import json
+
+    from headstart import api
+    from headstart.atomic import replacing
+
+    progress = _progress()
+    found = api.evaluate(run, data, device=device, progress=progress)
+    rows = [[name, str(measure)] for name, measure in found.metrics.items()]
+    progress.table(f"On {found.n} samples of {data}", ["metric", "value"], rows)
+    if output is not None:
+        values = {
+            "n": found.n,
+            "metrics": {name: vars(m) for name, m in found.metrics.items()},
+            "per_class": found.per_class,
+            "confusion": found.confusion,
+        }
+        with replacing(output) as temporary:
+            temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        progress.note(f"Written: {output}")
+
+
+@app.command
+def predict(
+    model: str,
+    /,
+    *paths: str,
+    output: Path | None = None,
+    on_bad: Literal["stop", "skip"] = "stop",
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Predict for new pictures: folders, files or patterns.
+
+    Args:
+        model: A run folder; or a pretrained classifier as it comes, such as timm:resnet50.
+        paths: Folders, files or patterns such as 'new/*.jpg'.
+        output: A .csv, .json or .parquet file. Without it CSV goes to standard output.
+        on_bad: At a file that cannot be read, stop, or skip it with a warning.
+        device: Where to compute.
+        quiet: Only warnings and results.
+    """
+    from headstart import api
+    from headstart.prediction_files import check_format, to_csv, write_predictions
+
+    if not paths:
+        raise ConfigError(f"What shall be predicted? headstart predict {model} NEW_PICTURES/")
+    if output is not None:
+        check_format(output)
+    progress = _progress(quiet=quiet)
+    prediction = api.predict(model, paths, device=device, on_bad=on_bad, progress=progress)
+    if output is None:
+        sys.stdout.write(to_csv(prediction))
+    else:
+        write_predictions(output, prediction)
+        progress.note(f"Written: {output} ({len(prediction):,} rows)")
+
+
+@app.command
+def report(run: Path, /, *, open_it: Annotated[bool, Parameter(name="--open")] = True) -> None:
+    """Draw a run's report anew and open it.
+
+    Args:
+        run: The run folder.
+        open_it: Open it in the browser, where there is one.
+    """
+    import webbrowser
+
+    from headstart import api
+
+    page = api.report(run)
+    sys.stdout.write(f"{page}\n")
+    if open_it and sys.stdout.isatty():
+        webbrowser.open(page.resolve().as_uri())
+
+
+@app.command
+def models(query: str = "", /) -> None:
+    """List models whose name matches, those of the catalogue first.
+
+    Args:
+        query: Part of a name, such as vgg or resnet; `*` stands for anything.
+    """
+    from headstart import api
+
+    cards = api.models(query)
+    if not cards:
+        raise ConfigError(f"No model is called anything like `{query}`. Try part of a name: vgg")
+    shown = cards[:40]
+    rows = [
+        [
+            card.name,
+            f"{card.num_parameters / 1e6:.1f} M" if card.num_parameters else "",
+            card.input,
+            card.licence,
+            card.domain,
+            card.weights.partition("://")[0] if "://" in card.weights else card.weights,
+            "here" if card.is_here else "",
+        ]
+        for card in shown
+    ]
+    progress = _progress()
+    columns = ["name", "parameters", "input", "licence", "domain", "from", "cached"]
+    progress.table("", columns, rows)
+    if len(cards) > len(shown):
+        progress.note(f"and {len(cards) - len(shown):,} more: narrow it, such as `models resnet50`")
+
+
+@app.command
+def pull(name: str, /) -> None:
+    """Fetch a model's weights into the cache, so that later no network is needed.
+
+    Args:
+        name: As `headstart models` lists it, or a reference such as hf://ORG/REPO.
+    """
+    from headstart import api
+
+    path = api.pull(name, progress=_progress())
+    sys.stdout.write(f"{path}\n")
+
+
+@app.command
+def demo(*, output: Path | None = None, quiet: Quiet = False) -> None:
+    """Fit a model to real photos of solar cells and predict new ones, in under two minutes.
+
+    Args:
+        output: The run folder.
+        quiet: Only warnings and results.
+    """
+    from headstart import api
+
+    progress = _progress(quiet=quiet)
+    result = api.demo(output=output, progress=progress)
+    _show_run(result.run, progress)
+    rows = [
+        [id_, label, f"{probability:.2f}"]
+        for id_, label, probability in zip(
+            result.prediction.ids[:8],
+            result.prediction.labels,
+            result.prediction.probabilities.max(axis=1),
+            strict=False,
+        )
+    ]
+    progress.table("New cells, never seen before", ["picture", "prediction", "confidence"], rows)
+    progress.note(
+        f"All {len(result.prediction)} predictions: {result.predictions}\n"
+        f"Photos:  {result.data}\n\n"
+        "Now your own photos, in one folder a class:\n"
+        "  headstart inspect photos/\n"
+        "  headstart fit photos/"
+    )
+
+
+@cache_app.command(name="show")
+@cache_app.default
+def show_cache() -> None:
+    """Show where the cache is and what is in it."""
+    from headstart import cache
+
+    uses = cache.usage()
+    rows = [[use.kind, f"{use.num_files:,}", f"{use.num_bytes / 1e6:,.1f} MB"] for use in uses]
+    progress = _progress()
+    progress.table(str(cache.cache_root()), ["part", "files", "size"], rows)
+    total = sum(use.num_bytes for use in uses)
+    progress.note(f"{total / 1e9:.2f} GB of at most {cache.limit_bytes() / 1e9:.1f} GB")
+
+
+@cache_app.command(name="limit")
+def limit_cache(size: str, /) -> None:
+    """Set how large the cache may grow; what was used longest ago goes first.
+
+    Args:
+        size: Such as 500MB, 5GB or 1TB.
+    """
+    from headstart import cache
+
+    cache.set_limit(cache.parse_size(size))
+    show_cache()
+
+
+@cache_app.command(name="clear")
+def clear_cache(part: str | None = None, /) -> None:
+    """Empty the cache, or one part of it. Everything in it can be made or fetched again.
+
+    Args:
+        part: features, weights, speed or data; all without it.
+    """
+    from headstart import cache
+
+    cache.clear(part)
+    show_cache()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command; returns its exit code."""
+    is_debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        app(arguments, exit_on_error=False, print_error=True)
+    except CycloptsError:
+        return 2  # cyclopts has already told what is wrong with the arguments
+    except InterruptedFit as error:
+        _complain(str(error), is_debug=is_debug)
+        return 130
+    except KeyboardInterrupt:
+        _complain("Stopped.", is_debug=is_debug)
+        return 130
+    except HeadstartError as error:
+        _complain(str(error), is_debug=is_debug)
+        return 2
+    return 0
+
+
+def _complain(message: str, *, is_debug: bool) -> None:
+    from rich.console import Console
+
+    console = Console(file=sys.stderr, highlight=False)
+    if is_debug:
+        console.print_exception()
+    console.print("Error: " + message, style="bold red", markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,350 @@
+"""Finds what is wrong with a data set, all at once, before it costs anybody an hour.
+
+Knows nothing of models. Files are read once, in threads: hash, header, and a cheap look at the end
+of the file; with `decode` every pixel is decoded too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from headstart.contracts import Dataset, Finding, Sample
+from headstart.data.images import MAX_PIXELS, PictureError, verify_picture
+from headstart.data.listing import count, series
+from headstart.data.splits import class_counts
+from headstart.errors import DataError
+from headstart.progress import Progress
+
+# Kinds of error that concern single files, which a fit can do without.
+SKIPPABLE = frozenset(
+    {
+        *("missing-file", "zero-byte", "unreadable", "truncated"),
+        *("decompression-bomb", "float-values"),
+    }
+)
+_FILE_ERRORS = {
+    "missing-file": ("that cannot be found", "Mend the paths, or make the files readable."),
+    "zero-byte": ("without content (0 bytes)", "Copy them anew from their source."),
+    "unreadable": (
+        "that cannot be decoded as pictures",
+        "Replace them, or convert them to JPEG or PNG.",
+    ),
+    "truncated": ("whose end is missing", "Copy or download them anew."),
+    "decompression-bomb": (
+        f"that claim more than {MAX_PIXELS:,} pixels",
+        "Replace them, or cut them into tiles.",
+    ),
+    "float-values": (
+        "with floating-point values",
+        "Rescale them to 0-255, and save them as PNG or TIFF with 8 or 16 bits.",
+    ),
+}
+UNBALANCED_RATIO = 10  # the count of the largest class over that of the smallest
+_CHUNK = 32  # files a task: one by one, the bookkeeping of threads costs a tenth of the time
+_LISTED = 20  # files a finding that an error message lists
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is known of a file after reading it.
+
+    Attributes:
+        sha256: Of its bytes, in hexadecimal; empty when it could not be read.
+        num_bytes: Its size.
+        format: As Pillow calls it; empty when it is no picture.
+        width: Pixels as stored, before any rotation by EXIF; 0 when unknown.
+        height: Pixels as stored; 0 when unknown.
+        mode: As Pillow calls it (`RGB`, `L`, `I;16`); empty when unknown.
+    """
+
+    sha256: str
+    num_bytes: int
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+
+
+@dataclass(frozen=True)
+class Checkup:
+    """What the checks found.
+
+    Attributes:
+        findings: Those made while reading the data set first.
+        facts: Sample id -> facts of its file.
+        fingerprint: Of contents and labels, whatever the files are called: sha256.
+    """
+
+    findings: tuple[Finding, ...]
+    facts: Mapping[str, FileFacts]
+    fingerprint: str
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """Findings that make a fit impossible."""
+        return tuple(f for f in self.findings if f.severity == "error")
+
+    @property
+    def warnings(self) -> tuple[Finding, ...]:
+        """Findings that do not."""
+        return tuple(f for f in self.findings if f.severity == "warning")
+
+    @property
+    def bad_ids(self) -> tuple[str, ...]:
+        """Files that `--on-bad skip` leaves out, each once, sorted."""
+        return tuple(sorted({i for f in self.errors if f.kind in SKIPPABLE for i in f.ids}))
+
+    @property
+    def same_content(self) -> dict[str, str]:
+        """Sample id -> content hash, as `split_dataset` takes it."""
+        return {name: facts.sha256 for name, facts in self.facts.items() if facts.sha256}
+
+
+def check_dataset(
+    dataset: Dataset, *, decode: bool, progress: Progress, num_threads: int | None = None
+) -> Checkup:
+    """Look for every kind of trouble at once.
+
+    Errors, which make a fit impossible: files that are missing, empty, unreadable, truncated, too
+    large or of floating-point values; no samples; a single class. All else is a warning. Equal
+    pictures under different labels are a warning too: labels are never all right, a model can be
+    fitted all the same, and such pictures are kept in one split, so that no measurement suffers.
+
+    Args:
+        dataset: As read.
+        decode: Decode every pixel. Without it, a file is decoded only when its end looks missing.
+        progress: Is told about every file.
+        num_threads: By default two more than there are cores, for those that wait for the disk.
+    """
+    threads = num_threads or min(16, (os.cpu_count() or 1) + 2)
+    label = "decoding pictures" if decode else "checking pictures"
+    facts: dict[str, FileFacts] = {}
+    troubles: dict[str, dict[str, str]] = defaultdict(dict)  # kind -> id -> what was found
+    samples = dataset.samples
+    chunks = [samples[i : i + _CHUNK] for i in range(0, len(samples), _CHUNK)]
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
+    try:
+        with progress.bar(label, total=len(samples), unit="pictures") as advance:
+            for checked in pool.map(partial(_check_files, decode=decode), chunks):
+                for name, of_file, trouble in checked:
+                    facts[name] = of_file
+                    if trouble is not None:
+                        troubles[trouble.kind][name] = str(trouble)
+                advance(len(checked))
+    finally:
+        pool.shutdown(cancel_futures=True)
+    findings = [
+        *dataset.findings,
+        *_file_findings(troubles),
+        *_class_findings(dataset),
+        *_content_findings(dataset, facts),
+        *_wide_findings(facts),
+    ]
+    return Checkup(tuple(findings), facts, _fingerprint(dataset, facts))
+
+
+def leave_out_bad(dataset: Dataset, checkup: Checkup) -> tuple[Dataset, Checkup]:
+    """What `--on-bad skip` does: the data set without its bad files, checked anew without them.
+
+    Their findings become warnings. A class that loses all of its samples is no class any more;
+    errors that leaving files out cannot mend (or brings about) are still in the checkup.
+    """
+    bad = checkup.bad_ids
+    kept = dataset.without(bad)
+    alive = {label for sample in kept for label in sample.labels}
+    kept = replace(kept, classes=tuple(c for c in kept.classes if c in alive))
+    left_out = [
+        replace(f, severity="warning", remedy="Left out, as --on-bad skip asks.")
+        for f in checkup.errors
+        if f.kind in SKIPPABLE
+    ]
+    read = [f for f in dataset.findings if f.kind not in SKIPPABLE or f.severity == "warning"]
+    facts = {s.id: checkup.facts[s.id] for s in kept}
+    findings = (
+        *left_out,
+        *read,
+        *_class_findings(kept),
+        *_content_findings(kept, facts),
+        *_wide_findings(facts),
+    )
+    kept = replace(kept, findings=tuple(read))
+    return kept, Checkup(findings, facts, _fingerprint(kept, facts))
+
+
+def raise_for_errors(checkup: Checkup) -> None:
+    """Stop when a fit is impossible.
+
+    Raises:
+        DataError: With the files of all errors.
+    """
+    if not checkup.errors:
+        return
+    lines = ["The data cannot be used as it is:"]
+    is_cut = False
+    for finding in checkup.errors:
+        lines.append(f"- {finding.message} {finding.remedy}")
+        lines += [f"    {name}" for name in finding.ids[:_LISTED]]
+        if len(finding.ids) > _LISTED:
+            is_cut = True
+            lines.append(f"    and {len(finding.ids) - _LISTED:,} more")
+    if checkup.bad_ids:
+        lines.append(
+            f"Mend them, or leave {count(len(checkup.bad_ids), 'file')} out with `--on-bad skip`."
+        )
+    if is_cut:
+        lines.append("All are listed by `headstart inspect DATA --output page.html`.")
+    raise DataError("\n".join(lines))
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def _check_files(
+    samples: Sequence[Sample], *, decode: bool
+) -> list[tuple[str, FileFacts, PictureError | None]]:
+    return [(s.id, *_check_file(s.path, decode=decode)) for s in samples]
+
+
+def _check_file(path: Path, *, decode: bool) -> tuple[FileFacts, PictureError | None]:
+    """The facts of a file, and its trouble if it has one."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a third quicker unbuffered
+            data = file.readall()
+    except OSError as error:
+        trouble = PictureError(f"{error.strerror or error}", kind="missing-file")
+        return FileFacts("", 0), trouble
+    sha256 = hashlib.sha256(data).hexdigest()
+    try:
+        facts = verify_picture(data, decode=decode, name=str(path))
+    except PictureError as trouble:
+        return FileFacts(sha256, len(data)), trouble
+    return (
+        FileFacts(sha256, len(data), facts.format, facts.width, facts.height, facts.mode),
+        None,
+    )
+
+
+def _file_findings(troubles: Mapping[str, Mapping[str, str]]) -> Iterable[Finding]:
+    for kind, (what, remedy) in _FILE_ERRORS.items():
+        names = troubles.get(kind)
+        if names:
+            message = f"{count(len(names), 'file')} {what}."
+            yield Finding(kind, "error", message, remedy, tuple(sorted(names)))
+
+
+def _wide_findings(facts: Mapping[str, FileFacts]) -> Iterable[Finding]:
+    wide = sorted(name for name, of_file in facts.items() if of_file.mode.startswith("I"))
+    if wide:
+        yield Finding(
+            "sixteen-bit",
+            "warning",
+            f"{count(len(wide), 'picture')} with 16 bits a pixel, read as 8: values over 257.",
+            "Nothing, if they use the whole range to 65535; if they look dark, stretch them all "
+            "alike first.",
+            tuple(wide),
+        )
+
+
+# --- classes ----------------------------------------------------------------------------------
+
+
+def _class_findings(dataset: Dataset) -> Iterable[Finding]:
+    if not dataset.samples:
+        yield Finding(
+            "empty", "error", "There is no labelled picture.", "Add pictures with labels."
+        )
+        return
+    totals = dict.fromkeys(dataset.classes, 0)
+    for of_split in class_counts(dataset).values():
+        for name, number in of_split.items():
+            totals[name] += number
+    if len(totals) < 2 and not dataset.is_multilabel:
+        yield Finding(
+            "one-class",
+            "error",
+            f"All pictures are of one class, {series(totals)}: there is nothing to tell apart.",
+            "Add pictures of a second class; check that the right folder or column was given.",
+        )
+        return
+    tiny = [name for name, number in totals.items() if number < 2]
+    if tiny:
+        ids = [s.id for s in dataset.samples if set(s.labels) & set(tiny)]
+        yield Finding(
+            "tiny-class",
+            "warning",
+            f"{len(tiny)} of {len(totals)} classes with fewer than 2 pictures, which cannot be "
+            f"measured: {series(tiny)}.",
+            "Add pictures, or merge the class with another.",
+            tuple(ids),
+        )
+    smallest, largest = min(totals, key=totals.__getitem__), max(totals, key=totals.__getitem__)
+    if totals[largest] > UNBALANCED_RATIO * totals[smallest]:
+        yield Finding(
+            "unbalanced",
+            "warning",
+            f"The largest class, {largest}, has {totals[largest]:,} pictures, the smallest, "
+            f"{smallest}, {totals[smallest]:,}.",
+            "Look at balanced_accuracy and macro_f1; see --balance.",
+        )
+
+
+# --- contents ---------------------------------------------------------------------------------
+
+
+def _content_findings(dataset: Dataset, facts: Mapping[str, FileFacts]) -> Iterable[Finding]:
+    """Equal files: within a class, under different labels, and in different ready-made splits."""
+    by_content: dict[str, list[Sample]] = defaultdict(list)
+    for sample in dataset.samples:
+        of_file = facts[sample.id]
+        if of_file.num_bytes:
+            by_content[of_file.sha256].append(sample)
+    equal = [samples for samples in by_content.values() if len(samples) > 1]
+    agreeing = [s for s in equal if len({sample.labels for sample in s}) == 1]
+    conflicting = [s for s in equal if len({sample.labels for sample in s}) > 1]
+    leaked = [s for s in equal if len({sample.split for sample in s}) > 1]
+    if agreeing:
+        yield Finding(
+            "duplicate",
+            "warning",
+            f"{count(len(agreeing), 'picture')} in several copies, "
+            f"{count(sum(map(len, agreeing)), 'file')} in all.",
+            "Nothing: copies stay in one split. Remove them if they are not meant.",
+            _ids(agreeing),
+        )
+    if conflicting:
+        yield Finding(
+            "conflicting-labels",
+            "warning",
+            f"{count(len(conflicting), 'picture')} with different labels in several copies, "
+            f"{count(sum(map(len, conflicting)), 'file')} in all.",
+            "Decide which label is right, and remove the other copies.",
+            _ids(conflicting),
+        )
+    if leaked:
+        yield Finding(
+            "leaked-duplicate",
+            "warning",
+            f"{count(len(leaked), 'picture')} in more than one of the splits that the data set "
+            f"brings, {count(sum(map(len, leaked)), 'file')} in all: the test flatters the model.",
+            "Remove the copies from train, or all split folders to have Headstart split.",
+            _ids(leaked),
+        )
+
+
+def _ids(sets: Iterable[Iterable[Sample]]) -> tuple[str, ...]:
+    """Ids, copies of one picture next to each other."""
+    return tuple(
+        i for group in sorted(sorted(s.id for s in samples) for samples in sets) for i in group
+    )
+
+
+def _fingerprint(dataset: Dataset, facts: Mapping[str, FileFacts]) -> str:
+    lines = sorted(f"{facts[s.id].sha256} {s.label}\n" for s in dataset.samples)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

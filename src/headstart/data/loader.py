@@ -1,0 +1,370 @@
+"""Batches from samples: read by threads for evaluation, by processes for augmented training.
+
+The order of an epoch and the randomness of each sample are pure functions of the seed, the epoch
+and the sample: any number of workers, and a resumed run, give the same batches bit for bit.
+Knows nothing of pictures: what turns a sample into a tensor is handed in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.contracts import Batch, Sample
+from headstart.data.seeding import epoch_order, seeded_for
+from headstart.errors import ConfigError, DataError
+
+__all__ = ["Prepare", "TrainLoader", "epoch_order", "eval_batches", "seeded_for"]
+
+Prepare = Callable[[Sample], Tensor]
+"""Reads a sample and makes it the model's input, (bands, H, W). Raises DataError with the path."""
+
+_BATCHES_AHEAD = 4  # read before they are asked for: enough to even out slow files, and bounded
+
+
+# --- evaluation: threads ----------------------------------------------------------------------
+
+
+def eval_batches(
+    samples: Sequence[Sample],
+    *,
+    prepare: Prepare,
+    target: Callable[[Sample], Any] | None,
+    batch_size: int,
+    num_threads: int,
+    on_error: Callable[[Sample, DataError], None] | None = None,
+) -> Iterator[Batch]:
+    """Batches in the order of `samples`, read by threads while the caller computes.
+
+    Memory is bounded: some four batches are read ahead. Threads suffice because Pillow lets go of
+    the interpreter while it decodes and resizes. Closing the iterator ends the threads.
+
+    Args:
+        samples: Any number of them.
+        prepare: Called in the threads, so it must be thread-safe.
+        target: A sample's class index, or its vector (num_classes,); None for no targets.
+        batch_size: Of all batches but the last.
+        num_threads: At least 1.
+        on_error: Told of each sample that cannot be read, in order and in the caller's thread; the
+            sample is left out and the next one takes its place. None: the error is raised.
+
+    Raises:
+        ConfigError: `batch_size` or `num_threads` is below 1.
+        DataError: While iterating, of the first unreadable sample, when `on_error` is None.
+
+    Example:
+        >>> from pathlib import Path
+        >>> samples = [Sample(name, Path(name)) for name in "abc"]
+        >>> batches = eval_batches(
+        ...     samples,
+        ...     prepare=lambda sample: torch.zeros(3, 2, 2),
+        ...     target=None,
+        ...     batch_size=2,
+        ...     num_threads=1,
+        ... )
+        >>> [batch.ids for batch in batches]
+        [('a', 'b'), ('c',)]
+    """
+    _check_at_least(1, batch_size=batch_size, num_threads=num_threads)
+    ahead = max(_BATCHES_AHEAD * batch_size, 2 * num_threads)
+    reading = _read_ahead(samples, prepare=prepare, num_threads=num_threads, ahead=ahead)
+    return _collect(reading, batch_size=batch_size, target=target, on_error=on_error)
+
+
+def _read_ahead(
+    samples: Sequence[Sample], *, prepare: Prepare, num_threads: int, ahead: int
+) -> Iterator[tuple[Sample, Future[Tensor]]]:
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="headstart-read")
+    try:
+        rest = iter(samples)
+        waiting = deque((s, pool.submit(prepare, s)) for s in islice(rest, ahead))
+        while waiting:
+            oldest = waiting.popleft()
+            waiting.extend((s, pool.submit(prepare, s)) for s in islice(rest, 1))
+            yield oldest
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _collect(
+    reading: Iterator[tuple[Sample, Future[Tensor]]],
+    *,
+    batch_size: int,
+    target: Callable[[Sample], Any] | None,
+    on_error: Callable[[Sample, DataError], None] | None,
+) -> Iterator[Batch]:
+    samples: list[Sample] = []
+    rows: list[Tensor] = []
+
+    def batch() -> Batch:
+        targets = None if target is None else _stack_targets([target(s) for s in samples])
+        return Batch(tuple(s.id for s in samples), inputs=torch.stack(rows), targets=targets)
+
+    with contextlib.closing(reading):  # type: ignore[type-var]  # it is a generator
+        for sample, future in reading:
+            try:
+                row = future.result()
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(sample, error)
+                continue
+            samples.append(sample)
+            rows.append(row)
+            if len(rows) == batch_size:
+                yield batch()
+                samples, rows = [], []
+        if rows:
+            yield batch()
+
+
+# --- training: processes ----------------------------------------------------------------------
+
+
+class _Draw(NamedTuple):
+    """One row of a batch to be: see `seeded_for`."""
+
+    epoch: int
+    sample: int
+    repeat: int
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """What went wrong in a worker, to be raised where the batch is asked for.
+
+    Returned, not raised: DataLoader would put a traceback into the message.
+    """
+
+    error: DataError | ConfigError
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """The data set that the workers see; a whole batch is read by one of them."""
+
+    samples: tuple[Sample, ...]
+    prepare: Prepare
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitems__(self, draws: Sequence[_Draw]) -> Tensor | _Failure:
+        """(B, bands, H, W) of the dtype that `prepare` returns."""
+        rows = []
+        for draw in draws:
+            with seeded_for(self.seed, epoch=draw.epoch, index=draw.sample, repeat=draw.repeat):
+                try:
+                    rows.append(self.prepare(self.samples[draw.sample]))
+                except (DataError, ConfigError) as error:
+                    return _Failure(error)
+        return torch.stack(rows)
+
+
+class _Plan:
+    """The batches of the epoch under way; DataLoader asks it anew for each epoch."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[_Draw]] = []
+
+    def __iter__(self) -> Iterator[list[_Draw]]:
+        return iter(self.batches)
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+
+class TrainLoader:
+    """Shuffled batches of augmented samples, epoch by epoch, from worker processes.
+
+    Each sample's randomness depends on (seed, epoch, sample) alone, and the order of an epoch on
+    (seed, epoch): the batches are the same for any number of workers, and after a resume. The last
+    batch may be smaller, but when a single sample would be left, it joins the batch before it:
+    batch norm cannot learn from one, and with few samples none should be dropped.
+
+    Workers are started by the first `batches`, with the platform's start method, and stay for all
+    epochs. Under `spawn` and `forkserver`, `prepare` must be picklable.
+
+    Args:
+        samples: At least one.
+        prepare: Loads and augments a sample; called in the workers, with the global generators
+            seeded for this sample.
+        targets: One a sample: class indices, or vectors (num_classes,).
+        batch_size: At least 1.
+        num_workers: Processes; with 0 samples are prepared in this one, when they are asked for.
+        seed: Of the run.
+        sample_weights: Draw samples with replacement, as often as these say; see `epoch_order`.
+
+    Raises:
+        ConfigError: A number is too small, or weights are wrong.
+        DataError: There are no samples, or not one target a sample.
+
+    Example:
+        >>> from pathlib import Path
+        >>> samples = [Sample(name, Path(name)) for name in "abcde"]
+        >>> loader = TrainLoader(
+        ...     samples,
+        ...     prepare=lambda sample: torch.rand(3, 2, 2),
+        ...     targets=[0, 1, 0, 1, 0],
+        ...     batch_size=2,
+        ...     num_workers=0,
+        ...     seed=0,
+        ... )
+        >>> [len(batch) for batch in loader.batches(epoch=0)]
+        [2, 3]
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        *,
+        prepare: Prepare,
+        targets: Sequence[Any] | Tensor,
+        batch_size: int,
+        num_workers: int,
+        seed: int,
+        sample_weights: Sequence[float] | None = None,
+    ) -> None:
+        _check_at_least(1, batch_size=batch_size)
+        _check_at_least(0, num_workers=num_workers)
+        if not samples or len(targets) != len(samples):
+            raise DataError(
+                f"There are {len(samples)} training samples and {len(targets)} targets, but at "
+                "least one sample and a target for each are needed. Check the labels and splits."
+            )
+        self._samples = tuple(samples)
+        self._targets = _stack_targets(targets)
+        self._batch_size = batch_size
+        self._num_workers = num_workers
+        self._seed = seed
+        self._weights = sample_weights
+        epoch_order(len(samples), seed=seed, epoch=0, weights=sample_weights)  # check them now
+        self._examples = _Examples(self._samples, prepare, seed)
+        self._plan = _Plan()
+        self._loader: Any = None
+        self._active: Any = None
+
+    def __len__(self) -> int:
+        """Batches an epoch."""
+        full, rest = divmod(len(self._samples), self._batch_size)
+        return full + (rest > 1 or (rest == 1 and full == 0))
+
+    def batches(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch. Asking for them ends the iterator of an earlier call.
+
+        Args:
+            epoch: From 0.
+            start: How many batches to leave out at the beginning, without loading them: those that
+                an interrupted run has already seen.
+
+        Raises:
+            ConfigError: `start` is no batch of this epoch, or the augmentation returned no picture.
+            DataError: While iterating, when a sample cannot be read; from worker processes, too.
+        """
+        if not 0 <= start <= len(self):
+            raise ConfigError(
+                f"Batch {start} was asked for as the first, but an epoch has {len(self)}. "
+                "Resume with the data and the batch size that the run was started with."
+            )
+        self._end_active()
+        plan = self._plan_of(epoch)[start:]
+        self._active = self._assemble(plan, self._stacks(plan))
+        return self._active  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """End the workers. A later `batches` starts new ones."""
+        self._end_active()
+        self._end_workers()
+
+    def _end_workers(self) -> None:
+        # Explicitly, though by a private method: left to the garbage collector, which may close the
+        # queues first, each worker is waited for in vain (5 s).
+        loader, self._loader = self._loader, None
+        if loader is not None and loader._iterator is not None:
+            loader._iterator._shutdown_workers()
+
+    def _end_active(self) -> None:
+        if self._active is not None:
+            self._active.close()
+            self._active = None
+
+    def _plan_of(self, epoch: int) -> list[list[_Draw]]:
+        order = epoch_order(
+            len(self._samples), seed=self._seed, epoch=epoch, weights=self._weights
+        ).tolist()
+        seen: dict[int, int] = {}
+        draws = []
+        for index in order:
+            seen[index] = seen.get(index, -1) + 1
+            draws.append(_Draw(epoch, index, seen[index]))
+        starts = [i * self._batch_size for i in range(len(self))]
+        return [draws[i:j] for i, j in zip(starts, [*starts[1:], len(draws)], strict=True)]
+
+    def _stacks(self, plan: list[list[_Draw]]) -> Iterator[Tensor | _Failure]:
+        if self._num_workers == 0 or not plan:
+            return map(self._examples.__getitems__, plan)
+        if self._loader is None:
+            from torch.utils.data import DataLoader
+
+            self._loader = DataLoader(
+                self._examples,  # type: ignore[arg-type]  # map-style, by __getitems__
+                batch_sampler=self._plan,  # of draws, not of indices
+                num_workers=self._num_workers,
+                collate_fn=_as_it_is,
+                worker_init_fn=_leave_interrupts_to_parent,
+                persistent_workers=True,
+                # Its own, unused: else it would draw from the global one, which decides dropout.
+                generator=torch.Generator(),
+            )
+        self._plan.batches = plan
+        return iter(self._loader)
+
+    def _assemble(
+        self, plan: list[list[_Draw]], stacks: Iterator[Tensor | _Failure]
+    ) -> Iterator[Batch]:
+        for draws in plan:
+            try:
+                inputs = next(stacks)
+                if isinstance(inputs, _Failure):
+                    raise inputs.error
+            except BaseException:  # raised again: whoever handles it may not know of the workers
+                self._end_workers()
+                raise
+            indices = [draw.sample for draw in draws]
+            ids = tuple(self._samples[i].id for i in indices)
+            yield Batch(ids, inputs=inputs, targets=self._targets[indices])
+
+
+def _as_it_is(stack: Any) -> Any:
+    return stack
+
+
+def _leave_interrupts_to_parent(worker_id: int) -> None:
+    # Ctrl-C reaches every process of the terminal; the parent saves its state and ends the workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _stack_targets(targets: Sequence[Any] | Tensor) -> Tensor:
+    """(n,) int64 from class indices, or (n, num_classes) float32 from vectors."""
+    if isinstance(targets, Tensor):
+        stacked = targets
+    else:
+        stacked = torch.as_tensor(np.asarray([np.asarray(target) for target in targets]))
+    return stacked.to(torch.int64 if stacked.ndim == 1 else torch.float32)
+
+
+def _check_at_least(smallest: int, **numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < smallest:
+            raise ConfigError(f"`{name}` is {number}, but must be at least {smallest}. Raise it.")

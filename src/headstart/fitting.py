@@ -1,0 +1,656 @@
+"""The verb `fit`: from a folder to a run. Only wiring; each step is done elsewhere."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.backbones import load_backbone, resolve_auto
+from headstart.compute import choose_device, choose_format, module_fingerprint
+from headstart.config import FitOptions, parse_duration_s
+from headstart.contracts import (
+    Batch,
+    ComputeFormat,
+    FeatureTable,
+    Prediction,
+    Sample,
+    Split,
+)
+from headstart.data import open_dataset
+from headstart.data.balance import class_weights, sample_weights
+from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
+from headstart.data.loader import TrainLoader, eval_batches
+from headstart.data.mixing import MixedBatches, Mixing
+from headstart.data.splits import class_counts, split_dataset
+from headstart.errors import DataError, InterruptedFit, RunError
+from headstart.features import CachedBatches, FeatureCache, extract
+from headstart.interrupt import StopSignal
+from headstart.model import Model
+from headstart.predictor import EmbedOnly, Predictor, batch_size_for, example_input
+from headstart.progress import JsonlSink, Progress
+from headstart.recording import Record, record_results, record_start
+from headstart.rundir import RunFolder
+from headstart.saved import load_model
+from headstart.settle import Choice, DataSize, settle_strategy, settle_training
+from headstart.strategies import StrategySettings, make_strategy
+from headstart.tasks import make_task
+
+if TYPE_CHECKING:
+    from headstart.engine.plan import TrainBatches, TrainingPlan
+
+# What evaluation, saving, checking and the report take after training, at least: kept of a budget.
+_TAIL_S = 4.0
+# Of the budget, what reading pictures may take before samples are left out.
+_READING_SHARE = 0.7
+# Samples on which the saved model must predict as the one in memory.
+_NUM_VERIFIED = 8
+
+
+class FitJob:
+    """One fit on its way. Its steps run in the order in which they stand here, each once.
+
+    Args:
+        data: The folder or table.
+        options: As the user gave them.
+        progress: Is told everything.
+        resume: The folder of an interrupted run to go on with.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        options: FitOptions,
+        *,
+        progress: Progress,
+        augment: Any = None,
+        resume: RunFolder | None = None,
+    ) -> None:
+        self.data = data
+        self.options = options
+        self.progress = progress
+        self.own_augment = augment
+        self.resume = resume
+        self.choices: list[Choice] = []
+        self.seconds: dict[str, float] = {}
+        self.left_out: dict[str, str] = {}
+        self.fit_facts: dict[str, Any] = {}
+
+    def run(self) -> RunFolder:
+        """Do it all.
+
+        Raises:
+            HeadstartError: With what to do; nothing that was done is lost.
+        """
+        self.started = time.monotonic()
+        budget = self.options.budget
+        self.deadline = self.started + parse_duration_s(budget) if budget else None
+        torch.manual_seed(self.options.seed)
+        with StopSignal(self.progress) as self.stop:
+            self._read()
+            self._open_folder()
+            try:
+                self._load()
+                self._settle()
+                self._extract()
+                self._learn()
+                self._evaluate()
+                self._save()
+                self._verify()
+            except (KeyboardInterrupt, InterruptedFit):
+                raise InterruptedFit(
+                    f"Stopped. Go on with: headstart fit --resume {self.folder.path}"
+                ) from None
+        return self.folder
+
+    # --- data ---------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        """Recognise, check and split the data; what makes a fit impossible stops it here."""
+        options = self.options
+        dataset = open_dataset(
+            self.data,
+            image_column=options.image_column,
+            label_column=options.label_column,
+            group=options.group,
+        )
+        self.progress.note(f"{self.data}: {dataset.reason}")
+        for note in dataset.notes:
+            self.progress.note("  " + note)
+        checkup = check_dataset(dataset, decode=False, progress=self.progress)
+        if options.on_bad == "skip" and checkup.bad_ids:
+            self.left_out = dict.fromkeys(checkup.bad_ids, "unusable")
+            dataset, checkup = leave_out_bad(dataset, checkup)
+        raise_for_errors(checkup)
+        self.findings = checkup.findings
+        for finding in checkup.warnings:
+            self.progress.warn(f"{finding.message} {finding.remedy}")
+        self.checkup = checkup
+        self.dataset = dataset
+        self.split = split_dataset(dataset, seed=options.seed, same_content=checkup.same_content)
+        for note in self.split.notes:
+            self.progress.note("  " + note)
+        if not self.split.ids("test"):
+            raise DataError(
+                f"`{self.data}` leaves no sample to test with: {self.split.reason} "
+                "Add samples: at least two a class."
+            )
+        self.task = make_task(dataset.task, is_multilabel=dataset.is_multilabel)
+        self.seconds["read"] = time.monotonic() - self.started
+
+    def _open_folder(self) -> None:
+        if self.resume is not None:
+            self.folder = self.resume
+            before = self.folder.read_json(self.folder.dataset)["fingerprint"]
+            if before != self.checkup.fingerprint:
+                raise RunError(
+                    f"`{self.data}` is not what it was when the run `{self.folder.path}` began: "
+                    "pictures or labels have changed. Fit anew, without --resume."
+                )
+        else:
+            name = self.data.resolve().stem or "run"
+            self.folder = RunFolder.create(name, output=self.options.output)
+        self.progress = self.progress.with_sink(JsonlSink(self.folder.log))
+        self.progress.note(f"Run folder: {self.folder.path}")
+
+    def samples(self, *splits: Split) -> list[Sample]:
+        """The samples of some splits, in the order of the data set."""
+        wanted = {id_ for split in splits for id_ in self.split.ids(split)}
+        wanted -= self.left_out.keys()
+        return [sample for sample in self.dataset if sample.id in wanted]
+
+    # --- model --------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """The backbone, on its device, in the format that is fastest for it."""
+        self._choose(settle_strategy(self.options))
+        self.strategy_name = self._value("strategy")
+        self.device = choose_device(self.options.device)
+        reference, weights = self.options.backbone, self.options.weights
+        if self.strategy_name == "scratch":
+            weights = "random"
+        if reference == "auto":
+            reference, reason = resolve_auto(progress=self.progress)
+            self._choose([Choice("backbone", reference, reason)])
+        self.backbone = load_backbone(reference, weights=weights, progress=self.progress)
+        self.backbone.module.to(self.device)
+
+    def _settle(self) -> None:
+        counts = class_counts(self.dataset, self.split.assignment)["train"]
+        size = DataSize(len(self.samples("train")), counts)
+        self._choose(
+            settle_training(
+                self.options,
+                strategy=self.strategy_name,
+                size=size,
+                device_type=self.device.type,
+            )
+        )
+        weights = class_weights(
+            counts,
+            self.dataset.classes,
+            num_samples=size.num_train,
+            is_multilabel=self.dataset.is_multilabel,
+        )
+        is_weighted = self._value("balance") == "weights"
+        self.task = self.task.with_loss(
+            label_smoothing=self.options.label_smoothing,
+            class_weights=weights if is_weighted else None,
+        )
+        self.strategy = make_strategy(
+            self.strategy_name,
+            StrategySettings(
+                classes=self.dataset.classes,
+                is_multilabel=self.dataset.is_multilabel,
+                classifier=self.options.classifier,
+                dropout=self.options.dropout,
+                hidden=self.options.hidden,
+                layer_decay=self.options.layer_decay,
+                class_weights=weights if is_weighted else None,
+                pretrained_classes=self.backbone.pretrained_classes,
+                seed=self.options.seed,
+            ),
+        )
+        head = self.strategy.new_head(self.backbone)
+        self.model = self.task.build(self.backbone, head).to(self.device)
+        self._choose_inference_format()
+
+    def _choose_inference_format(self) -> None:
+        example = example_input(self.backbone.contract, self.device)
+        self.compute_format, reason = choose_format(
+            EmbedOnly(self.model),
+            example,
+            mode="inference",
+            precision=self.options.precision,
+            name=self.backbone.spec.reference,
+        )
+        self._choose([Choice("inference format", str(self.compute_format), reason)])
+        self.predictor = self._new_predictor()
+
+    def _new_predictor(self) -> Predictor:
+        return Predictor(
+            self.model,
+            self.task,
+            contract=self.backbone.contract,
+            classes=self.dataset.classes,
+            device=self.device,
+            compute_format=self.compute_format,
+        )
+
+    def _choose(self, choices: list[Choice]) -> None:
+        for choice in choices:
+            self.choices.append(choice)
+            self.progress.choice(choice.name, choice.value, choice.reason)
+
+    def _value(self, name: str) -> Any:
+        """An option's value: as settled, or as given."""
+        settled = {choice.name: choice.value for choice in self.choices}
+        return settled[name] if name in settled else getattr(self.options, name)
+
+    def _record(self) -> Record:
+        """What is told about this fit in the run folder, as far as it has come."""
+        return Record(
+            data=self.data,
+            options=self.options,
+            strategy=self.strategy_name,
+            choices=tuple(self.choices),
+            dataset=self.dataset,
+            findings=self.findings,
+            facts=self.checkup.facts,
+            fingerprint=self.checkup.fingerprint,
+            split=self.split,
+            left_out=dict(self.left_out),
+            backbone=self.backbone,
+            model=self.model,
+            device=self.device,
+            compute_format=self.compute_format,
+            fit=self.fit_facts,
+            seconds={**self.seconds, "total": time.monotonic() - self.started},
+        )
+
+    # --- features -----------------------------------------------------------------------------
+
+    @property
+    def _is_frozen(self) -> bool:
+        """Whether the backbone stays as it is, so that features may stand for pictures."""
+        return self.strategy_name in ("as-is", "probe", "head")
+
+    def _extract(self) -> None:
+        """Features of all samples that need them, each picture through the backbone once."""
+        record_start(self.folder, self._record())
+        self.features: dict[str, Tensor] = {}
+        self.views: list[dict[str, Tensor]] = []
+        started = time.monotonic()
+        if self._is_frozen or self.strategy.needs_features:
+            splits: tuple[Split, ...] = (
+                ("train", "validation", "test") if self._is_frozen else ("train", "validation")
+            )
+            self.features = self._features_of(self.samples(*splits), view=None)
+            for view in range(self._value("views") or 0):
+                self.views.append(self._features_of(self.samples("train"), view=view))
+        self.seconds["features"] = time.monotonic() - started
+
+    def _features_of(self, samples: Sequence[Sample], *, view: int | None) -> dict[str, Tensor]:
+        by_id = {sample.id: sample for sample in samples}
+        ids = list(by_id)
+        if self.deadline is not None:  # what the budget cuts off must be a random part
+            np.random.default_rng(self.options.seed).shuffle(ids)
+        reading_ends = self._share_of_budget(_READING_SHARE)
+
+        def batches(wanted: Sequence[str]) -> Iterable[Batch]:
+            chosen = [by_id[id_] for id_ in wanted]
+            if view is None:
+                return self.predictor.batches(chosen, on_error=self._on_unreadable)
+            return self._augmented(chosen).batches(view)
+
+        label = "reading pictures" if view is None else f"augmented view {view + 1}"
+        extraction = extract(
+            {id_: self.checkup.facts[id_].sha256 for id_ in ids},
+            table=FeatureCache(self._feature_key(view)),
+            embed=self.predictor.embed,
+            batches=batches,
+            should_stop=lambda: self.stop.is_set or time.monotonic() > reading_ends,
+            label=label,
+            progress=self.progress,
+        )
+        if self.stop.is_set:
+            raise InterruptedFit
+        self._refuse_unreadable()
+        if extraction.not_reached:
+            self._leave_out_for_time(extraction.not_reached)
+        if extraction.num_cached:
+            self.progress.note(
+                f"  {label}: {extraction.num_cached} of {len(ids)} features were in the cache"
+            )
+        return dict(extraction.features)
+
+    def _share_of_budget(self, share: float) -> float:
+        """`time.monotonic()` when this share of the budget is over."""
+        if self.deadline is None:
+            return float("inf")
+        return self.started + share * (self.deadline - self.started)
+
+    def _feature_key(self, view: int | None) -> dict[str, Any]:
+        key: dict[str, Any] = {
+            "layout": 1,
+            "weights": module_fingerprint(self.backbone.module),
+            "architecture": self.backbone.spec.reference,
+            "arguments": dict(self.backbone.spec.arguments),
+            "contract": self.backbone.contract.to_json(),
+            "format": str(self.compute_format),
+        }
+        if view is not None:
+            key["view"] = [view, str(self._augment), self.options.seed]
+        return key
+
+    @property
+    def _augment(self) -> Any:
+        """A preset's name, or what a Python caller gave instead."""
+        return self._value("augment") if self.own_augment is None else self.own_augment
+
+    def _augmented(self, samples: Sequence[Sample]) -> TrainLoader:
+        workers = self._value("workers")
+        return TrainLoader(
+            samples,
+            prepare=self.task.preparation(self.backbone.contract, self._augment),
+            targets=[self.task.target(sample, self.dataset.classes) for sample in samples],
+            batch_size=self._value("batch_size") or batch_size_for(self.device),
+            num_workers=workers if workers is not None else max(1, (os.cpu_count() or 1) // 2),
+            seed=self.options.seed,
+            sample_weights=None,
+        )
+
+    def _on_unreadable(self, sample: Sample, error: DataError) -> None:
+        self.left_out[sample.id] = str(error)
+
+    def _refuse_unreadable(self) -> None:
+        """Damage that only decoding shows: stop with the whole list, or go on without the files."""
+        damaged = {id_: why for id_, why in self.left_out.items() if why != "unusable"}
+        damaged = {id_: why for id_, why in damaged.items() if why != "time"}
+        if not damaged:
+            return
+        listed = "\n".join(f"  {why}" for why in list(damaged.values())[:20])
+        message = f"{len(damaged)} pictures cannot be decoded:\n{listed}"
+        if self.options.on_bad == "stop":
+            raise DataError(
+                f"{message}\nMend or remove them, or leave them out with --on-bad skip. "
+                "The features of all others are kept, so the next fit is quick."
+            )
+        self.progress.warn(f"{message}\nThey were left out.")
+
+    def _leave_out_for_time(self, ids: Sequence[str]) -> None:
+        self.left_out.update({id_: "time" for id_ in ids if id_ not in self.left_out})
+        self.progress.warn(
+            f"The budget of {self.options.budget} was too short to read {len(ids)} of "
+            f"{len(self.dataset)} pictures: a random part was left out. Give more time, or fit "
+            "again: what was read is in the cache."
+        )
+
+    # --- learning -----------------------------------------------------------------------------
+
+    def _learn(self) -> None:
+        """Initialise by the strategy; then epochs, if it leaves anything to learn."""
+        started = time.monotonic()
+        table = self._table() if self.strategy.needs_features else None
+        self.fit_facts = dict(self.strategy.initialise(self.model, table))
+        self.model.to(self.device)
+        if self.strategy.prepare(self.model):
+            self._train()
+        self.seconds["fit"] = time.monotonic() - started
+        self.predictor = self._new_predictor()
+
+    def _table(self) -> FeatureTable:
+        """Features to fit a classifier on: training samples, and validation we split off.
+
+        A classifier that chooses by cross-validation has no use for a validation set of its own,
+        so a part that Headstart itself carved out goes back; one that came with the data stays.
+        """
+        is_carved = not any(sample.split == "validation" for sample in self.dataset)
+        samples = self.samples("train", "validation") if is_carved else self.samples("train")
+        self._refuse_one_class(samples)
+        tables = [self.features, *self.views]
+        rows = [(s, table[s.id]) for table in tables for s in samples if s.id in table]
+        names = [self.split.groups[sample.id] for sample, _ in rows]
+        numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+        return FeatureTable(
+            features=torch.stack([row for _, row in rows]),
+            targets=torch.tensor([self.task.target(s, self.dataset.classes) for s, _ in rows]),
+            groups=torch.tensor([numbers[name] for name in names]),
+            num_classes=len(self.dataset.classes),
+            is_multilabel=self.dataset.is_multilabel,
+        )
+
+    def _refuse_one_class(self, samples: Sequence[Sample]) -> None:
+        present = {label for sample in samples for label in sample.labels}
+        if len(present) < min(2, len(self.dataset.classes)):
+            raise DataError(
+                f"Only the class {', '.join(sorted(present)) or 'none'} is left among "
+                f"{len(samples)} training samples. Add samples of other classes, or give the "
+                "budget more time."
+            )
+
+    def _train(self) -> None:
+        # Here, since Fabric takes seconds to import and only training by gradient needs it.
+        from headstart.engine.loop import Training
+        from headstart.engine.lr_finder import find_lr
+        from headstart.engine.plan import Surroundings
+
+        batches = self._train_batches()
+        where = Surroundings(
+            device=self.device,
+            compute_format=self._training_format(),
+            checkpoint=self.folder.checkpoint_tensors,
+            stop=self.stop,
+            progress=self.progress,
+            deadline=self._training_deadline(),
+            rehearse=self._rehearse,
+        )
+        plan = self._plan()
+        if self.options.find_lr and not self.folder.has_checkpoint:
+            lr = find_lr(
+                self.model,
+                self.task,
+                strategy=self.strategy,
+                train=batches,
+                plan=plan,
+                surroundings=where,
+            )
+            self._choose([Choice("lr", lr, "the learning-rate finder: where the loss falls most")])
+            record_start(self.folder, self._record())
+            plan = replace(plan, lr=lr)
+        training = Training(
+            self.model,
+            self.task,
+            strategy=self.strategy,
+            train=batches,
+            validate=self._validation(where.compute_format),
+        )
+        try:
+            result = training.fit(plan, where)
+        finally:
+            batches.close()
+        self.fit_facts.update(
+            epochs=result.num_epochs,
+            best_epoch=result.best_epoch,
+            stopped=result.stopped,
+            monitor=plan.monitor,
+            num_steps=result.num_steps,
+            groups=[
+                {
+                    "name": group.name,
+                    "lr_scale": group.lr_scale,
+                    "num_parameters": sum(p.numel() for p in group.parameters),
+                }
+                for group in training.groups
+            ],
+        )
+
+    def _plan(self) -> TrainingPlan:
+        from headstart.engine.plan import TrainingPlan
+
+        names = [*("lr", "optimizer", "weight_decay", "schedule", "warmup", "accumulate")]
+        names += ["clip_norm", "ema", "patience", "monitor", "seed"]
+        values = {name: self._value(name) for name in names}
+        return TrainingPlan(num_epochs=self._value("epochs"), **values)
+
+    def _training_format(self) -> ComputeFormat:
+        if self._trains_on_features:
+            return ComputeFormat()
+        compute_format, reason = choose_format(
+            EmbedOnly(self.model),
+            example_input(self.backbone.contract, self.device),
+            mode="training",
+            precision=self.options.precision,
+            name=self.backbone.spec.reference,
+        )
+        self._choose([Choice("training format", str(compute_format), reason)])
+        return compute_format
+
+    def _training_deadline(self) -> float | None:
+        """When training must be over for the rest to fit into the budget."""
+        if self.deadline is None:
+            return None
+        num_read = max(len(self.features), 1)
+        test_s = 0.0
+        if not self._is_frozen and self.features:
+            test_s = 1.5 * len(self.samples("test")) * self.seconds["features"] / num_read
+        return self.deadline - _TAIL_S - test_s
+
+    @property
+    def _trains_on_features(self) -> bool:
+        return self._is_frozen and bool(self.views)
+
+    def _train_batches(self) -> TrainBatches:
+        samples = self.samples("train")
+        weights = None
+        if self._value("balance") == "sampling":
+            weights = sample_weights(samples)
+        targets = [self.task.target(sample, self.dataset.classes) for sample in samples]
+        if self._trains_on_features:
+            tables = [self.features, *self.views]
+            return CachedBatches(
+                [sample.id for sample in samples],
+                views=torch.stack([torch.stack([t[s.id] for s in samples]) for t in tables]),
+                targets=torch.tensor(targets),
+                batch_size=self._value("batch_size"),
+                seed=self.options.seed,
+                sample_weights=weights,
+            )
+        loader = TrainLoader(
+            samples,
+            prepare=self.task.preparation(self.backbone.contract, self._augment),
+            targets=targets,
+            batch_size=self._value("batch_size"),
+            num_workers=self._value("workers"),
+            seed=self.options.seed,
+            sample_weights=weights,
+        )
+        if not self.options.mixup and not self.options.cutmix:
+            return loader
+        mixing = Mixing(
+            mixup_alpha=self.options.mixup,
+            cutmix_alpha=self.options.cutmix,
+            num_classes=len(self.dataset.classes),
+        )
+        return MixedBatches(loader, mixing, seed=self.options.seed)
+
+    def _validation_batches(self) -> Iterable[Batch]:
+        """What the best epoch is chosen by; the training samples where there is nothing else."""
+        samples = self.samples("validation") or self.samples("train")
+
+        def target(sample: Sample) -> Any:
+            return self.task.target(sample, self.dataset.classes)
+
+        if self._is_frozen:
+            features = torch.stack([self.features[sample.id] for sample in samples])
+            targets = torch.tensor([target(sample) for sample in samples])
+            return [Batch(tuple(s.id for s in samples), targets=targets, features=features)]
+        return eval_batches(
+            samples,
+            prepare=self.task.preparation(self.backbone.contract),
+            target=target,
+            batch_size=batch_size_for(self.device),
+            num_threads=os.cpu_count() or 1,
+            on_error=self._on_unreadable,
+        )
+
+    def _validation(self, compute_format: ComputeFormat) -> Callable[[Model], Mapping[str, float]]:
+        from headstart.engine.evaluate import gather_logits
+
+        def validate(model: Model) -> Mapping[str, float]:
+            _, logits, targets = gather_logits(
+                model,
+                self._validation_batches(),
+                task=self.task,
+                device=self.device,
+                compute_format=compute_format,
+            )
+            assert targets is not None
+            return self.task.validation_metrics(logits, targets)
+
+        return validate
+
+    def _rehearse(self) -> None:
+        """Evaluate, draw and save on a few validation samples, in a folder that is then removed."""
+        samples = (self.samples("validation") or self.samples("train"))[:_NUM_VERIFIED]
+        predictor = self._new_predictor()
+        prediction = predictor.predict(samples, progress=Progress())
+        with tempfile.TemporaryDirectory(dir=self.folder.path, prefix=".rehearsal-") as path:
+            folder = RunFolder(Path(path))
+            folder.write_text(folder.log, "")
+            record_start(folder, self._record())
+            evaluation = self.task.evaluate(prediction, samples)
+            record_results(folder, self._record(), evaluation, prediction)
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def _predict(self, samples: Sequence[Sample]) -> Prediction:
+        """From features where the backbone is frozen, else from the pictures."""
+        if self._is_frozen:
+            ids = [sample.id for sample in samples]
+            return self.predictor.answer(ids, torch.stack([self.features[i] for i in ids]))
+        return self.predictor.predict(samples, progress=self.progress, on_error=self._on_unreadable)
+
+    def _evaluate(self) -> None:
+        """The sealed test set, once, after all choices have been made."""
+        started = time.monotonic()
+        samples = self.samples("test")
+        self.prediction = self._predict(samples)
+        read = set(self.prediction.ids)
+        self.tested = [sample for sample in samples if sample.id in read]
+        self.evaluation = self.task.evaluate(self.prediction, self.tested)
+        self.seconds["evaluate"] = time.monotonic() - started
+
+    def _save(self) -> None:
+        """Weights, predictions, metrics; then the report. The checkpoint is no longer needed."""
+        record_results(self.folder, self._record(), self.evaluation, self.prediction)
+        self.folder.remove_checkpoint()
+
+    def _verify(self) -> None:
+        """The saved model, loaded anew, must predict what the model in memory predicts.
+
+        Raises:
+            RunError: It does not; the run is then not to be used.
+        """
+        samples = self.tested[:_NUM_VERIFIED]
+        silent = Progress()
+        expected = self.predictor.predict(samples, progress=silent).probabilities
+        loaded = load_model(self.folder, device=str(self.device))
+        found = loaded.predictor.predict(samples, progress=silent).probabilities
+        difference = float(np.abs(expected - found).max())
+        if difference > 1e-4:
+            self.folder.metrics.unlink()
+            raise RunError(
+                f"The model saved in `{self.folder.path}` does not predict what the fitted one "
+                f"does: probabilities differ by {difference:.2g}. The run is marked unfinished. "
+                "This is a defect of Headstart: please report it with the run's config.json."
+            )
+        self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} pictures.")

@@ -1,0 +1,138 @@
+"""A model that answers: the frozen twin of its backbone, its head, and its input contract.
+
+The one road from files to predictions, for the test set, for `predict`, and for the comparison of
+a saved model with the one in memory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from headstart.compute import FrozenTwin
+from headstart.contracts import Batch, ComputeFormat, InputContract, Prediction, Sample, Task
+from headstart.data.loader import eval_batches
+from headstart.errors import DataError
+from headstart.model import Model
+from headstart.progress import Progress
+
+# On CPU small batches stay in the processor's cache: 8 is the fastest for most convolutional nets
+# (bench/formats.py). A GPU wants more at once.
+_BATCH_SIZE = {"cpu": 8}
+_GPU_BATCH_SIZE = 64
+
+
+class Predictor:
+    """Predicts with a model whose weights no longer change.
+
+    Args:
+        model: On its device.
+        task: The model's task.
+        contract: Of its backbone.
+        classes: Names of its classes.
+        device: Where to compute.
+        compute_format: How to compute.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        task: Task,
+        *,
+        contract: InputContract,
+        classes: tuple[str, ...],
+        device: torch.device,
+        compute_format: ComputeFormat,
+    ) -> None:
+        self.model = model.eval()
+        self.task = task
+        self.contract = contract
+        self.classes = classes
+        self.device = device
+        self.compute_format = compute_format
+        self.twin = FrozenTwin(
+            EmbedOnly(model), compute_format, example=example_input(contract, device)
+        )
+
+    def embed(self, images: Tensor) -> Tensor:
+        """images: (B, bands, H, W) raw, on any device -> features (B, num_features) float32."""
+        return self.twin(images.to(self.device, non_blocking=True))
+
+    @torch.inference_mode()
+    def answer(self, ids: Sequence[str], features: Tensor) -> Prediction:
+        """Predictions for features (n, num_features) float32."""
+        batch = Batch(tuple(ids), features=features.to(self.device))
+        logits = self.task.logits(self.model, batch).cpu()
+        return self.task.predict(logits, ids, self.classes)
+
+    def batches(
+        self,
+        samples: Sequence[Sample],
+        *,
+        on_error: Callable[[Sample, DataError], None] | None = None,
+    ) -> Iterator[Batch]:
+        """Unlabelled batches of samples, prepared by the contract, read ahead in threads."""
+        return eval_batches(
+            samples,
+            prepare=self.task.preparation(self.contract),
+            target=None,
+            batch_size=batch_size_for(self.device),
+            num_threads=os.cpu_count() or 1,
+            on_error=on_error,
+        )
+
+    def predict(
+        self,
+        samples: Sequence[Sample],
+        *,
+        progress: Progress,
+        on_error: Callable[[Sample, DataError], None] | None = None,
+    ) -> Prediction:
+        """Predictions for samples, in order; those that cannot be read go to `on_error`.
+
+        Raises:
+            DataError: A sample cannot be read, and there is no `on_error`; or none can.
+        """
+        ids: list[str] = []
+        rows: list[Tensor] = []
+        with progress.bar("predicting", total=len(samples), unit="pictures") as advance:
+            for batch in self.batches(samples, on_error=on_error):
+                assert batch.inputs is not None
+                ids += batch.ids
+                rows.append(self.embed(batch.inputs).cpu())
+                advance(len(batch))
+        if not rows:
+            raise DataError(
+                f"None of the {len(samples)} files could be read as a picture. "
+                "`headstart inspect FOLDER` tells why, file by file."
+            )
+        return self.answer(ids, torch.cat(rows))
+
+
+class EmbedOnly(torch.nn.Module):
+    """The part of a model that gives features, as a module of its own."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.normalise = model.normalise
+        self.backbone = model.backbone
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, bands, H, W) raw values -> features (B, num_features)."""
+        features: Tensor = self.backbone(self.normalise(images))
+        return features
+
+
+def example_input(contract: InputContract, device: torch.device) -> Tensor:
+    """(1, bands, height, width) uint8 noise: what a probe or a fold can be tried on."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, len(contract.bands), contract.height, contract.width)
+    return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8).to(device)
+
+
+def batch_size_for(device: torch.device) -> int:
+    """Pictures a batch for inference."""
+    return _BATCH_SIZE.get(device.type, _GPU_BATCH_SIZE)

@@ -1,0 +1,215 @@
+"""What a fit writes into its run folder, from plain values; the report is drawn from that alone."""
+
+from __future__ import annotations
+
+import datetime
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+import headstart
+from headstart.compute import environment
+from headstart.config import FitOptions
+from headstart.contracts import (
+    Backbone,
+    ComputeFormat,
+    Dataset,
+    Evaluation,
+    Finding,
+    Measure,
+    Prediction,
+)
+from headstart.data.checks import FileFacts
+from headstart.data.splits import SplitPlan, class_counts
+from headstart.model import Model
+from headstart.report import write_model_card, write_report
+from headstart.rundir import RunFolder
+from headstart.settle import Choice
+from headstart.strategies.heads import describe_head
+
+
+@dataclass(frozen=True)
+class Record:
+    """A fit as it is written down.
+
+    Attributes:
+        data: As the user gave it.
+        findings: Of the checks.
+        facts: sample id -> what its file is.
+        left_out: sample id -> why it took no part.
+        fit: What the strategy told.
+        seconds: step -> seconds.
+    """
+
+    data: Path
+    options: FitOptions
+    strategy: str
+    choices: tuple[Choice, ...]
+    dataset: Dataset
+    findings: tuple[Finding, ...]
+    facts: Mapping[str, FileFacts]
+    fingerprint: str
+    split: SplitPlan
+    left_out: Mapping[str, str]
+    backbone: Backbone
+    model: Model
+    device: torch.device
+    compute_format: ComputeFormat
+    fit: Mapping[str, Any]
+    seconds: Mapping[str, float]
+
+
+def record_start(folder: RunFolder, record: Record) -> None:
+    """config.json, dataset.json, split.json, input.json: all but the results."""
+    folder.write_json(folder.config, _config(record))
+    folder.write_json(folder.dataset, _dataset(record))
+    folder.write_json(folder.split, _split(record.split))
+    folder.write_json(folder.input, record.backbone.contract.to_json())
+
+
+def record_results(
+    folder: RunFolder, record: Record, evaluation: Evaluation, prediction: Prediction
+) -> None:
+    """Weights, predictions, metrics, report and model card."""
+    folder.write_json(folder.config, _config(record))
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in record.model.state_dict().items()
+    }
+    with folder.replacing(folder.weights) as temporary:
+        save_file(tensors, temporary)
+    truth = {sample.id: sample.label for sample in record.dataset}
+    write_test_predictions(folder, prediction, truth)
+    folder.write_json(folder.metrics, _metrics(record, evaluation, prediction))
+    write_report(folder)
+    write_model_card(folder)
+
+
+def write_test_predictions(
+    folder: RunFolder, prediction: Prediction, truth: Mapping[str, str]
+) -> None:
+    """predictions.parquet: one row a test sample."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.table(
+        {
+            "id": list(prediction.ids),
+            "truth": [truth[id_] for id_ in prediction.ids],
+            "prediction": prediction.labels,
+            "probabilities": pa.array(list(prediction.probabilities), type=pa.list_(pa.float32())),
+        }
+    )
+    with folder.replacing(folder.predictions) as temporary:
+        pq.write_table(table, temporary)
+
+
+def _config(record: Record) -> dict[str, Any]:
+    settled = {choice.name: choice.value for choice in record.choices}
+    options = {**record.options.model_dump(mode="json"), "strategy": record.strategy}
+    options.update({name: value for name, value in settled.items() if name in options})
+    num_parameters = sum(p.numel() for p in record.model.parameters())
+    return {
+        "headstart_version": headstart.__version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "data": str(record.data),
+        "task": record.dataset.task,
+        "strategy": record.strategy,
+        "options": options,
+        "given": sorted(record.options.model_fields_set),
+        "choices": [choice.to_json() for choice in record.choices],
+        "model": {
+            "backbone": record.backbone.spec.to_json(),
+            "head": describe_head(record.model.head),
+            "format": asdict(record.compute_format),
+            "device": record.device.type,
+            "classes": list(record.dataset.classes),
+            "is_multilabel": record.dataset.is_multilabel,
+            "num_parameters": num_parameters,
+        },
+        "fit": dict(record.fit),
+        "environment": environment(record.device),
+    }
+
+
+def _dataset(record: Record) -> dict[str, Any]:
+    dataset = record.dataset
+    facts = [record.facts[sample.id] for sample in dataset if sample.id in record.facts]
+    return {
+        "root": str(dataset.root.resolve()),
+        "format": dataset.format,
+        "reason": dataset.reason,
+        "task": dataset.task,
+        "classes": list(dataset.classes),
+        "is_multilabel": dataset.is_multilabel,
+        "notes": list(dataset.notes),
+        "findings": [asdict(finding) for finding in record.findings],
+        "counts": class_counts(dataset, record.split.assignment),
+        "num_samples": len(dataset),
+        "fingerprint": record.fingerprint,
+        "sizes": {
+            "width": _spread([fact.width for fact in facts]),
+            "height": _spread([fact.height for fact in facts]),
+        },
+        "formats": dict(Counter(fact.format for fact in facts)),
+        "left_out": sorted(record.left_out),
+    }
+
+
+def _spread(values: list[int]) -> list[float]:
+    return [min(values), statistics.median(values), max(values)] if values else []
+
+
+def _split(split: SplitPlan) -> dict[str, Any]:
+    return {
+        "rule": split.rule,
+        "reason": split.reason,
+        "notes": list(split.notes),
+        "assignment": {
+            id_: {"split": name, "group": split.groups[id_]}
+            for id_, name in split.assignment.items()
+        },
+    }
+
+
+def _metrics(record: Record, evaluation: Evaluation, prediction: Prediction) -> dict[str, Any]:
+    seconds = {name: round(value, 3) for name, value in record.seconds.items()}
+    return {
+        "task": record.dataset.task,
+        "strategy": record.strategy,
+        "backbone": record.backbone.spec.reference,
+        "n": evaluation.n,
+        "split": "test",
+        "metrics": {name: _measure(value) for name, value in evaluation.metrics.items()},
+        "per_class": {name: dict(values) for name, values in evaluation.per_class.items()},
+        "confusion": evaluation.confusion,
+        "majority": {"accuracy": _majority_accuracy(record, prediction)},
+        "rungs": [
+            {
+                "strategy": record.strategy,
+                "metrics": {},
+                "seconds": seconds.get("fit", 0.0),
+                "kept": True,
+                "why": "the only one that was tried",
+            }
+        ],
+        "seconds": seconds,
+    }
+
+
+def _measure(measure: Measure) -> dict[str, Any]:
+    return {"value": measure.value, "low": measure.low, "high": measure.high, "n": measure.n}
+
+
+def _majority_accuracy(record: Record, prediction: Prediction) -> float:
+    """Of always answering the label that is most common in training."""
+    labels = {sample.id: sample.label for sample in record.dataset}
+    training = Counter(labels[id_] for id_ in record.split.ids("train") if id_ in labels)
+    most_common = training.most_common(1)[0][0]
+    return sum(labels[id_] == most_common for id_ in prediction.ids) / max(len(prediction), 1)

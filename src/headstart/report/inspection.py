@@ -1,0 +1,205 @@
+"""The page of an inspection: what is in a data set, drawn, and what is wrong with it."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.atomic import replacing
+from headstart.contracts import Dataset, Finding, Sample
+from headstart.errors import ConfigError
+from headstart.progress import Progress
+from headstart.report.axes import Axis
+from headstart.report.charts import bar_chart, histogram
+from headstart.report.rendering import render_page
+from headstart.report.thumbnails import embed, embed_file
+from headstart.report.wording import count, size
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from headstart.data.checks import FileFacts
+
+THUMBNAIL_PIXELS = 144
+PICTURES_PER_CLASS = 12
+# About 1.5 MB of thumbnails; with more classes each shows fewer pictures, and then not all do.
+MOST_PICTURES = 360
+_SHEET_PIXELS = 1600
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What an inspection of a data set brought to light.
+
+    Attributes:
+        dataset: As it was recognised.
+        findings: Everything that is wrong with it.
+        facts: sample id -> facts; those of unreadable files are left out of the distributions.
+        counts: split (or `all`) -> class -> number of samples.
+        split_reason: How a fit would split it, in a sentence.
+        augmented: A sheet of augmented samples: the picture, or its file.
+        augment_name: The preset of the sheet.
+    """
+
+    dataset: Dataset
+    findings: tuple[Finding, ...]
+    facts: Mapping[str, FileFacts]
+    counts: Mapping[str, Mapping[str, int]]
+    split_reason: str
+    augmented: Path | Image.Image | None = None
+    augment_name: str = ""
+
+
+@dataclass(frozen=True)
+class ContactSheet:
+    """Pictures of one class: (sample id, data: address or None when it cannot be shown)."""
+
+    name: str
+    num_samples: int
+    pictures: tuple[tuple[str, str | None], ...]
+
+
+def write_inspection(
+    path: Path, inspection: Inspection, *, progress: Progress | None = None
+) -> Path:
+    """Write the page of an inspection.
+
+    Args:
+        path: The page to write.
+        inspection: What was found.
+        progress: Told of the pictures drawn.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: The page cannot be written there.
+        DataError: The sheet of augmented samples cannot be read.
+    """
+    dataset = inspection.dataset
+    splits = [name for name in inspection.counts if any(inspection.counts[name].values())]
+    totals = {
+        name: sum(inspection.counts[split].get(name, 0) for split in splits)
+        for name in dataset.classes
+    }
+    readable = [facts for facts in inspection.facts.values() if facts.width and facts.height]
+    findings = sorted(inspection.findings, key=lambda finding: finding.severity)
+    context: dict[str, Any] = {
+        "title": f"What is in {dataset.root.resolve().name}",
+        "inspection": inspection,
+        "dataset": dataset,
+        "findings": findings,
+        "num_errors": sum(finding.severity == "error" for finding in findings),
+        "splits": splits,
+        "class_rows": [
+            (name, [inspection.counts[split].get(name, 0) for split in splits], totals[name])
+            for name in dataset.classes
+        ],
+        "largest_class": max(totals.values(), default=0) or 1,
+        "charts": _charts(readable),
+        "picture_facts": _summary(readable),
+        "sheets": _contact_sheets(dataset, progress or Progress()),
+        "augmented": _augmented(inspection.augmented),
+    }
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(render_page("inspection.html", context), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write `{path}`: {error.strerror or error}. "
+            "Give --output a file in a folder of your own."
+        ) from error
+    return path
+
+
+def _charts(facts: Sequence[FileFacts]) -> list[tuple[str, str]]:
+    """Titles and charts of the distributions; none when no picture can be read."""
+    if not facts:
+        return []
+    drawn = []
+    for title, values, label in (
+        ("Width", [fact.width for fact in facts], "width in pixels"),
+        ("Height", [fact.height for fact in facts], "height in pixels"),
+        ("File size", [fact.num_bytes / 1000 for fact in facts], "file size in kB"),
+    ):
+        positive = [value for value in values if value > 0]
+        is_log = max(positive) > 30 * min(positive)  # else a few large files hide all others
+        middle = statistics.median(positive)
+        described = (
+            f"{label.capitalize()} of {count(len(values), 'picture')}: from "
+            f"{min(positive):,.0f} to {max(positive):,.0f}, median {middle:,.0f}."
+        )
+        axis = Axis(label, is_log=is_log)
+        drawn.append((title, histogram(positive, title=title, description=described, x=axis)))
+    kinds = Counter(f"{fact.format}, {fact.mode}" for fact in facts).most_common(12)
+    told = ", ".join(f"{name}: {number:,}" for name, number in kinds) + "."
+    bars = [(name, float(number)) for name, number in kinds]
+    title = "Formats and colour modes"
+    drawn.append((title, bar_chart(bars, title=title, description=told)))
+    return drawn
+
+
+def _summary(facts: Sequence[FileFacts]) -> list[tuple[str, str]]:
+    """The distributions in words."""
+    if not facts:
+        return []
+    widths, heights = [fact.width for fact in facts], [fact.height for fact in facts]
+    sizes = [fact.num_bytes for fact in facts]
+    return [
+        ("Readable pictures", f"{len(facts):,}"),
+        ("Width", _spread_words(widths)),
+        ("Height", _spread_words(heights)),
+        ("File size", f"{size(min(sizes))} to {size(max(sizes))}, {size(sum(sizes))} in all"),
+    ]
+
+
+def _spread_words(values: Sequence[int]) -> str:
+    middle = statistics.median(values)
+    return f"{min(values):,} to {max(values):,} pixels, median {middle:,.0f}"
+
+
+def _contact_sheets(dataset: Dataset, progress: Progress) -> list[ContactSheet]:
+    """A sheet a class, as many classes as the page has room for."""
+    shown = dataset.classes[:MOST_PICTURES]
+    each = max(1, min(PICTURES_PER_CLASS, MOST_PICTURES // max(1, len(shown))))
+    members: dict[str, list[Sample]] = {name: [] for name in shown}
+    for sample in dataset:
+        for label in sample.labels:
+            if label in members:
+                members[label].append(sample)
+    chosen = {name: _evenly(samples, each) for name, samples in members.items()}
+    total = sum(map(len, chosen.values()))
+    sheets = []
+    with progress.bar("drawing pictures", total=total, unit="pictures") as advance:
+        for name, samples in chosen.items():
+            pictures = []
+            for sample in samples:
+                pictures.append((sample.id, embed_file(sample.path, size=THUMBNAIL_PIXELS)))
+                advance(1)
+            sheets.append(ContactSheet(name, len(members[name]), tuple(pictures)))
+    return sheets
+
+
+def _evenly(samples: Sequence[Sample], wanted: int) -> list[Sample]:
+    """At most `wanted` samples, spread over the whole list."""
+    if len(samples) <= wanted:
+        return list(samples)
+    return [samples[i * len(samples) // wanted] for i in range(wanted)]
+
+
+def _augmented(sheet: Path | Image.Image | None) -> str:
+    """The sheet of augmented samples as a data: address; empty without one."""
+    if sheet is None:
+        return ""
+    if isinstance(sheet, Path):
+        from headstart.data.images import read_image
+
+        sheet = read_image(sheet)
+    if max(sheet.size) > _SHEET_PIXELS:
+        sheet = sheet.copy()
+        sheet.thumbnail((_SHEET_PIXELS, _SHEET_PIXELS))
+    return embed(sheet)

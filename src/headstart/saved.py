@@ -1,0 +1,168 @@
+"""A run's model, loaded from its folder alone: no pretrained weights, no network, no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from headstart.backbones import build_backbone, load_backbone
+from headstart.compute import choose_device, choose_format
+from headstart.contracts import (
+    Backbone,
+    BackboneSpec,
+    ComputeFormat,
+    InputContract,
+    Prediction,
+)
+from headstart.data import find_pictures
+from headstart.errors import ConfigError, RunError
+from headstart.model import Model
+from headstart.predictor import EmbedOnly, Predictor, example_input
+from headstart.progress import Progress
+from headstart.rundir import RunFolder
+from headstart.strategies.heads import build_head
+from headstart.tasks import make_task
+
+
+class FittedModel:
+    """A model that predicts; what `headstart.load` gives.
+
+    Attributes:
+        classes: Names of its classes.
+        contract: What its backbone expects as input.
+        task: The name of its task.
+
+    Example:
+        >>> import headstart as hs
+        >>> model = hs.load("runs/photos-1")            # doctest: +SKIP
+        >>> model.predict(["new/a.jpg"]).labels         # doctest: +SKIP
+        ['bees']
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of its classes."""
+        return self.predictor.classes
+
+    @property
+    def contract(self) -> InputContract:
+        """What its backbone expects as input."""
+        return self.predictor.contract
+
+    @property
+    def task(self) -> str:
+        """The name of its task."""
+        return self.predictor.task.name
+
+    @property
+    def module(self) -> Model:
+        """The PyTorch module: raw images (B, bands, H, W) -> logits (B, num_classes)."""
+        return self.predictor.model
+
+    def predict(
+        self, paths: Sequence[Path | str], *, progress: Progress | None = None
+    ) -> Prediction:
+        """Predictions for files, folders and patterns.
+
+        Raises:
+            DataError: Nothing was found there, or a file cannot be read.
+        """
+        return self.predictor.predict(find_pictures(paths), progress=progress or Progress())
+
+
+def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
+    """The model of a run.
+
+    Raises:
+        RunError: A file is missing or damaged, or does not fit the others.
+    """
+    config = folder.read_json(folder.config)
+    described = config["model"]
+    spec = BackboneSpec.from_json(described["backbone"])
+    contract = InputContract.from_json(folder.read_json(folder.input))
+    module = build_backbone(spec)
+    head = build_head(described["head"])
+    task = make_task(config["task"], is_multilabel=described["is_multilabel"])
+    model = task.build(Backbone(spec, contract, module, layer_groups=()), head)
+    _load_weights(model, folder.weights)
+    target = choose_device(device)
+    compute_format = ComputeFormat(**described["format"])
+    if target.type != described["device"]:
+        compute_format, _ = choose_format(
+            EmbedOnly(model.to(target)),
+            example_input(contract, target),
+            mode="inference",
+            name=spec.reference,
+        )
+    predictor = Predictor(
+        model.to(target),
+        task,
+        contract=contract,
+        classes=tuple(described["classes"]),
+        device=target,
+        compute_format=compute_format,
+    )
+    return FittedModel(predictor)
+
+
+def load_pretrained(reference: str, *, device: str, progress: Progress) -> FittedModel:
+    """A pretrained classifier as it comes, in its own classes, without any fit.
+
+    Raises:
+        ConfigError: It brings no classifier.
+    """
+    backbone = load_backbone(reference, progress=progress)
+    if backbone.pretrained_head is None:
+        raise ConfigError(
+            f"`{reference}` brings no classifier of its own, so it cannot predict without a fit. "
+            "Fit it to your labels first: headstart fit DATA --backbone " + reference
+        )
+    task = make_task("image-classification", is_multilabel=False)
+    target = choose_device(device)
+    model = task.build(backbone, backbone.pretrained_head).to(target)
+    compute_format, reason = choose_format(
+        EmbedOnly(model),
+        example_input(backbone.contract, target),
+        mode="inference",
+        name=backbone.spec.reference,
+    )
+    progress.choice("format", compute_format, reason)
+    predictor = Predictor(
+        model,
+        task,
+        contract=backbone.contract,
+        classes=backbone.pretrained_classes,
+        device=target,
+        compute_format=compute_format,
+    )
+    return FittedModel(predictor)
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    try:
+        tensors: dict[str, Any] = load_file(path)
+    except FileNotFoundError:
+        raise RunError(f"`{path}` is missing from the run. Fit again.") from None
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"`{path}` is damaged ({error}). Fit again.") from None
+    own = model.state_dict()
+    wrong = sorted(own.keys() ^ tensors.keys()) + sorted(
+        name for name in own.keys() & tensors.keys() if own[name].shape != tensors[name].shape
+    )
+    if wrong:
+        raise RunError(
+            f"`{path}` does not fit the model in config.json: {len(wrong)} tensors are missing, "
+            f"unknown or of another shape, such as `{wrong[0]}`. Fit again."
+        )
+    model.load_state_dict(tensors)
+    model.requires_grad_(False)
+    torch.nn.Module.eval(model)

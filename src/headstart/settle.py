@@ -1,0 +1,143 @@
+"""Where each `auto` is settled, once, with its reason. Plain values in, plain values out.
+
+Nothing below this module knows an `auto`; nothing above it decides one.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.config import FitOptions
+
+GRADIENT_STRATEGIES = ("head", "gradual", "full", "scratch")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An `auto` that was settled."""
+
+    name: str
+    value: Any
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For config.json."""
+        return {"name": self.name, "value": self.value, "reason": self.reason}
+
+
+@dataclass(frozen=True)
+class DataSize:
+    """What the choices look at.
+
+    Attributes:
+        num_train: Training samples.
+        class_counts: Training samples a class.
+    """
+
+    num_train: int
+    class_counts: Mapping[str, int]
+
+
+def settle_strategy(options: FitOptions) -> list[Choice]:
+    """The strategy for `auto`."""
+    if options.strategy != "auto":
+        return []
+    reason = "the quickest that learns: one pass over the pictures, then a classifier on features"
+    return [Choice("strategy", "probe", reason)]
+
+
+def settle_training(
+    options: FitOptions, *, strategy: str, size: DataSize, device_type: str
+) -> list[Choice]:
+    """All other autos, in the order in which they are told."""
+    choices = []
+
+    def settle(name: str, value: Any, reason: str) -> None:
+        if getattr(options, name) is None:
+            choices.append(Choice(name, value, reason))
+
+    largest, smallest = _extremes(size.class_counts)
+    if largest > 3 * smallest:
+        settle(
+            "balance",
+            "weights",
+            f"the largest class has {largest} samples, the smallest {smallest}",
+        )
+    else:
+        settle("balance", "none", "no class has over 3 times the samples of another")
+    if strategy == "probe":
+        settle("augment", "none", "the probe sees each picture once")
+        settle("views", 0, "the probe sees each picture once")
+    if strategy not in GRADIENT_STRATEGIES:
+        return choices
+    settle("augment", "light", "small changes are safe for almost any photos")
+    if strategy == "head":
+        settle(
+            "views", 3, "three cached views a picture cost three passes, and epochs are then free"
+        )
+    else:
+        settle("views", 0, "the backbone learns, so features cannot be cached")
+    batch_size, why = _batch_size(size.num_train, device_type)
+    settle("batch_size", batch_size, why)
+    epochs, why = _epochs(strategy, size.num_train)
+    settle("epochs", epochs, why)
+    settle("lr", *_LEARNING_RATES[strategy])
+    schedule = options.schedule
+    settle(
+        "warmup",
+        0.25 if schedule == "one-cycle" else 0.05,
+        "as usual for one-cycle"
+        if schedule == "one-cycle"
+        else "a short warm-up for Adam's moments",
+    )
+    if schedule in ("plateau", "constant"):
+        settle("patience", 6, f"the schedule {schedule} has no end of its own")
+    cores = os.cpu_count() or 1
+    if device_type == "cpu":
+        workers = max(1, cores // 2)
+        settle("workers", workers, "the processor also computes")
+    else:
+        settle("workers", min(cores, 8), "the graphics card must not wait for pictures")
+    return choices
+
+
+def _extremes(counts: Mapping[str, int]) -> tuple[int, int]:
+    present = [count for count in counts.values() if count]
+    return (max(present), min(present)) if present else (0, 0)
+
+
+def _batch_size(num_train: int, device_type: str) -> tuple[int, str]:
+    """Source: facts of bench/full.py: past 16 a CPU gains nothing; a GPU does until 64."""
+    usual = 16 if device_type == "cpu" else 64
+    fitting = max(2, min(usual, num_train // 8))
+    if fitting < usual:
+        return fitting, f"{num_train} training samples make at least 8 steps an epoch"
+    return usual, f"more does not speed up a {device_type}"
+
+
+# How many pictures a training should look at in all, and the bounds of epochs. Fine-tuning has
+# converged long before that on every set we measured; training from scratch has not
+# (bench/strategies.py).
+_PICTURES = {
+    "head": (20_000, 10, 60),
+    "gradual": (3_000, 5, 20),
+    "full": (2_500, 3, 15),
+    "scratch": (10_000, 10, 60),
+}
+
+_LEARNING_RATES: dict[str, tuple[float, str]] = {
+    "head": (3e-3, "a linear head on pooled features; AdamW (bench/strategies.py)"),
+    "gradual": (2e-3, "the head's rate; stages below learn slower (bench/strategies.py)"),
+    "full": (1e-3, "the head starts from the probe; layers learn slower (bench/strategies.py)"),
+    "scratch": (2e-3, "AdamW from random weights (bench/strategies.py)"),
+}
+
+
+def _epochs(strategy: str, num_train: int) -> tuple[int, str]:
+    pictures, least, most = _PICTURES[strategy]
+    epochs = min(max(math.ceil(pictures / max(num_train, 1)), least), most)
+    return epochs, f"{strategy} on {num_train} training samples: about {epochs * num_train:,} views"

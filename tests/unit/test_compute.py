@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from headstart.compute import (
+    FrozenTwin,
+    candidate_formats,
+    choose_device,
+    choose_format,
+    fold_norms,
+    module_fingerprint,
+)
+from headstart.contracts import ComputeFormat
+from headstart.errors import ConfigError
+
+
+def with_statistics(module: nn.Module) -> nn.Module:
+    """Norms as after training: random statistics, scales and shifts."""
+    torch.manual_seed(0)
+    for child in module.modules():
+        if isinstance(child, nn.BatchNorm2d):
+            nn.init.uniform_(child.weight, 0.5, 1.5)
+            nn.init.normal_(child.bias, std=0.2)
+            assert child.running_mean is not None
+            assert child.running_var is not None
+            child.running_mean.normal_(std=0.2)
+            child.running_var.uniform_(0.5, 2.0)
+    return module.eval()
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext", "test_vit"])
+@torch.no_grad()
+def test_the_frozen_twin_computes_what_the_module_computes(name: str) -> None:
+    module = with_statistics(timm.create_model(name, num_classes=0))
+    images = torch.rand(3, 3, 160, 160)
+    twin = FrozenTwin(module, ComputeFormat(channels_last=True), example=images[:1])
+    expected = module(images)
+    assert torch.allclose(twin(images), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_norms_are_folded_where_there_are_any() -> None:
+    module = with_statistics(timm.create_model("test_resnet", num_classes=0))
+    num_norms = sum(isinstance(child, nn.BatchNorm2d) for child in module.modules())
+    assert num_norms > 0
+    assert fold_norms(module, torch.rand(1, 3, 160, 160), is_checked=True) == num_norms
+
+
+def test_nothing_is_folded_where_a_convolution_is_used_twice() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            convolved = self.conv(images)
+            return (self.norm(convolved) + 5 * convolved).mean((2, 3))
+
+    module = with_statistics(Twice())
+    images = torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        expected = module(images)
+        assert fold_norms(module, images, is_checked=True) == 0
+        assert torch.equal(module(images), expected)
+
+
+def test_the_module_itself_is_left_as_it_was() -> None:
+    module = with_statistics(timm.create_model("test_efficientnet", num_classes=0))
+    before = module_fingerprint(module)
+    FrozenTwin(module, ComputeFormat("bfloat16"), example=torch.rand(1, 3, 160, 160))
+    assert module_fingerprint(module) == before
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_a_format_is_measured_once_and_then_remembered(mode: str) -> None:
+    module = timm.create_model("test_resnet", num_classes=0)
+    example = torch.rand(1, 3, 64, 64)
+    chosen, reason = choose_format(module, example, mode=mode, name=f"x{mode}")  # type: ignore[arg-type]
+    again, again_reason = choose_format(module, example, mode=mode, name=f"x{mode}")  # type: ignore[arg-type]
+    assert again == chosen
+    assert "samples a second" in reason
+    assert again_reason == reason + ", measured earlier"
+
+
+def test_a_given_precision_is_kept_to() -> None:
+    formats = candidate_formats(torch.device("cpu"), mode="training", precision="float32")
+    assert {f.dtype for f in formats} == {"float32"}
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "abacus"])
+def test_a_device_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="--device"):
+        choose_device(name)
+
+
+def test_the_fingerprint_tells_weights_apart() -> None:
+    one, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    assert module_fingerprint(one) != module_fingerprint(other)
+    other.load_state_dict(one.state_dict())
+    assert module_fingerprint(one) == module_fingerprint(other)
