@@ -401,6 +401,8 @@ class FitJob:
         started = time.monotonic()
         table = self._table() if self.strategy.needs_features else None
         self.fit_facts = dict(self.strategy.initialise(self.model, table))
+        if table is not None:
+            self.fit_facts["num_samples"] = len(table.targets) // (1 + len(self.views))
         self.model.to(self.device)
         if self.strategy.prepare(self.model):
             self._train()
@@ -413,7 +415,7 @@ class FitJob:
         A classifier that chooses by cross-validation has no use for a validation set of its own,
         so a part that Headstart itself carved out goes back; one that came with the data stays.
         """
-        is_carved = not any(sample.split == "validation" for sample in self.dataset)
+        is_carved = self.split.rule != "as-given"
         samples = self.samples("train", "validation") if is_carved else self.samples("train")
         self._refuse_one_class(samples)
         tables = [self.features, *self.views]

@@ -13,8 +13,8 @@ from headstart.progress import Progress
 # 224 px 82.3% with 15 million parameters, and 84.2% with 28 million (timm's release notes of
 # January 2023).
 # Why these: accuracy on ImageNet goes with accuracy after transfer, frozen or not (Kornblith et al.
-# 2019, arXiv:1805.08974), and convolutional networks pretrained with labels on large sets do best on
-# most tasks (Goldblum et al. 2023, "Battle of the Backbones", arXiv:2310.19909, abstract).
+# 2019, arXiv:1805.08974), and convolutional networks pretrained with labels on large sets do best
+# on most tasks (Goldblum et al. 2023, "Battle of the Backbones", arXiv:2310.19909, abstract).
 # Speed on two cores, bf16 channels-last, batches of 16 at 224 px: ConvNeXt-nano 91 pictures/s,
 # EfficientNet-Lite0 200, ViT-small 47 (our measurement; in fp32 34, 31 and 12).
 _FOR_CPU = "convnext_nano.in12k_ft_in1k"

@@ -24,6 +24,7 @@ from headstart.backbones.layer_groups import Groups, check_groups, group_by_chil
 from headstart.backbones.mapping import fit_weights
 from headstart.backbones.one_vector import answers_alike, run_once
 from headstart.backbones.recipes import Recipe, contract_of, shaping_of, structure_of
+from headstart.backbones.unset import UnsetWeights
 from headstart.contracts import Backbone, BackboneSpec, ModelCard
 from headstart.errors import ConfigError, WeightsError, did_you_mean
 from headstart.progress import Progress
@@ -78,6 +79,12 @@ def load(
 def build(spec: BackboneSpec) -> nn.Module:
     """The module of a spec with random weights; asks no network."""
     return _without_classifier(_create(spec.architecture, spec.arguments), spec.arguments)
+
+
+def build_unset(spec: BackboneSpec) -> nn.Module:
+    """The module of a spec for weights that are loaded right after; asks no network."""
+    with UnsetWeights():
+        return build(spec)
 
 
 def search(query: str) -> list[ModelCard]:
@@ -263,7 +270,8 @@ def _fitted(
     failure: WeightsError | None = None
     for num_classes in counts:
         arguments = {"num_classes": num_classes, **recipe.structure}
-        model = _create(recipe.architecture, arguments)
+        with UnsetWeights():
+            model = _create(recipe.architecture, arguments)
         try:
             fit_weights(
                 model,

@@ -56,8 +56,8 @@ def test_all_mistakes_are_told_at_once_with_their_row_and_key() -> None:
         read_catalog(text)
     message = str(error.value)
     assert "[a] has no `licence`" in message
-    assert "unknown key `mappin`. Did you mean `mapping`?" in message
-    assert "[a] `mapping` is `nam`. Did you mean `name`?" in message
+    assert "unknown key `mappin`. Did you mean `mapping`" in message
+    assert "[a] `mapping` is `nam`. Did you mean `name`" in message
     assert "[a.input] `height` is '8', a str" in message
 
 

@@ -40,7 +40,7 @@ def test_step_counters_may_be_absent() -> None:
 def test_tensors_of_other_names_go_by_their_order_where_that_is_allowed() -> None:
     module, state = _module(), _state()
     renamed = {f"_{i}": tensor for i, tensor in enumerate(state.values())}
-    with pytest.raises(WeightsError, match="7 missing"):
+    with pytest.raises(WeightsError, match="8 missing"):
         fit_weights(module, renamed, reference="w", architecture="a")
     shuffled = dict(sorted(renamed.items(), reverse=True))
     fit_weights(module, shuffled, reference="w", architecture="a", order=list(renamed))

@@ -100,7 +100,7 @@ def test_cross_validated_losses_agree_with_a_plain_loop() -> None:
         assert found.accuracy[i] == pytest.approx(
             (held_out.argmax(axis=1) == targets.numpy()).mean(), abs=1.1 / 75
         )
-        if found.C == c:
+        if c == found.C:
             got = found.out_of_fold_logits.softmax(dim=1)
             np.testing.assert_allclose(got, held_out, atol=5e-3)
 
