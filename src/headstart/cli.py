@@ -6,6 +6,7 @@ Touches only `api`, `config`, `rundir`, `progress`, `report` and `errors`.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -369,6 +370,10 @@ def clear_cache(part: str | None = None, /) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
+    # Threads that wait for work shall sleep, not spin: with anything else running on the machine
+    # (or our own threads that decode pictures), spinning made a feature pass up to ten times slower
+    # (bench/formats.py). Read once, when torch is first imported; the user's own setting stands.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
