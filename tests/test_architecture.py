@@ -24,7 +24,7 @@ def _imported_by(statement: str) -> set[str]:
         "import headstart",
         "import headstart.cli",
         "import headstart.api",
-        "import headstart; headstart.fit; headstart.load; headstart.open_dataset",
+        "import headstart; headstart.fit; headstart.load; headstart.inspect",
     ],
 )
 def test_importing_headstart_imports_nothing_heavy(statement: str) -> None:

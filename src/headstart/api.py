@@ -120,7 +120,9 @@ def resume(path: Path | str, *, progress: Progress | None = None) -> Run:
         raise RunError(f"`{path}` is finished; there is nothing to resume. Fit anew.")
     config = folder.read_json(folder.config)
     given = {name: config["options"][name] for name in config["given"]}
-    settled = {c["name"]: c["value"] for c in config["choices"] if c["name"] == "backbone"}
+    # The backbone, since another may be reachable now; the rate, since the finder may have set it.
+    keep = {"backbone", "lr"} if "find_lr" in given else {"backbone"}
+    settled = {c["name"]: c["value"] for c in config["choices"] if c["name"] in keep}
     options = make_options({**given, **settled}, source=f"`{folder.config}`")
     job = FitJob(Path(config["data"]), options, progress=progress or Progress(), resume=folder)
     return Run(job.run())

@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
+from pydantic import ValidationError
 
 import headstart
-from headstart.config import FitOptions, Preset, load_options
+from headstart.config import FitOptions, Preset, explain, load_options
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
 from headstart.progress import ConsoleSink, Progress
 
@@ -192,8 +193,14 @@ def evaluate(
             "per_class": found.per_class,
             "confusion": found.confusion,
         }
-        with replacing(output) as temporary:
-            temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        try:
+            with replacing(output) as temporary:
+                temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"Cannot write `{output}`: {error.strerror}. Give --output a file that can be "
+                "written."
+            ) from None
         progress.note(f"Written: {output}")
 
 
@@ -382,9 +389,10 @@ def run(arguments: list[str]) -> int:
     is_debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        app(arguments, exit_on_error=False, print_error=True)
-    except CycloptsError:
-        return 2  # cyclopts has already told what is wrong with the arguments
+        app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _complain(_explain_usage(error), is_debug=is_debug)
+        return 2
     except InterruptedFit as error:
         _complain(str(error), is_debug=is_debug)
         return 130
@@ -397,13 +405,21 @@ def run(arguments: list[str]) -> int:
     return 0
 
 
+def _explain_usage(error: CycloptsError) -> str:
+    """What is wrong with the arguments, in our words where the model of options refused them."""
+    if isinstance(error.__cause__, ValidationError):
+        return explain(error.__cause__, source="the options")
+    return f"{error} See `headstart --help`, or `headstart fit --help` for one command."
+
+
 def _complain(message: str, *, is_debug: bool) -> None:
     from rich.console import Console
 
     console = Console(file=sys.stderr, highlight=False)
     if is_debug:
         console.print_exception()
-    console.print("Error: " + message, style="bold red", markup=False)
+    # Not wrapped here, so that a path or a command in it can be copied.
+    console.print("Error: " + message, style="bold red", markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -207,7 +207,8 @@ class FrozenTwin:
     (bench/formats.py). The copy never trains, so the module itself stays as it was.
 
     Args:
-        module: images (B, C, H, W) -> anything (B, ...).
+        module: images (B, C, H, W) of any dtype -> anything (B, ...). It must cast by itself, as
+            only it knows what may be lost before it has normalised.
         compute_format: Precision and layout of the copy.
         example: One input, (1, C, H, W), to find which norm follows which convolution.
         is_checked: Compare the folded copy with the original on the example, and fold nothing if
@@ -223,7 +224,12 @@ class FrozenTwin:
         is_checked: bool = True,
     ) -> None:
         copied = copy.deepcopy(module).eval().requires_grad_(False)
-        self.num_folded = fold_norms(copied, example.float(), is_checked=is_checked)
+        self.num_folded = 0
+        if any(isinstance(child, nn.BatchNorm2d) for child in copied.modules()):
+            self.num_folded, is_same = fold_norms(copied, example.float(), is_checked=is_checked)
+            if not is_same:
+                copied = copy.deepcopy(module).eval().requires_grad_(False)
+                self.num_folded = 0
         copied = copied.to(dtype=getattr(torch, compute_format.dtype))
         if compute_format.channels_last:
             copied = copied.to(memory_format=torch.channels_last)
@@ -237,14 +243,15 @@ class FrozenTwin:
         return output.float()
 
 
-def fold_norms(module: nn.Module, example: Tensor, *, is_checked: bool) -> int:
+def fold_norms(module: nn.Module, example: Tensor, *, is_checked: bool) -> tuple[int, bool]:
     """Fold each batch norm in eval mode into the convolution right before it, in place.
 
     Which norm follows which convolution is seen in one forward pass: the norm's input is the very
     tensor that the convolution gave.
 
     Returns:
-        How many were folded.
+        How many were folded, and whether the module still gives the same for the example (True
+        without looking, if it is not to be checked). If it does not, it must not be used.
 
     Source: Jacob et al. 2018, Quantization and Training of Neural Networks, section 3.2.
     """
@@ -272,17 +279,15 @@ def fold_norms(module: nn.Module, example: Tensor, *, is_checked: bool) -> int:
             handle.remove()
     norms = [norm for _, norm in pairs]
     if len(set(norms)) < len(norms) or len({conv for conv, _ in pairs}) < len(pairs):
-        return 0  # a layer that is used twice cannot be folded
-    original = copy.deepcopy(module) if is_checked and pairs else None
+        return 0, True  # a layer that is used twice cannot be folded
     for conv_name, norm_name in pairs:
         _fold(module, conv_name, norm_name)
-    if original is not None:
-        with torch.no_grad():
-            after = module(example)
-        if not torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max())):
-            module.__dict__.update(original.__dict__)
-            return 0
-    return len(pairs)
+    if not is_checked or not pairs:
+        return len(pairs), True
+    with torch.no_grad():
+        after = module(example)
+    largest = float(before.abs().max())
+    return len(pairs), torch.allclose(before, after, rtol=1e-3, atol=1e-3 * largest)
 
 
 def _fold(module: nn.Module, conv_name: str, norm_name: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,13 @@ from headstart.progress import JsonlSink, Progress
 from headstart.recording import Record, record_results, record_start
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
-from headstart.settle import Choice, DataSize, settle_strategy, settle_training
+from headstart.settle import (
+    GRADIENT_STRATEGIES,
+    Choice,
+    DataSize,
+    settle_strategy,
+    settle_training,
+)
 from headstart.strategies import StrategySettings, make_strategy
 from headstart.tasks import make_task
 
@@ -106,6 +112,10 @@ class FitJob:
                 self._save()
                 self._verify()
             except (KeyboardInterrupt, InterruptedFit):
+                if not self.folder.config.is_file():
+                    raise InterruptedFit(
+                        f"Stopped before anything was done; `{self.folder.path}` can be removed."
+                    ) from None
                 raise InterruptedFit(
                     f"Stopped. Go on with: headstart fit --resume {self.folder.path}"
                 ) from None
@@ -125,7 +135,9 @@ class FitJob:
         self.progress.note(f"{self.data}: {dataset.reason}")
         for note in dataset.notes:
             self.progress.note("  " + note)
-        checkup = check_dataset(dataset, decode=False, progress=self.progress)
+        # A feature pass finds by itself what cannot be decoded; training must not stop for it.
+        decode = options.strategy in GRADIENT_STRATEGIES and options.strategy != "head"
+        checkup = check_dataset(dataset, decode=decode, progress=self.progress)
         if options.on_bad == "skip" and checkup.bad_ids:
             self.left_out = dict.fromkeys(checkup.bad_ids, "unusable")
             dataset, checkup = leave_out_bad(dataset, checkup)
@@ -309,7 +321,7 @@ class FitJob:
             chosen = [by_id[id_] for id_ in wanted]
             if view is None:
                 return self.predictor.batches(chosen, on_error=self._on_unreadable)
-            return self._augmented(chosen).batches(view)
+            return self._augmented_view(chosen, view)
 
         label = "reading pictures" if view is None else f"augmented view {view + 1}"
         extraction = extract(
@@ -356,9 +368,9 @@ class FitJob:
         """A preset's name, or what a Python caller gave instead."""
         return self._value("augment") if self.own_augment is None else self.own_augment
 
-    def _augmented(self, samples: Sequence[Sample]) -> TrainLoader:
+    def _augmented_view(self, samples: Sequence[Sample], view: int) -> Iterator[Batch]:
         workers = self._value("workers")
-        return TrainLoader(
+        loader = TrainLoader(
             samples,
             prepare=self.task.preparation(self.backbone.contract, self._augment),
             targets=[self.task.target(sample, self.dataset.classes) for sample in samples],
@@ -367,6 +379,10 @@ class FitJob:
             seed=self.options.seed,
             sample_weights=None,
         )
+        try:
+            yield from loader.batches(view)
+        finally:
+            loader.close()
 
     def _on_unreadable(self, sample: Sample, error: DataError) -> None:
         self.left_out[sample.id] = str(error)
@@ -407,7 +423,8 @@ class FitJob:
         if self.strategy.prepare(self.model):
             self._train()
         self.seconds["fit"] = time.monotonic() - started
-        self.predictor = self._new_predictor()
+        if not self._is_frozen:
+            self.predictor = self._new_predictor()
 
     def _table(self) -> FeatureTable:
         """Features to fit a classifier on: training samples, and validation we split off.

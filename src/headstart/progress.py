@@ -145,7 +145,8 @@ class ConsoleSink:
         getattr(self, f"_{event.kind}")(event)
 
     def _print(self, message: str, style: str | None = None) -> None:
-        self.console.print(message, style=style, markup=False)
+        # Not wrapped here: a path or a command in it can then be copied.
+        self.console.print(message, style=style, markup=False, soft_wrap=True)
 
     def _note(self, event: Event) -> None:
         self._print(event.message)

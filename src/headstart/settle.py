@@ -75,7 +75,9 @@ def settle_training(
     if strategy not in GRADIENT_STRATEGIES:
         return choices
     settle("augment", "light", "small changes are safe for almost any photos")
-    if strategy == "head":
+    if strategy == "head" and (options.mixup or options.cutmix):
+        settle("views", 0, "pictures are mixed anew each epoch, so no view can be cached")
+    elif strategy == "head":
         settle(
             "views", 3, "three cached views a picture cost three passes, and epochs are then free"
         )

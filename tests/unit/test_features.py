@@ -125,9 +125,7 @@ def test_two_processes_may_add_at_once() -> None:
             table.get([name])
             table.add([name], torch.full((1, 2), float(i)))
     """)
-    processes = [
-        subprocess.Popen([sys.executable, "-c", code, start]) for start in ("0", "15")
-    ]
+    processes = [subprocess.Popen([sys.executable, "-c", code, start]) for start in ("0", "15")]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
     rows, missing = FeatureCache({"weights": "shared"}).get([digest(f"p{i}") for i in range(45)])
     assert missing == []

@@ -22,7 +22,7 @@ from headstart.backbones.class_names import name_classes
 from headstart.backbones.hub_config import read_hub_config
 from headstart.backbones.layer_groups import Groups, check_groups, group_by_children
 from headstart.backbones.mapping import fit_weights
-from headstart.backbones.one_vector import answers_alike, run_once
+from headstart.backbones.one_vector import answers_alike, as_head, run_once
 from headstart.backbones.recipes import Recipe, contract_of, shaping_of, structure_of
 from headstart.backbones.unset import UnsetWeights
 from headstart.contracts import Backbone, BackboneSpec, ModelCard
@@ -359,7 +359,7 @@ def _pretrained(
     model.eval()
     classifier, logits = None, None
     if arguments["num_classes"] and not _is_embedder(recipe):
-        classifier = model.get_classifier()  # type: ignore[operator] # every timm model has it
+        classifier = as_head(model.get_classifier())  # type: ignore[operator] # all have it
         logits = run_once(model, recipe.contract, name=recipe.architecture)
     module = _without_classifier(model, arguments)
     features = run_once(module, recipe.contract, name=recipe.architecture)
@@ -413,7 +413,10 @@ def _group_layers(module: nn.Module) -> Groups:
     """By what timm knows of the architecture: its stages or blocks, the stem first."""
     if not hasattr(module, "group_matcher"):
         return group_by_children(module)
-    matcher = module.group_matcher(coarse=True)  # type: ignore[operator] # a method
+    try:
+        matcher = module.group_matcher(coarse=True)  # type: ignore[operator] # a method
+    except AssertionError:  # how some architectures say that they know single layers only
+        matcher = module.group_matcher()  # type: ignore[operator] # a method
     groups: dict[int, list[str]] = timm.models.group_parameters(module, matcher)
     if len(groups) < 2:  # an architecture without stages to its name
         return group_by_children(module)

@@ -124,8 +124,8 @@ def read_tensors(weights: LocalWeights) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(weights.path)
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"`{weights.path}` cannot be read as safetensors: {error}. It is damaged: fetch it "
-            "again."
+            f"`{weights.path}` cannot be read as safetensors: {error}. It is damaged: "
+            "delete it and fetch it again."
         ) from None
     return tensors
 
@@ -341,7 +341,8 @@ def _metadata(path: Path) -> dict[str, Any]:
             written = (file.metadata() or {}).get(_METADATA_KEY, "{}")
     except (SafetensorError, OSError) as error:
         raise WeightsError(
-            f"`{path}` cannot be read as safetensors: {error}. It is damaged: fetch it again."
+            f"`{path}` cannot be read as safetensors: {error}. It is damaged: "
+            "delete it and fetch it again."
         ) from None
     values = json.loads(written)
     return values if isinstance(values, dict) else {}

@@ -8,9 +8,11 @@ is random is a function of (seed, step), all else is in the checkpoint. Knows Pr
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -133,9 +135,10 @@ class Training:
         self.strategy.train_mode(self.model)
         batches = self.train.batches(0)
         step_s = 0.0
+        lr = self._set_rates()
         for number, batch in enumerate(batches):
             started = time.monotonic()
-            self._backward(batch, share=1.0)
+            self._refuse_if_not_finite(self._backward(batch, share=1.0), batch, lr)
             self._optimizer_step()
             step_s = time.monotonic() - started  # of the second: the first one warms up
             if number == 1:
@@ -144,9 +147,11 @@ class Training:
         started = time.monotonic()
         self._validate()
         validate_s = time.monotonic() - started
-        self._save()
-        load_state(self.where.checkpoint)
-        self.where.checkpoint.unlink()
+        # Under another name: a fit killed here must not be taken up after these two steps.
+        trial = self.where.checkpoint.with_name("rehearsal.safetensors")
+        self._save(trial)
+        load_state(trial)
+        trial.unlink()
         if self.where.rehearse is not None:
             self.where.rehearse()
         self.model.load_state_dict(before)
@@ -290,6 +295,7 @@ class Training:
         lr = self.raw_optimizer.param_groups[0]["lr"]
         scores = self._validate()
         score = -scores["loss"] if plan.monitor == "loss" else scores[plan.monitor]
+        score = score if math.isfinite(score) else -sys.float_info.max  # else none is ever better
         is_better = state.best_score is None or score > state.best_score
         if is_better:
             state.best_score, state.best_epoch = score, state.epoch + 1
@@ -339,7 +345,7 @@ class Training:
 
     # --- the checkpoint -----------------------------------------------------------------------
 
-    def _save(self) -> None:
+    def _save(self, path: Path | None = None) -> None:
         now = time.monotonic()
         self.state.seconds += now - self.started
         self.started = self.last_checkpoint = now
@@ -355,7 +361,7 @@ class Training:
             "num_updates": self.average.num_updates if self.average else 0,
             "scaler": self.fabric.strategy.precision.state_dict(),
         }
-        save_state(self.where.checkpoint, tensors, scalars)
+        save_state(path or self.where.checkpoint, tensors, scalars)
 
     def _restore(self) -> None:
         tensors, scalars = load_state(self.where.checkpoint)

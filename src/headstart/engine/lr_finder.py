@@ -16,7 +16,7 @@ from headstart.engine.checkpoint import model_tensors
 from headstart.engine.loop import LossOf
 from headstart.engine.optimizer import make_fabric, make_optimizer
 from headstart.engine.plan import Surroundings, TrainBatches, TrainingPlan
-from headstart.errors import TrainingError
+from headstart.errors import InterruptedFit, TrainingError
 from headstart.model import Model
 
 LOWEST, HIGHEST = 1e-6, 1.0
@@ -40,6 +40,7 @@ def find_lr(
 
     Raises:
         TrainingError: The loss fell at no rate.
+        InterruptedFit: After Ctrl-C or SIGTERM.
     """
     before = model_tensors(model)
     if surroundings.compute_format.channels_last:
@@ -54,6 +55,7 @@ def find_lr(
     losses: list[float] = []
     smooth = 0.0
     batches = itertools.islice(_endless(train), _NUM_STEPS)
+    stop = surroundings.stop
     with surroundings.progress.bar("finding the rate", total=_NUM_STEPS, unit="steps") as advance:
         for number, batch in enumerate(batches):
             lr = LOWEST * (HIGHEST / LOWEST) ** (number / (_NUM_STEPS - 1))
@@ -69,6 +71,8 @@ def find_lr(
             advance()
             if not math.isfinite(unbiased) or (losses and unbiased > 4 * min(losses)):
                 break
+            if stop.is_set:
+                raise InterruptedFit("Stopped while the rate was looked for.")
             lrs.append(lr)
             losses.append(unbiased)
     model.load_state_dict(before)

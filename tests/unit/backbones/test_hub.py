@@ -188,3 +188,27 @@ def test_a_repository_of_another_library_is_told_apart(hub: Any) -> None:
     hub.add("org/text", "config.json", b'{"architectures": ["BertModel"]}')
     with pytest.raises(WeightsError, match="no repository of a timm model"):
         load_backbone("hf://org/text")
+
+
+def test_a_transformer_of_another_picture_size_is_rebuilt_in_that_size(
+    hub: Any, random_state: Any
+) -> None:
+    import json
+
+    from safetensors.torch import save
+
+    from headstart.backbones import build_backbone
+    from headstart.contracts import BackboneSpec
+
+    config = {
+        "architecture": "test_vit",
+        "num_classes": 0,
+        "pretrained_cfg": {"input_size": [3, 96, 96], "fixed_input_size": True, "num_classes": 0},
+    }
+    hub.add("org/vit", "config.json", json.dumps(config).encode())
+    state = random_state("test_vit", num_classes=0, img_size=96)
+    hub.add("org/vit", "model.safetensors", save(state))
+    backbone = load_backbone("hf://org/vit")
+    assert backbone.contract.height == 96
+    spec = BackboneSpec.from_json(json.loads(json.dumps(backbone.spec.to_json())))
+    build_backbone(spec).load_state_dict(backbone.module.state_dict(), strict=True)

@@ -9,6 +9,7 @@ from torch import nn
 from headstart.backbones.class_names import name_classes
 from headstart.backbones.layer_groups import check_groups, group_by_children
 from headstart.backbones.mapping import fit_weights
+from headstart.backbones.one_vector import as_head
 from headstart.errors import WeightsError
 
 
@@ -112,3 +113,18 @@ def test_classes_get_the_names_that_people_use_and_no_name_twice() -> None:
     assert name_classes(3, labels, descriptions) == ("crane (n1)", "crane (n2)", "n3")
     assert name_classes(2, {"1": "b", "0": "a"}, None) == ("a", "b")
     assert name_classes(2, labels, None) == ("class 0", "class 1")
+
+
+def test_a_convolution_or_several_layers_in_place_of_a_classifier_become_a_head() -> None:
+    features = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    for bias in (True, False):
+        convolution = nn.Conv2d(4, 3, 1, bias=bias)
+        head = as_head(convolution)
+        assert head is not None
+        expected = convolution(features[:, :, None, None]).flatten(1)
+        torch.testing.assert_close(head(features), expected)
+    one, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    both = as_head((one, other))
+    assert both is not None
+    torch.testing.assert_close(both(features), (one(features) + other(features)) / 2)
+    assert as_head("no module") is None
