@@ -317,7 +317,7 @@ def demo(*, output: Path | None = None, quiet: Quiet = False) -> None:
     result = api.demo(output=output, progress=progress)
     _show_run(result.run, progress)
     rows = [
-        [id_, label, f"{probability:.2f}"]
+        [Path(id_).name, label, f"{probability:.2f}"]
         for id_, label, probability in zip(
             result.prediction.ids[:8],
             result.prediction.labels,

@@ -133,22 +133,30 @@ def choose_format(
         values = json.loads(path.read_text(encoding="utf-8"))
         return ComputeFormat(**values["format"]), values["reason"] + ", measured earlier"
     rates: dict[ComputeFormat, float] = {}
+    are_steady = True
     probe = _inference_rate if mode == "inference" else _training_rate
     batch = example.expand(_PROBE_BATCH, *example.shape[1:]).contiguous()
     for candidate in candidates:
-        rates[candidate] = probe(module, batch, candidate, max(rates.values(), default=0.0))
+        best_rate = max(rates.values(), default=0.0)
+        rates[candidate], is_steady = probe(module, batch, candidate, best_rate)
+        are_steady = are_steady and is_steady
     best = max(rates, key=lambda candidate: rates[candidate])
     others = ", ".join(f"{c} {r:.0f}" for c, r in rates.items() if c != best)
     reason = f"{rates[best]:.0f} samples a second in {mode}"
     reason += f"; {others}" if others else ""
+    if not are_steady:  # something else was running: good enough for now, not to be remembered
+        return best, reason + "; the machine was busy"
     values = {"format": {"dtype": best.dtype, "channels_last": best.channels_last}}
     with replacing(path) as temporary:
         temporary.write_text(json.dumps({**values, "reason": reason}) + "\n", encoding="utf-8")
     return best, reason
 
 
-def _timed(step: Callable[[], object], device: torch.device, best_s: float) -> float:
-    """Seconds of the quickest call of `step`, giving up when the first is far behind the best."""
+def _timed(step: Callable[[], object], device: torch.device, best_s: float) -> tuple[float, bool]:
+    """Seconds of the quickest call of `step`, and whether the next one took about as long.
+
+    Gives up early, as steady, on what is far behind the best.
+    """
     times: list[float] = []
     while len(times) < _PROBE_ROUNDS or (
         len(times) < _MOST_ROUNDS and sorted(times)[1] > _STEADY * min(times)
@@ -159,21 +167,22 @@ def _timed(step: Callable[[], object], device: torch.device, best_s: float) -> f
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - started)
         if len(times) == 2 and min(times) > 4 * best_s:
-            break
-    return min(times)
+            return min(times), True
+    return min(times), sorted(times)[1] <= _STEADY * min(times)
 
 
 def _inference_rate(
     module: nn.Module, batch: Tensor, candidate: ComputeFormat, best: float
-) -> float:
+) -> tuple[float, bool]:
     twin = FrozenTwin(module, candidate, example=batch[:1], is_checked=False)
     best_s = len(batch) / best if best else float("inf")
-    return len(batch) / _timed(lambda: twin(batch), batch.device, best_s)
+    seconds, is_steady = _timed(lambda: twin(batch), batch.device, best_s)
+    return len(batch) / seconds, is_steady
 
 
 def _training_rate(
     module: nn.Module, batch: Tensor, candidate: ComputeFormat, best: float
-) -> float:
+) -> tuple[float, bool]:
     copied = copy.deepcopy(module).train()
     for parameter in copied.parameters():
         parameter.requires_grad_(True)
@@ -189,7 +198,8 @@ def _training_rate(
         outputs.float().square().mean().backward()
 
     best_s = len(batch) / best if best else float("inf")
-    return len(batch) / _timed(step, batch.device, best_s)
+    seconds, is_steady = _timed(step, batch.device, best_s)
+    return len(batch) / seconds, is_steady
 
 
 def as_layout(images: Tensor, compute_format: ComputeFormat) -> Tensor:

@@ -61,8 +61,9 @@ class Finding:
 
     Attributes:
         kind: A stable word: `unreadable`, `truncated`, `zero-byte`, `not-a-picture`,
-            `decompression-bomb`, `duplicate`, `conflicting-labels`, `tiny-class`, `one-class`,
-            `empty`, ...
+            `decompression-bomb`, `float-values`, `sixteen-bit`, `missing-file`, `missing-label`,
+            `repeated-row`, `looping-link`, `duplicate`, `leaked-duplicate`,
+            `conflicting-labels`, `tiny-class`, `one-class`, `no-class`, `unbalanced`, `empty`.
         severity: `error` makes a fit impossible, `warning` does not.
         message: What was found, with figures, in one sentence.
         remedy: What to do about it, in one sentence.
@@ -254,6 +255,12 @@ class ComputeFormat:
 
     def __str__(self) -> str:
         return self.dtype + (" channels-last" if self.channels_last else "")
+
+    @classmethod
+    def parse(cls, text: str) -> ComputeFormat:
+        """What `str` gave."""
+        dtype, _, layout = text.partition(" ")
+        return cls(dtype, layout == "channels-last")  # type: ignore[arg-type]
 
 
 # --- what flows through a model ---------------------------------------------------------------

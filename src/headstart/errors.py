@@ -3,6 +3,7 @@
 HeadstartError
 ├── ConfigError        an option has a value that cannot work, or does not exist
 ├── DataError          the data cannot be used as it is
+│   └── PictureError       one picture cannot (in data.images)
 ├── WeightsError       weights cannot be reached, verified or mapped
 │   └── UnreachableError   a hub or registry did not answer in time
 ├── TrainingError      training itself failed (loss not finite, out of memory)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -89,6 +90,7 @@ class FitJob:
         self.seconds: dict[str, float] = {}
         self.left_out: dict[str, str] = {}
         self.fit_facts: dict[str, Any] = {}
+        self.earlier: dict[str, Any] = {}
 
     def run(self) -> RunFolder:
         """Do it all.
@@ -161,6 +163,8 @@ class FitJob:
     def _open_folder(self) -> None:
         if self.resume is not None:
             self.folder = self.resume
+            choices = self.folder.read_json(self.folder.config)["choices"]
+            self.earlier = {choice["name"]: choice["value"] for choice in choices}
             before = self.folder.read_json(self.folder.dataset)["fingerprint"]
             if before != self.checkup.fingerprint:
                 raise RunError(
@@ -236,16 +240,24 @@ class FitJob:
         self._choose_inference_format()
 
     def _choose_inference_format(self) -> None:
-        example = example_input(self.backbone.contract, self.device)
-        self.compute_format, reason = choose_format(
+        self.compute_format = self._choose_format("inference")
+        self.predictor = self._new_predictor()
+
+    def _choose_format(self, mode: Literal["inference", "training"]) -> ComputeFormat:
+        """The fastest format; of a resumed fit the one it began with, for the same bits."""
+        name = f"{mode} format"
+        if name in self.earlier:
+            self._choose([Choice(name, self.earlier[name], "as when the fit began")])
+            return ComputeFormat.parse(self.earlier[name])
+        compute_format, reason = choose_format(
             EmbedOnly(self.model),
-            example,
-            mode="inference",
+            example_input(self.backbone.contract, self.device),
+            mode=mode,
             precision=self.options.precision,
             name=self.backbone.spec.reference,
         )
-        self._choose([Choice("inference format", str(self.compute_format), reason)])
-        self.predictor = self._new_predictor()
+        self._choose([Choice(name, str(compute_format), reason)])
+        return compute_format
 
     def _new_predictor(self) -> Predictor:
         return Predictor(
@@ -360,7 +372,9 @@ class FitJob:
             "format": str(self.compute_format),
         }
         if view is not None:
-            key["view"] = [view, str(self._augment), self.options.seed]
+            # A caller's own augmentation has no name to find its features by again.
+            name = self._augment if self.own_augment is None else uuid.uuid4().hex
+            key["view"] = [view, name, self.options.seed]
         return key
 
     @property
@@ -427,13 +441,15 @@ class FitJob:
             self.predictor = self._new_predictor()
 
     def _table(self) -> FeatureTable:
-        """Features to fit a classifier on: training samples, and validation we split off.
+        """Features to fit a classifier on.
 
-        A classifier that chooses by cross-validation has no use for a validation set of its own,
-        so a part that Headstart itself carved out goes back; one that came with the data stays.
+        Where nothing is trained after it, the classifier chooses by cross-validation and has no use
+        for a validation set of its own: the part that Headstart itself carved out goes back to
+        training. One that came with the data stays out, and so does the one that later epochs are
+        to be chosen by.
         """
-        is_carved = self.split.rule != "as-given"
-        samples = self.samples("train", "validation") if is_carved else self.samples("train")
+        is_free = self.strategy_name == "probe" and self.split.rule != "as-given"
+        samples = self.samples("train", "validation") if is_free else self.samples("train")
         self._refuse_one_class(samples)
         tables = [self.features, *self.views]
         rows = [(s, table[s.id]) for table in tables for s in samples if s.id in table]
@@ -473,18 +489,22 @@ class FitJob:
             rehearse=self._rehearse,
         )
         plan = self._plan()
-        if self.options.find_lr and not self.folder.has_checkpoint:
-            lr = find_lr(
-                self.model,
-                self.task,
-                strategy=self.strategy,
-                train=batches,
-                plan=plan,
-                surroundings=where,
-            )
-            self._choose([Choice("lr", lr, "the learning-rate finder: where the loss falls most")])
-            record_start(self.folder, self._record())
+        if self.options.find_lr:
+            if self.folder.has_checkpoint:
+                lr, reason = self.earlier["lr"], "as found when the fit began"
+            else:
+                reason = "the learning-rate finder: where the loss falls most"
+                lr = find_lr(
+                    self.model,
+                    self.task,
+                    strategy=self.strategy,
+                    train=batches,
+                    plan=plan,
+                    surroundings=where,
+                )
+            self._choose([Choice("lr", lr, reason)])
             plan = replace(plan, lr=lr)
+        record_start(self.folder, self._record())  # a resumed fit goes by these choices
         training = Training(
             self.model,
             self.task,
@@ -523,15 +543,7 @@ class FitJob:
     def _training_format(self) -> ComputeFormat:
         if self._trains_on_features:
             return ComputeFormat()
-        compute_format, reason = choose_format(
-            EmbedOnly(self.model),
-            example_input(self.backbone.contract, self.device),
-            mode="training",
-            precision=self.options.precision,
-            name=self.backbone.spec.reference,
-        )
-        self._choose([Choice("training format", str(compute_format), reason)])
-        return compute_format
+        return self._choose_format("training")
 
     def _training_deadline(self) -> float | None:
         """When training must be over for the rest to fit into the budget."""

@@ -87,8 +87,15 @@ class Progress:
         self.emit(Event("table", title, values))
 
     @contextmanager
-    def bar(self, label: str, *, total: int, unit: str) -> Iterator[Any]:
-        """A bar with rate and time left; yields `advance(count)`."""
+    def bar(self, label: str, *, total: int, unit: str, is_summed_up: bool = True) -> Iterator[Any]:
+        """A bar with rate and time left; yields `advance(count)`.
+
+        Args:
+            label: What goes on.
+            total: How many there are to do.
+            unit: Of what, in the plural.
+            is_summed_up: Leave a line with the rate when it took long.
+        """
         self.emit(Event("start", label, {"total": total, "unit": unit}))
         started, done = time.perf_counter(), 0
 
@@ -101,13 +108,8 @@ class Progress:
             yield advance
         finally:
             seconds = time.perf_counter() - started
-            self.emit(
-                Event(
-                    "end",
-                    label,
-                    {"done": done, "total": total, "unit": unit, "seconds": round(seconds, 3)},
-                )
-            )
+            values = {"done": done, "total": total, "unit": unit, "seconds": round(seconds, 3)}
+            self.emit(Event("end", label, {**values, "is_summed_up": is_summed_up}))
 
 
 class JsonlSink:
@@ -213,7 +215,7 @@ class ConsoleSink:
             self._bar.stop()
             self._bar = self._task = None
         seconds = time.perf_counter() - self._started
-        if seconds >= 2.0:
+        if seconds >= 2.0 and event.values["is_summed_up"]:
             self._print("  " + self._rate(event, seconds, is_over=True), "dim")
 
     @staticmethod

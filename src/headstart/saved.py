@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from headstart.backbones import build_backbone, load_backbone
+from headstart.backbones import build_unset_backbone, load_backbone
 from headstart.compute import choose_device, choose_format
 from headstart.contracts import (
     Backbone,
@@ -89,7 +89,7 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
     described = config["model"]
     spec = BackboneSpec.from_json(described["backbone"])
     contract = InputContract.from_json(folder.read_json(folder.input))
-    module = build_backbone(spec)
+    module = build_unset_backbone(spec)
     head = build_head(described["head"])
     task = make_task(config["task"], is_multilabel=described["is_multilabel"])
     model = task.build(Backbone(spec, contract, module, layer_groups=()), head)

@@ -250,7 +250,9 @@ class Training:
         num_batches, is_cut = len(self.train), False
         batches = self.train.batches(state.epoch, start=state.batch)
         try:
-            with self.where.progress.bar(label, total=num_batches, unit="batches") as advance:
+            with self.where.progress.bar(
+                label, total=num_batches, unit="batches", is_summed_up=False
+            ) as advance:
                 advance(state.batch)
                 for batch in batches:
                     torch.manual_seed(hash((plan.seed, state.epoch, state.batch)))
@@ -317,11 +319,12 @@ class Training:
     def _tell_epoch(self, scores: Mapping[str, float], lr: float, *, is_better: bool) -> None:
         state = self.state
         train_loss = state.loss_sum / max(state.num_seen, 1)
-        shown = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-        mark = "  <- best so far" if is_better else ""
+        names = dict.fromkeys(["loss", "accuracy", self.plan.monitor])
+        shown = ", ".join(f"{name} {scores[name]:.3f}" for name in names)
+        mark = " (best)" if is_better else ""
         self.where.progress.epoch(
-            f"epoch {state.epoch + 1} of {state.num_epochs} ({state.phase}): "
-            f"train loss {train_loss:.3f}; validation {shown}{mark}",
+            f"epoch {state.epoch + 1}/{state.num_epochs}, {state.phase}: "
+            f"train loss {train_loss:.3f}, validation {shown}{mark}",
             epoch=state.epoch + 1,
             train_loss=train_loss,
             **{f"val_{name}": value for name, value in scores.items()},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -14,6 +16,8 @@ from headstart.errors import TrainingError
 
 def make_fabric(device: torch.device, compute_format: ComputeFormat) -> Fabric:
     """Fabric for one device, in the precision of a format."""
+    # What it says about precision at each start is told by us, with its reason.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     precision = {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}
     devices = [device.index or 0] if device.type == "cuda" else 1
     return Fabric(

@@ -38,7 +38,7 @@ def making(record: RunRecord) -> str:
     else:
         text = _FREEZING.get(strategy, "{backbone}, with the strategy " + strategy)
         text = text.format(backbone=backbone)
-    num_train = record.num_trained
+    num_train = int(record.fit.get("num_samples", record.num_trained))
     fitted = (
         f"; fitted on {count(num_train, 'picture')}" if num_train and strategy != "as-is" else ""
     )
