@@ -1,6 +1,6 @@
 """Small pictures drawn for the example notebooks, so that they run anywhere and download nothing.
 
-Leaves of two kinds, round and long, of any colour, place and turn, on a noisy ground. Set
+Leaves of two kinds, round and long, in many colours, places and turns, on a noisy ground. Set
 EXAMPLE_PHOTOS to a folder of your own class folders, and the notebooks use that instead.
 """
 
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-KINDS = {"long": (44, 14), "round": (30, 27)}
+# Half width and half height in pixels, and the colour that most leaves of the kind have about.
+KINDS = {"long": ((44, 14), (90, 150, 80)), "round": ((30, 27), (170, 150, 60))}
 
 
 def draw_leaf(kind: str, rng: np.random.Generator) -> Image.Image:
@@ -22,10 +23,11 @@ def draw_leaf(kind: str, rng: np.random.Generator) -> Image.Image:
     ground = rng.integers(60, 120, size=3) + rng.normal(0, 14, (height, width, 3))
     picture = Image.fromarray(ground.clip(0, 255).astype(np.uint8))
     leaf = Image.new("RGBA", (width, height))
-    half_width, half_height = (side * rng.uniform(0.85, 1.15) for side in KINDS[kind])
+    sides, colour = KINDS[kind]
+    half_width, half_height = (side * rng.uniform(0.85, 1.15) for side in sides)
     x, y = width / 2 + rng.uniform(-12, 12), height / 2 + rng.uniform(-8, 8)
     box = (x - half_width, y - half_height, x + half_width, y + half_height)
-    red, green, blue = (int(value) for value in rng.integers((60, 120, 30), (200, 220, 90)))
+    red, green, blue = (int(value) for value in rng.normal(colour, 25).clip(20, 230))
     pen = ImageDraw.Draw(leaf)
     pen.ellipse(box, fill=(red, green, blue, 255))
     pen.line((box[0], y, box[2], y), fill=(red // 2, green // 2, blue // 2, 255), width=2)

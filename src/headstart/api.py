@@ -8,7 +8,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -222,7 +222,9 @@ def evaluate(
     if absent:
         progress.warn(f"The data has no sample of {_quoted(absent)}.")
     checkup = check_dataset(dataset, decode=False, progress=progress)
-    raise_for_errors(checkup)
+    # One class is too few to learn from, but enough to be measured on.
+    findings = tuple(f for f in checkup.findings if f.kind not in ("one-class", "tiny-class"))
+    raise_for_errors(replace(checkup, findings=findings))
     prediction = fitted.predictor.predict(dataset.samples, progress=progress)
     return fitted.predictor.task.evaluate(prediction, dataset.samples)
 
@@ -244,10 +246,14 @@ def report(run: Path | str) -> Path:
 
 
 def models(query: str = "") -> list[ModelCard]:
-    """The models that can be had, those of the catalogue first."""
+    """The models that can be had: the catalogue's, those that begin with the query, all others."""
     from headstart.backbones import list_models
 
-    return list_models(query)
+    def rank(card: ModelCard) -> tuple[bool, bool]:
+        name = card.name.partition(":")[2]
+        return bool(name), not name.startswith(query.lower())
+
+    return sorted(list_models(query), key=rank)
 
 
 def pull(name: str, *, progress: Progress | None = None) -> Path:

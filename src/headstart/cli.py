@@ -38,7 +38,13 @@ Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")]
 
 
 def _progress(*, quiet: bool = False) -> Progress:
+    """What goes on, to standard error."""
     return Progress([ConsoleSink(is_quiet=quiet)])
+
+
+def _results() -> Progress:
+    """What was asked for, to standard output."""
+    return Progress([ConsoleSink(sys.stdout)])
 
 
 @app.command
@@ -71,7 +77,7 @@ def inspect(
         augment=augment,
         progress=progress,
     )
-    _show_inspection(found, progress)
+    _show_inspection(found, _results())
 
 
 def _show_inspection(found: Any, progress: Progress) -> None:
@@ -185,7 +191,7 @@ def evaluate(
     progress = _progress()
     found = api.evaluate(run, data, device=device, progress=progress)
     rows = [[name, str(measure)] for name, measure in found.metrics.items()]
-    progress.table(f"On {found.n} samples of {data}", ["metric", "value"], rows)
+    _results().table(f"On {found.n} samples of {data}", ["metric", "value"], rows)
     if output is not None:
         values = {
             "n": found.n,
@@ -275,16 +281,15 @@ def models(query: str = "", /) -> None:
         [
             card.name,
             f"{card.num_parameters / 1e6:.1f} M" if card.num_parameters else "",
-            card.input,
+            card.input.replace("3 x ", "", 1),
             card.licence,
             card.domain,
-            card.weights.partition("://")[0] if "://" in card.weights else card.weights,
-            "here" if card.is_here else "",
+            "cache" if card.is_here else card.weights.partition("://")[0],
         ]
         for card in shown
     ]
-    progress = _progress()
-    columns = ["name", "parameters", "input", "licence", "domain", "from", "cached"]
+    progress = _results()
+    columns = ["name", "size", "pixels", "licence", "domain", "from"]
     progress.table("", columns, rows)
     if len(cards) > len(shown):
         progress.note(f"and {len(cards) - len(shown):,} more: narrow it, such as `models resnet50`")
@@ -343,7 +348,7 @@ def show_cache() -> None:
 
     uses = cache.usage()
     rows = [[use.kind, f"{use.num_files:,}", f"{use.num_bytes / 1e6:,.1f} MB"] for use in uses]
-    progress = _progress()
+    progress = _results()
     progress.table(str(cache.cache_root()), ["part", "files", "size"], rows)
     total = sum(use.num_bytes for use in uses)
     progress.note(f"{total / 1e9:.2f} GB of at most {cache.limit_bytes() / 1e9:.1f} GB")

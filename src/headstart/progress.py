@@ -166,12 +166,21 @@ class ConsoleSink:
         self._print("  " + event.message)
 
     def _table(self, event: Event) -> None:
+        from rich.box import SIMPLE_HEAD
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=event.message or None, title_justify="left", title_style="bold")
-        for column in event.values["columns"]:
-            table.add_column(column)
+        title = event.message or None
+        table = Table(
+            title=title,
+            title_justify="left",
+            title_style="bold",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
+        for number, column in enumerate(event.values["columns"]):
+            # The first column names the row: it is folded if need be, but never cut short.
+            table.add_column(column, no_wrap=number == 0, overflow="fold")
         for row in event.values["rows"]:
             table.add_row(*(Text(str(cell)) for cell in row))
         self.console.print(table)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -106,10 +107,17 @@ class ImageClassification:
         )
 
     def evaluate(self, prediction: Prediction, samples: Sequence[Sample]) -> Evaluation:
-        """Metrics with intervals; `samples` in the order of the prediction's ids."""
-        targets = torch.tensor([self.target(s, prediction.classes) for s in samples])
+        """Metrics with intervals; `samples` in the order of the prediction's ids.
+
+        Samples of one group count as one where they have groups: they are no independent evidence.
+        """
+        targets = torch.tensor([self.target(s, prediction.classes) for s in samples]).numpy()
+        names = [sample.group or sample.id for sample in samples]
+        groups = None
+        if len(set(names)) < len(names):
+            groups = np.unique(names, return_inverse=True)[1]
         measure = evaluate_multilabel if self.is_multilabel else evaluate_single_label
-        return measure(prediction.probabilities, targets.numpy(), prediction.classes)
+        return measure(prediction.probabilities, targets, prediction.classes, groups=groups)
 
     def validation_metrics(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
         """`loss`, `accuracy`, `balanced_accuracy`, `macro_f1` of logits (n, num_classes)."""
