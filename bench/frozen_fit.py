@@ -19,6 +19,7 @@ fit on this machine has left in the cache. `C / features` is the time of choosin
 that of extracting (from metrics.json): the target is 0.25. `warm / fit` is a second fit, on a warm
 cache, over the first, start subtracted from both: the target is 0.1.
 
+In all of them OpenMP threads sleep while they wait, as the command `headstart` has it.
 Processes run in turns (start, bare, fit, warm fit, start, ...); medians count.
 """
 
@@ -33,7 +34,15 @@ import tempfile
 from pathlib import Path
 from subprocess import DEVNULL
 
-from measuring import BACKBONE, arguments, folder_of, own_cache, print_table, seconds
+from measuring import (
+    BACKBONE,
+    arguments,
+    folder_of,
+    own_cache,
+    print_table,
+    seconds,
+    with_sleeping_threads,
+)
 
 BARE_PASS = Path(__file__).with_name("bare_pass.py")
 START = "import numpy, timm, torch, PIL.Image, safetensors.torch"
@@ -42,7 +51,8 @@ FIT = "from headstart.cli import main; main()"
 
 def process_s(*command: str) -> float:
     """Seconds of a whole Python process."""
-    return seconds(lambda: subprocess.run([sys.executable, *command], check=True, stdout=DEVNULL))
+    whole, environment = [sys.executable, *command], with_sleeping_threads()
+    return seconds(lambda: subprocess.run(whole, check=True, stdout=DEVNULL, env=environment))
 
 
 def fit_s(data: Path, run: Path) -> float:
@@ -53,8 +63,10 @@ def fit_s(data: Path, run: Path) -> float:
 
 def fastest_format(weights: Path) -> str:
     command = [sys.executable, str(BARE_PASS), str(weights), "-", "rates"]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    rates = {name: float(rate) for name, rate in map(str.split, lines)}
+    done = subprocess.run(
+        command, check=True, capture_output=True, text=True, env=with_sleeping_threads()
+    )
+    rates = {name: float(rate) for name, rate in map(str.split, done.stdout.splitlines())}
     return max(rates, key=lambda name: rates[name])
 
 

@@ -1,4 +1,4 @@
-"""What all measurements share: where the data is, a cache of their own, pairs, and tables."""
+"""What all measurements share: where the data is, a cache of their own, and tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shutil
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -69,17 +68,20 @@ def own_cache(*backbones: str) -> Iterator[Path]:
                 os.environ["HEADSTART_CACHE"] = before
 
 
+def with_sleeping_threads() -> dict[str, str]:
+    """The environment for a process to be timed: OpenMP threads sleep while they wait.
+
+    The command `headstart` sets this for itself. Threads that spin instead take the cores from the
+    threads that decode, so a bare pass is the quicker for it, too, and must have it to be a limit.
+    """
+    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+
+
 def seconds(call: Callable[[], object]) -> float:
     """Seconds of one call."""
     started = time.perf_counter()
     call()
     return time.perf_counter() - started
-
-
-def interleaved(*calls: Callable[[], float], repeats: int) -> list[float]:
-    """Medians of what the calls return, taken in turns (A B A B), so that drift hits all alike."""
-    rounds = [[call() for call in calls] for _ in range(repeats)]
-    return [statistics.median(column) for column in zip(*rounds, strict=True)]
 
 
 def splits_of(run: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +29,11 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def half_written_files(path: Path) -> list[Path]:
+    """Temporary files of `replacing(path)` that a killed process has left."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.*"))
 
 
 def _umask() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -163,6 +162,7 @@ class FitJob:
     def _open_folder(self) -> None:
         if self.resume is not None:
             self.folder = self.resume
+            self.folder.remove_leftovers()
             choices = self.folder.read_json(self.folder.config)["choices"]
             self.earlier = {choice["name"]: choice["value"] for choice in choices}
             before = self.folder.read_json(self.folder.dataset)["fingerprint"]
@@ -320,6 +320,7 @@ class FitJob:
             self.features = self._features_of(self.samples(*splits), view=None)
             for view in range(self._value("views") or 0):
                 self.views.append(self._features_of(self.samples("train"), view=view))
+            self._refuse_empty_splits()
         self.seconds["features"] = time.monotonic() - started
 
     def _features_of(self, samples: Sequence[Sample], *, view: int | None) -> dict[str, Tensor]:
@@ -415,6 +416,14 @@ class FitJob:
                 "The features of all others are kept, so the next fit is quick."
             )
         self.progress.warn(f"{message}\nThey were left out.")
+
+    def _refuse_empty_splits(self) -> None:
+        empty = [split for split in ("train", "test") if not self.samples(split)]
+        if empty:
+            raise DataError(
+                f"Of {len(self.dataset)} pictures {len(self.left_out)} were left out, and none is "
+                f"left for {' and '.join(empty)}. Give the budget more time, or mend the files."
+            )
 
     def _leave_out_for_time(self, ids: Sequence[str]) -> None:
         self.left_out.update({id_: "time" for id_ in ids if id_ not in self.left_out})
@@ -634,8 +643,7 @@ class FitJob:
         samples = (self.samples("validation") or self.samples("train"))[:_NUM_VERIFIED]
         predictor = self._new_predictor()
         prediction = predictor.predict(samples, progress=Progress())
-        with tempfile.TemporaryDirectory(dir=self.folder.path, prefix=".rehearsal-") as path:
-            folder = RunFolder(Path(path))
+        with self.folder.rehearsal() as folder:
             folder.write_text(folder.log, "")
             record_start(folder, self._record())
             evaluation = self.task.evaluate(prediction, samples)

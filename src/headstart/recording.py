@@ -76,8 +76,9 @@ def record_start(folder: RunFolder, record: Record) -> None:
 def record_results(
     folder: RunFolder, record: Record, evaluation: Evaluation, prediction: Prediction
 ) -> None:
-    """Weights, predictions, metrics, report and model card."""
+    """Weights, predictions, metrics, report and model card; what was left out is known now."""
     folder.write_json(folder.config, _config(record))
+    folder.write_json(folder.dataset, _dataset(record))
     tensors = {
         name: tensor.detach().cpu().contiguous()
         for name, tensor in record.model.state_dict().items()

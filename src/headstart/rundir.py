@@ -10,12 +10,15 @@ import contextlib
 import errno
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from headstart.atomic import replacing
+from headstart.atomic import half_written_files, replacing
 from headstart.errors import RunError
+
+_REHEARSAL = ".rehearsal-"
 
 
 class RunFolder:
@@ -126,6 +129,21 @@ class RunFolder:
         """Remove the state of a fit that has come to its end."""
         if self.checkpoint.is_dir():
             shutil.rmtree(self.checkpoint)
+
+    @contextlib.contextmanager
+    def rehearsal(self) -> Iterator[RunFolder]:
+        """A folder inside this one, to try on what the end of a fit will write; then removed."""
+        with tempfile.TemporaryDirectory(dir=self.path, prefix=_REHEARSAL) as path:
+            yield RunFolder(Path(path))
+
+    def remove_leftovers(self) -> None:
+        """Remove what a killed fit has left half-written."""
+        for folder in self.path.glob(f"{_REHEARSAL}*"):
+            shutil.rmtree(folder)
+        own = [path for path in vars(self).values() if path.parent == self.path]
+        for path in own:
+            for half_written in half_written_files(path):
+                half_written.unlink()
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """A JSON file of the run.

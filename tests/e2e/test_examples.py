@@ -22,6 +22,7 @@ def _offline(cache: Path) -> dict[str, str]:
         **inherited,
         "HEADSTART_CACHE": str(cache),
         "HF_HUB_OFFLINE": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",  # as the command sets it: other tests may run beside this one
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": "",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -8,8 +8,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import timm
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import headstart as hs
 
@@ -121,26 +122,36 @@ def test_each_strategy_gives_a_finished_run(
     assert hs.load(run).predict([photos / "cat"]).probabilities.shape == (15, 2)
 
 
+@pytest.fixture
+def with_classifier(tmp_path: Path) -> tuple[str, ...]:
+    """Options of a backbone with a classifier over the classes of ImageNet."""
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model("test_resnet.r160_in1k").state_dict(), path)
+    return ("--backbone", "timm:test_resnet.r160_in1k", "--weights", str(path))
+
+
 def test_as_is_answers_in_classes_the_weights_know(
-    headstart: Command, photos: Path, tmp_path: Path
+    headstart: Command, photos: Path, tmp_path: Path, with_classifier: tuple[str, ...]
 ) -> None:
     renamed = tmp_path / "renamed"
-    shutil.copytree(photos / "cat", renamed / "Tabbies")
+    shutil.copytree(photos / "cat", renamed / "goldfinches")
     shutil.copytree(photos / "dog", renamed / "goldfish")
     run = tmp_path / "run"
-    found = headstart("fit", renamed, *TINY, "--strategy", "as-is", "--output", run)
+    found = headstart("fit", renamed, *with_classifier, "--strategy", "as-is", "--output", run)
     assert found.code == 0, found.err
     matches = read(run / "config.json")["fit"]["matches"]
     assert matches["goldfish"] == ["goldfish, Carassius auratus"]
 
 
 def test_as_is_refuses_classes_the_weights_do_not_know(
-    headstart: Command, photos: Path, tmp_path: Path
+    headstart: Command, photos: Path, tmp_path: Path, with_classifier: tuple[str, ...]
 ) -> None:
     gizmo = tmp_path / "new"
     shutil.copytree(photos / "cat", gizmo / "gizmo")
     shutil.copytree(photos / "dog", gizmo / "whatsit")
-    found = headstart("fit", gizmo, *TINY, "--strategy", "as-is", "--output", tmp_path / "run")
+    found = headstart(
+        *("fit", gizmo, *with_classifier, "--strategy", "as-is", "--output", tmp_path / "run")
+    )
     assert found.code == 2
     assert "none is called `gizmo`, `whatsit`" in found.err
 
