@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import time
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,10 +13,10 @@ import torch
 from torch import Tensor
 
 from headstart.backbones import load_backbone, resolve_auto
-from headstart.compute import choose_device, choose_format, module_fingerprint
+from headstart.collecting import UNUSABLE, Collector
+from headstart.compute import choose_device, choose_format
 from headstart.config import FitOptions, parse_duration_s
 from headstart.contracts import (
-    Batch,
     ComputeFormat,
     FeatureTable,
     Prediction,
@@ -26,15 +24,12 @@ from headstart.contracts import (
     Split,
 )
 from headstart.data import open_dataset
-from headstart.data.balance import class_weights, sample_weights
+from headstart.data.balance import class_weights
 from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
-from headstart.data.loader import TrainLoader, eval_batches
-from headstart.data.mixing import MixedBatches, Mixing
 from headstart.data.splits import class_counts, split_dataset
 from headstart.errors import DataError, InterruptedFit, RunError
-from headstart.features import CachedBatches, FeatureCache, extract
+from headstart.feeding import Feed, Loading
 from headstart.interrupt import StopSignal
-from headstart.model import Model
 from headstart.predictor import EmbedOnly, Predictor, batch_size_for, example_input
 from headstart.progress import JsonlSink, Progress
 from headstart.recording import Record, record_results, record_start
@@ -51,7 +46,7 @@ from headstart.strategies import StrategySettings, make_strategy
 from headstart.tasks import make_task
 
 if TYPE_CHECKING:
-    from headstart.engine.plan import TrainBatches, TrainingPlan
+    from headstart.engine.plan import TrainingPlan
 
 # What evaluation, saving, checking and the report take after training, at least: kept of a budget.
 _TAIL_S = 4.0
@@ -140,7 +135,7 @@ class FitJob:
         decode = options.strategy in GRADIENT_STRATEGIES and options.strategy != "head"
         checkup = check_dataset(dataset, decode=decode, progress=self.progress)
         if options.on_bad == "skip" and checkup.bad_ids:
-            self.left_out = dict.fromkeys(checkup.bad_ids, "unusable")
+            self.left_out = dict.fromkeys(checkup.bad_ids, UNUSABLE)
             dataset, checkup = leave_out_bad(dataset, checkup)
         raise_for_errors(checkup)
         self.findings = checkup.findings
@@ -310,112 +305,45 @@ class FitJob:
     def _extract(self) -> None:
         """Features of all samples that need them, each picture through the backbone once."""
         record_start(self.folder, self._record())
-        self.features: dict[str, Tensor] = {}
-        self.views: list[dict[str, Tensor]] = []
+        reading_ends = float("inf")
+        if self.deadline is not None:
+            reading_ends = self.started + _READING_SHARE * (self.deadline - self.started)
+        collector = Collector(
+            predictor=self.predictor,
+            backbone=self.backbone,
+            facts=self.checkup.facts,
+            loading=self._loading(),
+            augment_name=self._value("augment") if self.own_augment is None else None,
+            reading_ends=reading_ends,
+            stops_at_bad=self.options.on_bad == "stop",
+            is_stopped=lambda: self.stop.is_set,
+            progress=self.progress,
+            left_out=self.left_out,
+        )
+        self.tables: list[dict[str, Tensor]] = []
         started = time.monotonic()
         if self._is_frozen or self.strategy.needs_features:
-            splits: tuple[Split, ...] = (
-                ("train", "validation", "test") if self._is_frozen else ("train", "validation")
-            )
-            self.features = self._features_of(self.samples(*splits), view=None)
+            splits: list[Split] = ["train", "validation"]
+            if self._is_frozen:
+                splits.append("test")
+            self.tables.append(collector.collect(self.samples(*splits)))
             for view in range(self._value("views") or 0):
-                self.views.append(self._features_of(self.samples("train"), view=view))
+                self.tables.append(collector.collect(self.samples("train"), view=view))
             self._refuse_empty_splits()
+        self.on_unreadable = collector.note_unreadable
         self.seconds["features"] = time.monotonic() - started
 
-    def _features_of(self, samples: Sequence[Sample], *, view: int | None) -> dict[str, Tensor]:
-        by_id = {sample.id: sample for sample in samples}
-        ids = list(by_id)
-        if self.deadline is not None:  # what the budget cuts off must be a random part
-            np.random.default_rng(self.options.seed).shuffle(ids)
-        reading_ends = self._share_of_budget(_READING_SHARE)
-
-        def batches(wanted: Sequence[str]) -> Iterable[Batch]:
-            chosen = [by_id[id_] for id_ in wanted]
-            if view is None:
-                return self.predictor.batches(chosen, on_error=self._on_unreadable)
-            return self._augmented_view(chosen, view)
-
-        label = "reading pictures" if view is None else f"augmented view {view + 1}"
-        extraction = extract(
-            {id_: self.checkup.facts[id_].sha256 for id_ in ids},
-            table=FeatureCache(self._feature_key(view)),
-            embed=self.predictor.embed,
-            batches=batches,
-            should_stop=lambda: self.stop.is_set or time.monotonic() > reading_ends,
-            label=label,
-            progress=self.progress,
-        )
-        if self.stop.is_set:
-            raise InterruptedFit
-        self._refuse_unreadable()
-        if extraction.not_reached:
-            self._leave_out_for_time(extraction.not_reached)
-        if extraction.num_cached:
-            self.progress.note(
-                f"  {label}: {extraction.num_cached} of {len(ids)} features were in the cache"
-            )
-        return dict(extraction.features)
-
-    def _share_of_budget(self, share: float) -> float:
-        """`time.monotonic()` when this share of the budget is over."""
-        if self.deadline is None:
-            return float("inf")
-        return self.started + share * (self.deadline - self.started)
-
-    def _feature_key(self, view: int | None) -> dict[str, Any]:
-        key: dict[str, Any] = {
-            "layout": 1,
-            "weights": module_fingerprint(self.backbone.module),
-            "architecture": self.backbone.spec.reference,
-            "arguments": dict(self.backbone.spec.arguments),
-            "contract": self.backbone.contract.to_json(),
-            "format": str(self.compute_format),
-        }
-        if view is not None:
-            # A caller's own augmentation has no name to find its features by again.
-            name = self._augment if self.own_augment is None else uuid.uuid4().hex
-            key["view"] = [view, name, self.options.seed]
-        return key
-
-    @property
-    def _augment(self) -> Any:
-        """A preset's name, or what a Python caller gave instead."""
-        return self._value("augment") if self.own_augment is None else self.own_augment
-
-    def _augmented_view(self, samples: Sequence[Sample], view: int) -> Iterator[Batch]:
+    def _loading(self) -> Loading:
         workers = self._value("workers")
-        loader = TrainLoader(
-            samples,
-            prepare=self.task.preparation(self.backbone.contract, self._augment),
-            targets=[self.task.target(sample, self.dataset.classes) for sample in samples],
+        return Loading(
+            augment=self._value("augment") if self.own_augment is None else self.own_augment,
             batch_size=self._value("batch_size") or batch_size_for(self.device),
-            num_workers=workers if workers is not None else max(1, (os.cpu_count() or 1) // 2),
+            num_workers=1 if workers is None else workers,
             seed=self.options.seed,
-            sample_weights=None,
+            mixup=self.options.mixup,
+            cutmix=self.options.cutmix,
+            is_balanced=self._value("balance") == "sampling",
         )
-        try:
-            yield from loader.batches(view)
-        finally:
-            loader.close()
-
-    def _on_unreadable(self, sample: Sample, error: DataError) -> None:
-        self.left_out[sample.id] = str(error)
-
-    def _refuse_unreadable(self) -> None:
-        """Damage that only decoding shows: stop with the whole list, or go on without the files."""
-        damaged = {id_: why for id_, why in self.left_out.items() if why != "unusable"}
-        damaged = {id_: why for id_, why in damaged.items() if why != "time"}
-        if not damaged:
-            return
-        listed = "\n".join(f"  {why}" for why in list(damaged.values())[:20])
-        message = f"{len(damaged)} pictures cannot be decoded:\n{listed}"
-        if self.options.on_bad == "stop":
-            raise DataError(
-                f"{message}\nMend or remove them, or leave them out with --on-bad skip. "
-                "The features of all others are kept, so the next fit is quick."
-            )
-        self.progress.warn(f"{message}\nThey were left out.")
 
     def _refuse_empty_splits(self) -> None:
         empty = [split for split in ("train", "test") if not self.samples(split)]
@@ -425,14 +353,6 @@ class FitJob:
                 f"left for {' and '.join(empty)}. Give the budget more time, or mend the files."
             )
 
-    def _leave_out_for_time(self, ids: Sequence[str]) -> None:
-        self.left_out.update({id_: "time" for id_ in ids if id_ not in self.left_out})
-        self.progress.warn(
-            f"The budget of {self.options.budget} was too short to read {len(ids)} of "
-            f"{len(self.dataset)} pictures: a random part was left out. Give more time, or fit "
-            "again: what was read is in the cache."
-        )
-
     # --- learning -----------------------------------------------------------------------------
 
     def _learn(self) -> None:
@@ -441,7 +361,7 @@ class FitJob:
         table = self._table() if self.strategy.needs_features else None
         self.fit_facts = dict(self.strategy.initialise(self.model, table))
         if table is not None:
-            self.fit_facts["num_samples"] = len(table.targets) // (1 + len(self.views))
+            self.fit_facts["num_samples"] = len(table.targets) // len(self.tables)
         self.model.to(self.device)
         if self.strategy.prepare(self.model):
             self._train()
@@ -460,8 +380,7 @@ class FitJob:
         is_free = self.strategy_name == "probe" and self.split.rule != "as-given"
         samples = self.samples("train", "validation") if is_free else self.samples("train")
         self._refuse_one_class(samples)
-        tables = [self.features, *self.views]
-        rows = [(s, table[s.id]) for table in tables for s in samples if s.id in table]
+        rows = [(s, table[s.id]) for table in self.tables for s in samples if s.id in table]
         names = [self.split.groups[sample.id] for sample, _ in rows]
         numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
         return FeatureTable(
@@ -487,10 +406,21 @@ class FitJob:
         from headstart.engine.lr_finder import find_lr
         from headstart.engine.plan import Surroundings
 
-        batches = self._train_batches()
+        feed = Feed(
+            task=self.task,
+            contract=self.backbone.contract,
+            classes=self.dataset.classes,
+            device=self.device,
+            train=self.samples("train"),
+            validation=self.samples("validation"),
+            tables=self.tables if self._is_frozen else (),
+            on_unreadable=self.on_unreadable,
+        )
+        batches = feed.training(self._loading())
+        is_on_features = feed.trains_on_features
         where = Surroundings(
             device=self.device,
-            compute_format=self._training_format(),
+            compute_format=ComputeFormat() if is_on_features else self._choose_format("training"),
             checkpoint=self.folder.checkpoint_tensors,
             stop=self.stop,
             progress=self.progress,
@@ -519,7 +449,7 @@ class FitJob:
             self.task,
             strategy=self.strategy,
             train=batches,
-            validate=self._validation(where.compute_format),
+            validate=feed.scorer(where.compute_format),
         )
         try:
             result = training.fit(plan, where)
@@ -549,94 +479,15 @@ class FitJob:
         values = {name: self._value(name) for name in names}
         return TrainingPlan(num_epochs=self._value("epochs"), **values)
 
-    def _training_format(self) -> ComputeFormat:
-        if self._trains_on_features:
-            return ComputeFormat()
-        return self._choose_format("training")
-
     def _training_deadline(self) -> float | None:
         """When training must be over for the rest to fit into the budget."""
         if self.deadline is None:
             return None
-        num_read = max(len(self.features), 1)
         test_s = 0.0
-        if not self._is_frozen and self.features:
-            test_s = 1.5 * len(self.samples("test")) * self.seconds["features"] / num_read
+        if not self._is_frozen and self.tables:
+            seconds_each = self.seconds["features"] / max(len(self.tables[0]), 1)
+            test_s = 1.5 * len(self.samples("test")) * seconds_each
         return self.deadline - _TAIL_S - test_s
-
-    @property
-    def _trains_on_features(self) -> bool:
-        return self._is_frozen and bool(self.views)
-
-    def _train_batches(self) -> TrainBatches:
-        samples = self.samples("train")
-        weights = None
-        if self._value("balance") == "sampling":
-            weights = sample_weights(samples)
-        targets = [self.task.target(sample, self.dataset.classes) for sample in samples]
-        if self._trains_on_features:
-            tables = [self.features, *self.views]
-            return CachedBatches(
-                [sample.id for sample in samples],
-                views=torch.stack([torch.stack([t[s.id] for s in samples]) for t in tables]),
-                targets=torch.tensor(targets),
-                batch_size=self._value("batch_size"),
-                seed=self.options.seed,
-                sample_weights=weights,
-            )
-        loader = TrainLoader(
-            samples,
-            prepare=self.task.preparation(self.backbone.contract, self._augment),
-            targets=targets,
-            batch_size=self._value("batch_size"),
-            num_workers=self._value("workers"),
-            seed=self.options.seed,
-            sample_weights=weights,
-        )
-        if not self.options.mixup and not self.options.cutmix:
-            return loader
-        mixing = Mixing(
-            mixup_alpha=self.options.mixup,
-            cutmix_alpha=self.options.cutmix,
-            num_classes=len(self.dataset.classes),
-        )
-        return MixedBatches(loader, mixing, seed=self.options.seed)
-
-    def _validation_batches(self) -> Iterable[Batch]:
-        """What the best epoch is chosen by; the training samples where there is nothing else."""
-        samples = self.samples("validation") or self.samples("train")
-
-        def target(sample: Sample) -> Any:
-            return self.task.target(sample, self.dataset.classes)
-
-        if self._is_frozen:
-            features = torch.stack([self.features[sample.id] for sample in samples])
-            targets = torch.tensor([target(sample) for sample in samples])
-            return [Batch(tuple(s.id for s in samples), targets=targets, features=features)]
-        return eval_batches(
-            samples,
-            prepare=self.task.preparation(self.backbone.contract),
-            target=target,
-            batch_size=batch_size_for(self.device),
-            num_threads=os.cpu_count() or 1,
-            on_error=self._on_unreadable,
-        )
-
-    def _validation(self, compute_format: ComputeFormat) -> Callable[[Model], Mapping[str, float]]:
-        from headstart.engine.evaluate import gather_logits
-
-        def validate(model: Model) -> Mapping[str, float]:
-            _, logits, targets = gather_logits(
-                model,
-                self._validation_batches(),
-                task=self.task,
-                device=self.device,
-                compute_format=compute_format,
-            )
-            assert targets is not None
-            return self.task.validation_metrics(logits, targets)
-
-        return validate
 
     def _rehearse(self) -> None:
         """Evaluate, draw and save on a few validation samples, in a folder that is then removed."""
@@ -655,8 +506,8 @@ class FitJob:
         """From features where the backbone is frozen, else from the pictures."""
         if self._is_frozen:
             ids = [sample.id for sample in samples]
-            return self.predictor.answer(ids, torch.stack([self.features[i] for i in ids]))
-        return self.predictor.predict(samples, progress=self.progress, on_error=self._on_unreadable)
+            return self.predictor.answer(ids, torch.stack([self.tables[0][i] for i in ids]))
+        return self.predictor.predict(samples, progress=self.progress, on_error=self.on_unreadable)
 
     def _evaluate(self) -> None:
         """The sealed test set, once, after all choices have been made."""

@@ -1,0 +1,147 @@
+"""Features of a fit's samples, each picture through the frozen backbone once.
+
+Wiring of the cache, the predictor and the loaders; keeps account of what had to be left out.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from headstart.compute import module_fingerprint
+from headstart.contracts import Backbone, Batch, Sample
+from headstart.data.checks import FileFacts
+from headstart.errors import DataError, InterruptedFit
+from headstart.features import FeatureCache, extract
+from headstart.feeding import Loading, augmented_view
+from headstart.predictor import Predictor
+from headstart.progress import Progress
+
+UNUSABLE, NO_TIME = "unusable", "no time"
+_LISTED = 20
+
+
+@dataclass
+class Collector:
+    """Collects features; what cannot be read, or not in time, goes to `left_out`.
+
+    Attributes:
+        predictor: Computes them.
+        backbone: What they are features of.
+        facts: sample id -> what its file is.
+        loading: For augmented views.
+        augment_name: The preset; None for an augmentation of the caller's own, whose features
+            cannot be found again.
+        reading_ends: `time.monotonic()` at which to stop reading; infinite without a budget.
+        stops_at_bad: Whether pictures that cannot be decoded are an error, or left out.
+        is_stopped: Whether the user asked to stop.
+        left_out: sample id -> why it takes no part.
+    """
+
+    predictor: Predictor
+    backbone: Backbone
+    facts: Mapping[str, FileFacts]
+    loading: Loading
+    augment_name: str | None
+    reading_ends: float
+    stops_at_bad: bool
+    is_stopped: Callable[[], bool]
+    progress: Progress
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def collect(self, samples: Sequence[Sample], *, view: int | None = None) -> dict[str, Tensor]:
+        """sample id -> (num_features,) float32, of all samples that could be read in time.
+
+        Args:
+            samples: Any.
+            view: The number of an augmented view; None as evaluation sees the pictures.
+
+        Raises:
+            DataError: Pictures cannot be decoded; all of them are listed.
+            InterruptedFit: The user asked to stop; what was computed is in the cache.
+        """
+        by_id = {sample.id: sample for sample in samples}
+        ids = list(by_id)
+        if self.reading_ends != float("inf"):  # what is cut off must be a random part
+            np.random.default_rng(self.loading.seed).shuffle(ids)
+
+        def batches(wanted: Sequence[str]) -> Iterable[Batch]:
+            chosen = [by_id[id_] for id_ in wanted]
+            if view is None:
+                return self.predictor.batches(chosen, on_error=self.note_unreadable)
+            return augmented_view(
+                chosen,
+                view,
+                task=self.predictor.task,
+                contract=self.backbone.contract,
+                loading=self.loading,
+            )
+
+        label = "reading pictures" if view is None else f"augmented view {view + 1}"
+        extraction = extract(
+            {id_: self.facts[id_].sha256 for id_ in ids},
+            table=FeatureCache(self._key(view)),
+            embed=self.predictor.embed,
+            batches=batches,
+            should_stop=lambda: self.is_stopped() or time.monotonic() > self.reading_ends,
+            label=label,
+            progress=self.progress,
+        )
+        if self.is_stopped():
+            raise InterruptedFit
+        self._tell_unreadable()
+        if extraction.not_reached:
+            self._tell_no_time(extraction.not_reached, of=len(ids))
+        if extraction.num_cached:
+            self.progress.note(
+                f"  {label}: {extraction.num_cached} of {len(ids)} features were in the cache"
+            )
+        return dict(extraction.features)
+
+    def note_unreadable(self, sample: Sample, error: DataError) -> None:
+        """Leave a sample out that cannot be decoded."""
+        self.left_out[sample.id] = str(error)
+
+    def _key(self, view: int | None) -> dict[str, Any]:
+        key: dict[str, Any] = {
+            "layout": 1,
+            "weights": module_fingerprint(self.backbone.module),
+            "architecture": self.backbone.spec.reference,
+            "arguments": dict(self.backbone.spec.arguments),
+            "contract": self.backbone.contract.to_json(),
+            "format": str(self.predictor.compute_format),
+        }
+        if view is not None:
+            name = uuid.uuid4().hex if self.augment_name is None else self.augment_name
+            key["view"] = [view, name, self.loading.seed]
+        return key
+
+    def _tell_unreadable(self) -> None:
+        """Damage that only decoding shows: stop with the whole list, or go on without the files."""
+        reasons = [why for why in self.left_out.values() if why not in (UNUSABLE, NO_TIME)]
+        if not reasons:
+            return
+        lines = [f"{len(reasons)} pictures cannot be decoded:"]
+        lines += [f"  {why}" for why in reasons[:_LISTED]]
+        if len(reasons) > _LISTED:
+            lines.append(f"  and {len(reasons) - _LISTED:,} more: see `headstart inspect`")
+        message = "\n".join(lines)
+        if self.stops_at_bad:
+            raise DataError(
+                f"{message}\nMend or remove them, or leave them out with --on-bad skip. "
+                "The features of all others are kept, so the next fit is quick."
+            )
+        self.progress.warn(f"{message}\nThey were left out.")
+
+    def _tell_no_time(self, ids: Sequence[str], *, of: int) -> None:
+        self.left_out.update({id_: NO_TIME for id_ in ids if id_ not in self.left_out})
+        self.progress.warn(
+            f"The budget was too short to read {len(ids):,} of {of:,} pictures: a random part was "
+            "left out. Give more time, or fit again: what was read is in the cache."
+        )

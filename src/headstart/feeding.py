@@ -1,0 +1,165 @@
+"""The batches of a fit: pictures, or cached features where the backbone is frozen.
+
+Wiring of loaders and the task; knows no strategy and no engine.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from headstart.contracts import Batch, ComputeFormat, InputContract, Sample, Task
+from headstart.data.balance import sample_weights
+from headstart.data.loader import TrainLoader, eval_batches
+from headstart.data.mixing import MixedBatches, Mixing
+from headstart.errors import DataError
+from headstart.features import CachedBatches
+from headstart.model import Model
+from headstart.predictor import batch_size_for
+
+if TYPE_CHECKING:
+    from headstart.engine.plan import TrainBatches
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How training batches are made; plain values, all settled.
+
+    Attributes:
+        augment: A preset, an albumentations.Compose or a callable.
+        mixup: Alpha; 0 is off.
+        cutmix: Alpha; 0 is off.
+        is_balanced: Draw rare classes more often.
+    """
+
+    augment: Any
+    batch_size: int
+    num_workers: int
+    seed: int
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    is_balanced: bool = False
+
+
+@dataclass(frozen=True)
+class Feed:
+    """What a fit learns from, and how it is handed over.
+
+    Attributes:
+        train: Training samples.
+        validation: What the best epoch is chosen by; where there are none, the training samples.
+        tables: Cached features, sample id -> (num_features,): as evaluation sees the pictures
+            first, then augmented views. Empty where the backbone learns.
+        on_unreadable: Told of validation samples that cannot be read.
+    """
+
+    task: Task
+    contract: InputContract
+    classes: tuple[str, ...]
+    device: torch.device
+    train: Sequence[Sample]
+    validation: Sequence[Sample]
+    tables: Sequence[Mapping[str, Tensor]]
+    on_unreadable: Callable[[Sample, DataError], None]
+
+    @property
+    def trains_on_features(self) -> bool:
+        """Whether augmented views of the training pictures are cached."""
+        return len(self.tables) > 1
+
+    def training(self, loading: Loading) -> TrainBatches:
+        """The training batches, of features where views are cached, else of pictures."""
+        samples = self.train
+        weights = sample_weights(samples) if loading.is_balanced else None
+        if self.trains_on_features:
+            views = [torch.stack([table[s.id] for s in samples]) for table in self.tables]
+            return CachedBatches(
+                [sample.id for sample in samples],
+                views=torch.stack(views),
+                targets=torch.tensor(self.targets(samples)),
+                batch_size=loading.batch_size,
+                seed=loading.seed,
+                sample_weights=weights,
+            )
+        loader = TrainLoader(
+            samples,
+            prepare=self.task.preparation(self.contract, loading.augment),
+            targets=self.targets(samples),
+            batch_size=loading.batch_size,
+            num_workers=loading.num_workers,
+            seed=loading.seed,
+            sample_weights=weights,
+        )
+        if not loading.mixup and not loading.cutmix:
+            return loader
+        mixing = Mixing(
+            mixup_alpha=loading.mixup,
+            cutmix_alpha=loading.cutmix,
+            num_classes=len(self.classes),
+        )
+        return MixedBatches(loader, mixing, seed=loading.seed)
+
+    def targets(self, samples: Sequence[Sample]) -> list[Any]:
+        """Class indices, or 0/1 vectors."""
+        return [self.task.target(sample, self.classes) for sample in samples]
+
+    def validating(self) -> Iterable[Batch]:
+        """Labelled batches to choose the best epoch by, from the start each time."""
+        samples = self.validation or self.train
+        if self.tables:
+            features = torch.stack([self.tables[0][sample.id] for sample in samples])
+            targets = torch.tensor(self.targets(samples))
+            return [Batch(tuple(s.id for s in samples), targets=targets, features=features)]
+        return eval_batches(
+            samples,
+            prepare=self.task.preparation(self.contract),
+            target=lambda sample: self.task.target(sample, self.classes),
+            batch_size=batch_size_for(self.device),
+            num_threads=os.cpu_count() or 1,
+            on_error=self.on_unreadable,
+        )
+
+    def scorer(self, compute_format: ComputeFormat) -> Callable[[Model], Mapping[str, float]]:
+        """What measures a model on the validation samples, in a compute format."""
+        from headstart.engine.evaluate import gather_logits
+
+        def score(model: Model) -> Mapping[str, float]:
+            _, logits, targets = gather_logits(
+                model,
+                self.validating(),
+                task=self.task,
+                device=self.device,
+                compute_format=compute_format,
+            )
+            assert targets is not None
+            return self.task.validation_metrics(logits, targets)
+
+        return score
+
+
+def augmented_view(
+    samples: Sequence[Sample],
+    view: int,
+    *,
+    task: Task,
+    contract: InputContract,
+    loading: Loading,
+) -> Iterator[Batch]:
+    """One augmented view of each sample, in any order, for their features to be cached."""
+    loader = TrainLoader(
+        samples,
+        prepare=task.preparation(contract, loading.augment),
+        targets=[0] * len(samples),
+        batch_size=loading.batch_size,
+        num_workers=loading.num_workers,
+        seed=loading.seed,
+    )
+    try:
+        yield from loader.batches(view)
+    finally:
+        loader.close()
