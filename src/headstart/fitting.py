@@ -41,6 +41,7 @@ from headstart.settle import (
     DataSize,
     settle_strategy,
     settle_training,
+    without_effect,
 )
 from headstart.strategies import StrategySettings, make_strategy
 from headstart.tasks import make_task
@@ -205,6 +206,11 @@ class FitJob:
                 device_type=self.device.type,
             )
         )
+        unused = without_effect(self.options, strategy=self.strategy_name)
+        if unused:
+            self.progress.warn(
+                f"{', '.join(unused)} has no effect with the strategy {self.strategy_name}."
+            )
         weights = class_weights(
             counts,
             self.dataset.classes,

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.config import FitOptions
+from headstart.errors import ConfigError
+from headstart.errors import ConfigError
 
 GRADIENT_STRATEGIES = ("head", "gradual", "full", "scratch")
 
@@ -53,7 +55,11 @@ def settle_strategy(options: FitOptions) -> list[Choice]:
 def settle_training(
     options: FitOptions, *, strategy: str, size: DataSize, device_type: str
 ) -> list[Choice]:
-    """All other autos, in the order in which they are told."""
+    """All other autos, in the order in which they are told.
+
+    Raises:
+        ConfigError: Two options exclude one another.
+    """
     choices = []
 
     def settle(name: str, value: Any, reason: str) -> None:
@@ -69,13 +75,21 @@ def settle_training(
         )
     else:
         settle("balance", "none", "no class has over 3 times the samples of another")
-    if strategy == "probe":
+    if strategy == "probe" and options.views:
+        settle("augment", "light", "views that are all alike would teach nothing")
+    elif strategy == "probe":
         settle("augment", "none", "the probe sees each picture once")
         settle("views", 0, "the probe sees each picture once")
     if strategy not in GRADIENT_STRATEGIES:
         return choices
     settle("augment", "light", "small changes are safe for almost any photos")
-    if strategy == "head" and (options.mixup or options.cutmix):
+    is_mixed = bool(options.mixup or options.cutmix)
+    if is_mixed and options.views:
+        raise ConfigError(
+            f"Mixup and cutmix need the pictures themselves, so --views {options.views} cannot be "
+            "had with them. Leave one away, or give --views 0."
+        )
+    if strategy == "head" and is_mixed:
         settle("views", 0, "pictures are mixed anew each epoch, so no view can be cached")
     elif strategy == "head":
         settle(
@@ -107,6 +121,27 @@ def settle_training(
     return choices
 
 
+def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
+    """Options that were given and that the strategy does not look at, as typed."""
+    unused: list[str] = []
+    if strategy not in GRADIENT_STRATEGIES:
+        unused += ["epochs", "lr", "find_lr", "layer_decay", "batch_size", "accumulate"]
+        unused += ["optimizer", "schedule", "warmup", "weight_decay", "dropout", "hidden"]
+        unused += ["label_smoothing", "clip_norm", "ema", "patience", "monitor", "mixup", "cutmix"]
+    if strategy != "probe":
+        unused.append("classifier")
+    if strategy == "as-is":
+        unused += ["augment", "balance"]
+    if strategy not in ("probe", "head"):
+        unused.append("views")
+    if strategy == "head":
+        unused.append("layer_decay")
+    if strategy == "probe" and not options.views:
+        unused.append("augment")
+    given = options.model_fields_set
+    return ["--" + name.replace("_", "-") for name in unused if name in given]
+
+
 def _extremes(counts: Mapping[str, int]) -> tuple[int, int]:
     present = [count for count in counts.values() if count]
     return (max(present), min(present)) if present else (0, 0)
@@ -134,7 +169,7 @@ _PICTURES = {
 _LEARNING_RATES: dict[str, tuple[float, str]] = {
     "head": (3e-3, "a linear head on pooled features; AdamW (bench/strategies.py)"),
     "gradual": (2e-3, "the head's rate; stages below learn slower (bench/strategies.py)"),
-    "full": (1e-3, "the head starts from the probe; layers learn slower (bench/strategies.py)"),
+    "full": (1e-4, "the head starts from the probe; layers learn slower (bench/strategies.py)"),
     "scratch": (2e-3, "AdamW from random weights (bench/strategies.py)"),
 }
 

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from headstart.config import FitOptions, load_options, make_options, parse_duration_s
+from headstart.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90), ("5m", 300), ("2h", 7200), ("1.5h", 5400), (" 120 ", 120), ("5M", 300)],
+)
+def test_a_duration_is_read(text: str, seconds: float) -> None:
+    assert parse_duration_s(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-5m", "0", "5 minutes", "5d", "1e3s"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="Write it like 90s, 5m or 2h"):
+        parse_duration_s(text)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_options({"stratgy": "probe", "epochs": 0, "optimizer": "adam", "seed": "x"})
+    message = str(caught.value)
+    assert "`stratgy` is no option. Did you mean `strategy`" in message
+    assert "`epochs` cannot be `0`: it must be greater than or equal to 1" in message
+    assert "`optimizer` cannot be `adam`. Did you mean `adamw`?" in message
+    assert "`seed` cannot be `x`" in message
+
+
+def test_options_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        make_options({}).seed = 3  # type: ignore[misc]
+
+
+def test_every_option_is_documented() -> None:
+    assert [n for n, f in FitOptions.model_fields.items() if not f.description] == []
+
+
+def test_no_file_means_defaults_and_what_was_given() -> None:
+    assert load_options(None, {"seed": 3}) == FitOptions(seed=3)
+
+
+def test_the_file_may_use_dashes_and_is_overridden(tmp_path: Path) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_text("on-bad: skip\nseed: 1\nbatch_size: 4\n")
+    found = load_options(path, {"seed": 2})
+    assert (found.on_bad, found.seed, found.batch_size) == ("skip", 2, 4)
+    assert found.model_fields_set == {"on_bad", "seed", "batch_size"}
+
+
+def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_text("# nothing yet\n")
+    assert load_options(path, {}) == FitOptions()
+
+
+def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_bytes("backbone: süß".encode("utf-16"))
+    with pytest.raises(ConfigError, match=r"options\.yaml` is no YAML"):
+        load_options(path, {})

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from headstart.config import FitOptions
+from headstart.errors import ConfigError
+from headstart.settle import (
+    GRADIENT_STRATEGIES,
+    Choice,
+    DataSize,
+    settle_strategy,
+    settle_training,
+)
+
+
+def settled(strategy: str, counts: dict[str, int] | None = None, **given: Any) -> dict[str, Any]:
+    counts = counts or {"a": 100, "b": 100}
+    choices = settle_training(
+        FitOptions(**given),
+        strategy=strategy,
+        size=DataSize(sum(counts.values()), counts),
+        device_type=given.pop("device_type", "cpu"),
+    )
+    assert all(choice.reason for choice in choices)
+    assert len({choice.name for choice in choices}) == len(choices)
+    return {choice.name: choice.value for choice in choices}
+
+
+@pytest.mark.parametrize("strategy", GRADIENT_STRATEGIES)
+def test_every_auto_of_training_is_settled(strategy: str) -> None:
+    fields = FitOptions()
+    open_still = {n for n in FitOptions.model_fields if getattr(fields, n) is None}
+    never_auto = {"weights", "budget", "image_column", "label_column", "group", "output"}
+    by_strategy = {"layer_decay", "clip_norm", "patience"}
+    assert open_still - never_auto - by_strategy <= set(settled(strategy))
+
+
+@pytest.mark.parametrize("strategy", ["probe", *GRADIENT_STRATEGIES])
+def test_what_was_given_is_never_settled(strategy: str) -> None:
+    given = {"epochs": 2, "lr": 0.1, "batch_size": 3, "views": 1, "balance": "none"}
+    assert not given.keys() & settled(strategy, **given).keys()
+
+
+def test_a_given_strategy_is_kept() -> None:
+    assert settle_strategy(FitOptions(strategy="full")) == []
+    (choice,) = settle_strategy(FitOptions())
+    assert choice.value == "probe"
+
+
+@pytest.mark.parametrize(
+    ("counts", "balance"),
+    [({"a": 30, "b": 10}, "none"), ({"a": 31, "b": 10}, "weights"), ({"a": 5, "b": 0}, "none")],
+)
+def test_unequal_classes_are_weighted(counts: dict[str, int], balance: str) -> None:
+    assert settled("probe", counts)["balance"] == balance
+
+
+@pytest.mark.parametrize(("num_train", "batch_size"), [(4, 2), (40, 5), (128, 16), (9999, 16)])
+def test_few_samples_make_small_batches(num_train: int, batch_size: int) -> None:
+    half = num_train // 2
+    assert settled("full", {"a": half, "b": num_train - half})["batch_size"] == batch_size
+
+
+def test_more_samples_need_fewer_epochs_within_bounds() -> None:
+    epochs = [settled("full", {"a": n, "b": n})["epochs"] for n in (5, 100, 200, 100_000)]
+    assert epochs == [15, 13, 7, 3]
+
+
+def test_mixed_pictures_cannot_be_cached() -> None:
+    assert settled("head")["views"] == 3
+    assert settled("head", mixup=0.2)["views"] == 0
+    with pytest.raises(ConfigError, match="--views 0"):
+        settled("head", cutmix=1.0, views=2)
+
+
+def test_warm_up_goes_by_the_schedule() -> None:
+    assert settled("full")["warmup"] == 0.25
+    assert settled("full", schedule="cosine")["warmup"] == 0.05
+
+
+def test_schedules_without_an_end_have_patience() -> None:
+    assert settled("full", schedule="plateau")["patience"] == 6
+    assert "patience" not in settled("full")
+
+
+def test_a_choice_becomes_json() -> None:
+    assert Choice("lr", 0.1, "why").to_json() == {"name": "lr", "value": 0.1, "reason": "why"}
