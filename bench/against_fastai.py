@@ -32,7 +32,7 @@ from fastai.vision.all import (
     set_seed,
     vision_learner,
 )
-from measuring import BACKBONE, arguments, folder_of, own_cache, print_table, splits_of
+from measuring import BACKBONE, arguments, folders_of, own_cache, print_table, splits_of
 
 import headstart as hs
 from headstart.api import Run
@@ -54,11 +54,15 @@ def fastai_fit(data: Path, split: dict[str, str], *, seed: int) -> tuple[float, 
     test = [sample for sample in hs.open_dataset(data) if split[sample.id] == "test"]
     shown = [i for i, sample in enumerate(samples) if split[sample.id] == "validation"]
     label_of = {sample.path: sample.label for sample in [*samples, *test]}
+
+    def label(path):  # a function, as fastai inspects its signature
+        return label_of[path]
+
     set_seed(seed, reproducible=True)
     started = time.perf_counter()
     block = DataBlock(
         blocks=(ImageBlock, CategoryBlock),
-        get_y=label_of.__getitem__,
+        get_y=label,
         splitter=lambda items: (list(range(len(items))), shown or [0]),
         item_tfms=Resize((contract.height, contract.width)),
         batch_tfms=[*aug_transforms(), Normalize.from_stats(contract.mean, contract.std)],
@@ -82,7 +86,7 @@ def main() -> None:
     parser = arguments(__doc__, data=("ants-bees", "elpv"))
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
-    folders = {name: folder_of(name) for name in given.data}
+    folders = folders_of(given.data)
     columns = ["data", "headstart", "fastai", "headstart s", "fastai s", "fastai / headstart"]
     rows = []
     with own_cache(BACKBONE), tempfile.TemporaryDirectory() as runs:

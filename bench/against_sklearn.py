@@ -22,7 +22,7 @@ import torch
 from measuring import (
     BACKBONE,
     arguments,
-    folder_of,
+    folders_of,
     own_cache,
     print_table,
     seconds,
@@ -102,7 +102,7 @@ def main() -> None:
     parser = arguments(__doc__, data=("ants-bees", "elpv"))
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
-    folders = {name: folder_of(name) for name in given.data}
+    folders = folders_of(given.data)
     rows = []
     with own_cache(BACKBONE):
         for name, data in folders.items():

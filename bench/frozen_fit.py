@@ -37,7 +37,7 @@ from subprocess import DEVNULL
 from measuring import (
     BACKBONE,
     arguments,
-    folder_of,
+    folders_of,
     own_cache,
     print_table,
     seconds,
@@ -112,7 +112,7 @@ def main() -> None:
     parser = arguments(__doc__, data=("ants-bees", "elpv"))
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
-    folders = {name: folder_of(name) for name in given.data}
+    folders = folders_of(given.data)
     columns = [*("data", "start s", "bare s", "fit s", "warm s", "fit / bare", "whole", "first")]
     columns += ["C / features", "warm / fit", "bare format"]
     rows = []

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import torch
-from measuring import BACKBONE, arguments, folder_of, own_cache, print_table, splits_of
+from measuring import BACKBONE, arguments, folders_of, own_cache, print_table, splits_of
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=2)
     given = parser.parse_args()
-    folders = {name: folder_of(name) for name in given.data}
+    folders = folders_of(given.data)
     rows = []
     with own_cache(BACKBONE), tempfile.TemporaryDirectory() as runs:
         for name, data in folders.items():

@@ -33,8 +33,15 @@ def arguments(description: str | None, *, data: Sequence[str] = ()) -> argparse.
     return parser
 
 
-def folder_of(name: str) -> Path:
-    """The folder that a value of `--data` names. Call it before the cache is exchanged."""
+def folders_of(names: Sequence[str]) -> dict[str, Path]:
+    """Short name -> folder, of the values of `--data`. Call it before the cache is exchanged."""
+    folders = {Path(name).name: _folder_of(name) for name in names}
+    if len(folders) < len(names):
+        raise SystemExit("Two folders of --data have one name; measure them one after the other.")
+    return folders
+
+
+def _folder_of(name: str) -> Path:
     if name == "elpv":
         from headstart.demo import solar_cells
         from headstart.progress import ConsoleSink, Progress

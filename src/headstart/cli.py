@@ -29,6 +29,7 @@ app = App(
     help_format="plaintext",
     version_flags=["--version"],
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # `run` tells that it was stopped
 )
 cache_app = App(name="cache", help="Show, limit or empty the cache of features and weights.")
 app.command(cache_app)

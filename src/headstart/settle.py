@@ -13,7 +13,6 @@ from typing import Any
 
 from headstart.config import FitOptions
 from headstart.errors import ConfigError
-from headstart.errors import ConfigError
 
 GRADIENT_STRATEGIES = ("head", "gradual", "full", "scratch")
 

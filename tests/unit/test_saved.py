@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+import headstart as hs
+from headstart.errors import ConfigError, RunError
+from headstart.progress import Progress
+from headstart.rundir import RunFolder
+from headstart.saved import load_model, load_pretrained
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on twelve tiny pictures."""
+    root = tmp_path_factory.mktemp("saved")
+    for index, label in enumerate(("blue", "red")):
+        (root / "data" / label).mkdir(parents=True)
+        for i in range(6):
+            pixels = np.random.default_rng([index, i]).integers(0, 120, (32, 32, 3))
+            pixels[:, :, 2 - 2 * index] += 130
+            Image.fromarray(pixels.astype(np.uint8)).save(root / "data" / label / f"{i}.png")
+    run = hs.fit(
+        root / "data",
+        backbone="timm:test_efficientnet.r160_in1k",
+        weights="random",
+        precision="float32",
+        output=root / "run",
+    )
+    return run.path
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> RunFolder:
+    """A copy of it, to be tampered with."""
+    shutil.copytree(finished, tmp_path / "run")
+    return RunFolder.open(tmp_path / "run")
+
+
+def edit(path: Path, change: Any) -> None:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    change(values)
+    path.write_text(json.dumps(values), encoding="utf-8")
+
+
+def test_a_run_is_loaded_from_its_folder_alone(finished: Path, copied: RunFolder) -> None:
+    model = load_model(copied)
+    assert model.classes == ("blue", "red")
+    assert model.task == "image-classification"
+    assert (model.contract.height, model.contract.width) == (160, 160)
+    pictures = sorted((finished.parent / "data").rglob("*.png"))
+    found = model.predict(pictures)
+    assert found.ids == tuple(path.as_posix() for path in pictures)
+    assert found.labels == [path.parent.name for path in pictures]
+    again = hs.load(finished).predict(pictures)
+    assert np.array_equal(found.probabilities, again.probabilities)
+
+
+def test_its_module_takes_raw_pictures_and_gives_logits(finished: Path) -> None:
+    module = hs.load(finished).module
+    logits = module(torch.zeros(2, 3, 160, 160, dtype=torch.uint8))
+    assert logits.shape == (2, 2)
+    assert not module.training
+    assert not any(p.requires_grad for p in module.parameters())
+
+
+def test_weights_that_are_missing_or_damaged_are_refused(copied: RunFolder) -> None:
+    copied.weights.write_bytes(copied.weights.read_bytes()[:500])
+    with pytest.raises(RunError, match=r"model\.safetensors` is damaged"):
+        load_model(copied)
+    copied.weights.unlink()
+    with pytest.raises(RunError, match=r"model\.safetensors` is missing"):
+        load_model(copied)
+
+
+def test_weights_of_another_model_are_refused(copied: RunFolder) -> None:
+    tensors = load_file(copied.weights)
+    save_file({**tensors, "head.0.weight": torch.zeros(3, 3)}, copied.weights)
+    with pytest.raises(RunError, match=r"1 tensors are missing.*such as `head\.0\.weight`"):
+        load_model(copied)
+
+
+def test_a_head_of_a_later_version_is_refused(copied: RunFolder) -> None:
+    edit(copied.config, lambda values: values["model"]["head"].update(kind="quantum"))
+    with pytest.raises(RunError, match="a head of the kind `quantum`"):
+        load_model(copied)
+
+
+def test_a_source_that_is_not_there_is_refused(copied: RunFolder) -> None:
+    edit(copied.config, lambda values: values["model"]["backbone"].update(source="tim"))
+    with pytest.raises(ConfigError, match="Did you mean `timm`"):
+        load_model(copied)
+
+
+def test_a_backbone_without_a_classifier_cannot_predict_as_it_comes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headstart import saved
+    from headstart.backbones import load_backbone
+
+    monkeypatch.setattr(
+        saved, "load_backbone", lambda name, progress: load_backbone(name, weights="random")
+    )
+    with pytest.raises(ConfigError, match="Fit it to your labels first"):
+        load_pretrained("timm:test_resnet", device="cpu", progress=Progress())
