@@ -8,8 +8,9 @@ that of Headstart's run. Headstart: `fit` with the strategy probe and no cached 
 folder to the verified model and its report. fastai: a vision_learner on the same backbone,
 pictures resized to 224, `aug_transforms()`, batches of 16, trained on all pictures outside the test
 split, as the probe is; the validation pictures are also shown to it after each epoch. Its time runs
-from the first line of its data block to the last prediction on the test split. Importing is counted
-for neither. The two run in turns, a seed after the other.
+from the first line of its data block to the last prediction on the test split. Importing
+fastai is not counted; what Headstart imports within its first fit is. The two run in turns, a seed
+after the other.
 """
 
 from __future__ import annotations

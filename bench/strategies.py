@@ -43,6 +43,8 @@ def main() -> None:
     names = dict.fromkeys([REFERENCE, *given.only])
     with own_cache(BACKBONE), tempfile.TemporaryDirectory() as runs:
         for data_name, data in folders.items():
+            # Not counted: it imports what all need and measures the speed of the formats.
+            hs.fit(data, backbone=BACKBONE, output=Path(runs) / f"{data_name}-first", epochs=1)
             measured: dict[str, list[tuple[hs.Measure, float]]] = {name: [] for name in names}
             for seed in range(given.seeds):
                 for number, name in enumerate(names):

@@ -6,6 +6,7 @@ Touches only `api`, `config`, `rundir`, `progress`, `report` and `errors`.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -381,6 +382,17 @@ def clear_cache(part: str | None = None, /) -> None:
     show_cache()
 
 
+# What the user can mend about files that are written on the way, such as the cache.
+_MENDABLE: dict[int | None, str] = {
+    errno.ENOSPC: "the disk is full. Free some space, or move the cache with "
+    "HEADSTART_CACHE=FOLDER and the run with --output; an interrupted run goes on with --resume.",
+    errno.EACCES: "you may not write there. Move the cache with HEADSTART_CACHE=FOLDER, or what is "
+    "written with --output.",
+    errno.EROFS: "it is read-only. Move the cache with HEADSTART_CACHE=FOLDER, or what is written "
+    "with --output.",
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
     # Threads that wait for work shall sleep, not spin: with anything else running on the machine
@@ -407,6 +419,11 @@ def run(arguments: list[str]) -> int:
         return 130
     except HeadstartError as error:
         _complain(str(error), is_debug=is_debug)
+        return 2
+    except OSError as error:
+        if error.errno not in _MENDABLE:
+            raise
+        _complain(f"Cannot write `{error.filename}`: {_MENDABLE[error.errno]}", is_debug=is_debug)
         return 2
     return 0
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from headstart import cache
@@ -29,6 +29,7 @@ from headstart.atomic import replacing
 from headstart.contracts import Batch
 from headstart.data.loader import epoch_order
 from headstart.progress import Progress
+from headstart.tensor_files import write_tensors
 
 # A segment is written at least so often, so that a killed pass loses no more than that.
 SEGMENT_SECONDS = 20.0
@@ -89,10 +90,10 @@ class FeatureCache:
         """
         if not digests:
             return
-        tensors = {"digests": _from_digests(digests), "features": features.contiguous().cpu()}
+        tensors = {"digests": _from_digests(digests), "features": features}
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         with replacing(path) as temporary:
-            save_file(tensors, temporary, metadata={"key": self._description})
+            write_tensors(temporary, tensors, {"key": self._description})
 
 
 def _from_digests(digests: Sequence[str]) -> Tensor:

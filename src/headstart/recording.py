@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
 import headstart
 from headstart.compute import environment
@@ -32,6 +31,7 @@ from headstart.report import write_model_card, write_report
 from headstart.rundir import RunFolder
 from headstart.settle import Choice
 from headstart.strategies.heads import describe_head
+from headstart.tensor_files import write_tensors
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,8 @@ def record_results(
     """Weights, predictions, metrics, report and model card; what was left out is known now."""
     folder.write_json(folder.config, _config(record))
     folder.write_json(folder.dataset, _dataset(record))
-    tensors = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in record.model.state_dict().items()
-    }
     with folder.replacing(folder.weights) as temporary:
-        save_file(tensors, temporary)
+        write_tensors(temporary, record.model.state_dict())
     truth = {sample.id: sample.label for sample in record.dataset}
     write_test_predictions(folder, prediction, truth)
     folder.write_json(folder.metrics, _metrics(record, evaluation, prediction))

@@ -31,6 +31,7 @@ from headstart.atomic import replacing
 from headstart.backbones import hub, packages
 from headstart.errors import WeightsError
 from headstart.progress import Progress
+from headstart.tensor_files import write_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -229,8 +230,6 @@ def _check_sha256(found: str, expected: str | None, reference: str) -> None:
 
 def _keep(source: Path, kept: Path, *, sha256: str, reference: str) -> Path:
     """Convert a file and keep it in the cache."""
-    from safetensors.torch import save_file
-
     tensors = _convert(source)
     # .safetensors and .h5 files are sorted by name: only pickled ones have an order that means
     # anything.
@@ -238,11 +237,7 @@ def _keep(source: Path, kept: Path, *, sha256: str, reference: str) -> Path:
     metadata = {"reference": reference, "sha256": sha256, "order": order}
     try:
         with replacing(kept) as temporary:
-            save_file(
-                {name: tensor.contiguous().clone() for name, tensor in tensors.items()},
-                temporary,
-                metadata={_METADATA_KEY: json.dumps(metadata)},
-            )
+            write_tensors(temporary, tensors, {_METADATA_KEY: json.dumps(metadata)})
     except OSError as error:
         raise _cannot_keep(kept, error) from None
     size = kept.stat().st_size

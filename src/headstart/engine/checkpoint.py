@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from headstart.atomic import replacing
 from headstart.errors import RunError
+from headstart.tensor_files import write_tensors
 
 
 def save_state(path: Path, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
@@ -22,9 +22,8 @@ def save_state(path: Path, tensors: Mapping[str, Tensor], scalars: Mapping[str, 
 
     Floats survive JSON exactly: Python writes the shortest digits that read back as the same bits.
     """
-    flat = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     with replacing(path) as temporary:
-        save_file(flat, temporary, metadata={"scalars": json.dumps(scalars)})
+        write_tensors(temporary, tensors, {"scalars": json.dumps(scalars)})
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
