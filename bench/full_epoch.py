@@ -118,7 +118,7 @@ def plain_loop(data: Path, run: Run, *, epochs: int) -> list[float]:
 def main() -> None:
     parser = arguments(__doc__, data=("ants-bees",))
     parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     folders = folders_of(given.data)
     rows = []

@@ -83,19 +83,34 @@ def rotate(features: Tensor) -> RotatedFeatures:
     standard = (features - mean) / scale
     standard -= standard.mean(dim=0)  # float32 sums leave a rest of the mean, which this removes
     n, width = standard.shape
-    basis = None
     if n < width:
-        basis, triangle = torch.linalg.qr(standard.T)
-        standard = triangle.T
-    gram, eigenvectors = torch.linalg.eigh((standard.T @ standard).double())
-    eigenvectors = eigenvectors.float()
+        design, gram, rotation = _rotate_rows(standard)
+    else:
+        gram, rotation = torch.linalg.eigh((standard.T @ standard).double())
+        rotation = rotation.float()
+        design = standard @ rotation
     return RotatedFeatures(
-        design=torch.cat([standard @ eigenvectors, standard.new_ones(n, 1)], dim=1),
+        design=torch.cat([design, standard.new_ones(n, 1)], dim=1),
         gram=torch.cat([gram.clamp_min(0.0), gram.new_full((1,), n)]).float(),
-        rotation=eigenvectors if basis is None else basis @ eigenvectors,
+        rotation=rotation,
         mean=mean,
         scale=scale,
     )
+
+
+def _rotate_rows(standard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Design, squared singular values and rotation of a matrix (n, width) with n < width.
+
+    From the products of the samples, (n, n), in float64: ten times as fast as a QR decomposition of
+    the whole. Directions that rounding made up are left out; no sample has a share in them.
+    """
+    wide = standard.double()
+    squares, vectors = torch.linalg.eigh(wide @ wide.T)
+    is_real = squares > squares.amax() * _ROUNDING**2
+    squares, vectors = squares[is_real], vectors[:, is_real]
+    lengths = squares.sqrt()
+    rotation = wide.T @ (vectors / lengths)
+    return (vectors * lengths).float(), squares, rotation.float()
 
 
 @dataclass(frozen=True, eq=False)
