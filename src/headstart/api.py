@@ -107,24 +107,41 @@ def fit(
     return Run(job.run())
 
 
-def resume(path: Path | str, *, progress: Progress | None = None) -> Run:
+def resume(path: Path | str, *, augment: Any = None, progress: Progress | None = None) -> Run:
     """Go on with an interrupted fit.
 
+    Args:
+        path: The run folder.
+        augment: The augmentation of the caller's own that the fit began with, if it did.
+        progress: Told about everything; None is silent.
+
     Raises:
-        RunError: The run is finished, or its data has changed.
+        RunError: The run is finished, its data has changed, or its augmentation is missing.
     """
-    from headstart.fitting import FitJob
+    from headstart.fitting import OWN_AUGMENT, FitJob
 
     folder = RunFolder.open_unfinished(Path(path))
     if folder.metrics.is_file():
         raise RunError(f"`{path}` is finished; there is nothing to resume. Fit anew.")
     config = folder.read_json(folder.config)
     given = {name: config["options"][name] for name in config["given"]}
-    # The backbone, since another may be reachable now; the rate, since the finder may have set it.
-    keep = {"backbone", "lr"} if "find_lr" in given else {"backbone"}
-    settled = {c["name"]: c["value"] for c in config["choices"] if c["name"] in keep}
+    earlier = {choice["name"]: choice["value"] for choice in config["choices"]}
+    settled = {name: earlier[name] for name in ("backbone",) if name in earlier}
+    if earlier.get("augment") == OWN_AUGMENT:
+        given.pop("augment", None)
+        if augment is None:
+            raise RunError(
+                f"`{path}` was begun with an augmentation of your own, which no file can hold. Go "
+                "on from Python: headstart.resume(path, augment=...)"
+            )
     options = make_options({**given, **settled}, source=f"`{folder.config}`")
-    job = FitJob(Path(config["data"]), options, progress=progress or Progress(), resume=folder)
+    job = FitJob(
+        Path(config["data"]),
+        options,
+        progress=progress or Progress(),
+        augment=augment,
+        resume=folder,
+    )
     return Run(job.run())
 
 
@@ -191,20 +208,37 @@ def evaluate(
     run: Path | str,
     data: Path | str,
     *,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    on_bad: str = "stop",
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Evaluation:
     """Metrics of a run's model on other labelled data.
 
+    Args:
+        run: The run folder, or a pretrained classifier such as `timm:resnet50`.
+        data: A folder or a table.
+        image_column: Of a table; None takes the one the run was fitted with, else guesses.
+        label_column: The same for the labels.
+        on_bad: `stop` at files that cannot be used, or `skip` them with a warning.
+        device: See FitOptions.
+        progress: Told about everything; None is silent.
+
     Raises:
         DataError: The data has classes that the model does not know, or cannot be read.
     """
     from headstart.data import open_dataset
-    from headstart.data.checks import check_dataset, raise_for_errors
+    from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
 
     progress = progress or Progress()
-    dataset = open_dataset(Path(data))
     fitted = _load(run, device=device, progress=progress)
+    used = _options_of(run) if Path(data).is_file() else {}
+    dataset = open_dataset(
+        Path(data),
+        image_column=image_column or used.get("image_column"),
+        label_column=label_column or used.get("label_column"),
+    )
     unknown = [name for name in dataset.classes if name not in fitted.classes]
     if unknown:
         raise DataError(
@@ -212,21 +246,42 @@ def evaluate(
             f"{_quoted(fitted.classes)}. Unknown to it: {_quoted(unknown)}. Rename the classes of "
             "the data, or fit a model to them."
         )
-    if dataset.is_multilabel != fitted.predictor.task.is_multilabel:
-        kinds = {True: "several labels a sample", False: "one label a sample"}
+    is_multilabel = fitted.predictor.task.is_multilabel
+    if dataset.is_multilabel and not is_multilabel:
         raise DataError(
-            f"`{data}` has {kinds[dataset.is_multilabel]}, but the model was fitted to "
-            f"{kinds[not dataset.is_multilabel]}. Evaluate on data of the same kind."
+            f"`{data}` has several labels a picture, but the model was fitted to one. Evaluate on "
+            "data with one label a picture."
         )
+    dataset = replace(dataset, is_multilabel=is_multilabel)
     absent = [name for name in fitted.classes if name not in dataset.classes]
     if absent:
         progress.warn(f"The data has no sample of {_quoted(absent)}.")
     checkup = check_dataset(dataset, decode=False, progress=progress)
+    if on_bad == "skip" and checkup.bad_ids:
+        progress.warn(f"{len(checkup.bad_ids)} unusable files are left out.")
+        dataset, checkup = leave_out_bad(dataset, checkup)
     # One class is too few to learn from, but enough to be measured on.
     findings = tuple(f for f in checkup.findings if f.kind not in ("one-class", "tiny-class"))
     raise_for_errors(replace(checkup, findings=findings))
-    prediction = fitted.predictor.predict(dataset.samples, progress=progress)
-    return fitted.predictor.task.evaluate(prediction, dataset.samples)
+
+    def warn(sample: Sample, error: DataError) -> None:
+        progress.warn(str(error))
+
+    prediction = fitted.predictor.predict(
+        dataset.samples, progress=progress, on_error=warn if on_bad == "skip" else None
+    )
+    read = set(prediction.ids)
+    samples = [sample for sample in dataset if sample.id in read]
+    return fitted.predictor.task.evaluate(prediction, samples)
+
+
+def _options_of(run: Path | str) -> Mapping[str, Any]:
+    """The options a run was fitted with; none for a pretrained classifier."""
+    if not Path(run).is_dir():
+        return {}
+    folder = RunFolder(Path(run))
+    options: Mapping[str, Any] = folder.read_json(folder.config)["options"]
+    return options
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -152,7 +152,7 @@ def fit(
         raise ConfigError("What shall be fitted? Give a folder: headstart fit photos/")
     else:
         run = api.fit(data, load_options(config, given), progress=progress)
-    _show_run(run, progress)
+    _show_run(run, _results())
 
 
 def _show_run(run: Any, progress: Progress) -> None:
@@ -175,7 +175,15 @@ def _show_run(run: Any, progress: Progress) -> None:
 
 @app.command
 def evaluate(
-    run: Path, data: Path, /, *, output: Path | None = None, device: Device = "auto"
+    run: Path,
+    data: Path,
+    /,
+    *,
+    output: Path | None = None,
+    image_column: str | None = None,
+    label_column: str | None = None,
+    on_bad: Literal["stop", "skip"] = "stop",
+    device: Device = "auto",
 ) -> None:
     """Measure a run's model on other labelled data.
 
@@ -183,6 +191,9 @@ def evaluate(
         run: The run folder.
         data: A folder or a table with classes that the model knows.
         output: A JSON file to write the metrics to.
+        image_column: The column of a table that holds picture paths; as in the fit by default.
+        label_column: The column of a table that holds labels; as in the fit by default.
+        on_bad: At files that cannot be used, stop, or skip them with a warning.
         device: Where to compute.
     """
     import json
@@ -191,7 +202,15 @@ def evaluate(
     from headstart.atomic import replacing
 
     progress = _progress()
-    found = api.evaluate(run, data, device=device, progress=progress)
+    found = api.evaluate(
+        run,
+        data,
+        image_column=image_column,
+        label_column=label_column,
+        on_bad=on_bad,
+        device=device,
+        progress=progress,
+    )
     rows = [[name, str(measure)] for name, measure in found.metrics.items()]
     _results().table(f"On {found.n} samples of {data}", ["metric", "value"], rows)
     if output is not None:
@@ -322,7 +341,8 @@ def demo(*, output: Path | None = None, quiet: Quiet = False) -> None:
 
     progress = _progress(quiet=quiet)
     result = api.demo(output=output, progress=progress)
-    _show_run(result.run, progress)
+    results = _results()
+    _show_run(result.run, results)
     rows = [
         [Path(id_).name, label, f"{probability:.2f}"]
         for id_, label, probability in zip(
@@ -332,8 +352,8 @@ def demo(*, output: Path | None = None, quiet: Quiet = False) -> None:
             strict=False,
         )
     ]
-    progress.table("New cells, never seen before", ["picture", "prediction", "confidence"], rows)
-    progress.note(
+    results.table("New cells, never seen before", ["picture", "prediction", "confidence"], rows)
+    results.note(
         f"All {len(result.prediction)} predictions: {result.predictions}\n"
         f"Photos:  {result.data}\n\n"
         "Now your own photos, in one folder a class:\n"

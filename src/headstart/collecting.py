@@ -18,7 +18,7 @@ from headstart.compute import module_fingerprint
 from headstart.contracts import Backbone, Batch, Sample
 from headstart.data.checks import FileFacts
 from headstart.errors import DataError, InterruptedFit
-from headstart.features import FeatureCache, extract
+from headstart.features import Extraction, FeatureCache, extract
 from headstart.feeding import Loading, augmented_view
 from headstart.predictor import Predictor
 from headstart.progress import Progress
@@ -95,8 +95,9 @@ class Collector:
         )
         if self.is_stopped():
             raise InterruptedFit
+        self._note_copies(ids, extraction)
         self._tell_unreadable()
-        if extraction.not_reached:
+        if extraction.not_reached and view is None:
             self._tell_no_time(extraction.not_reached, of=len(ids))
         if extraction.num_cached:
             self.progress.note(
@@ -104,13 +105,20 @@ class Collector:
             )
         return dict(extraction.features)
 
+    def _note_copies(self, ids: Sequence[str], extraction: Extraction) -> None:
+        """Of files with the same content one was read: what is wrong with it is so with all."""
+        wanted = set(ids)
+        by_content = {self.facts[i].sha256: why for i, why in self.left_out.items() if i in wanted}
+        for id_ in wanted - extraction.features.keys() - set(extraction.not_reached):
+            self.left_out.setdefault(id_, by_content[self.facts[id_].sha256])
+
     def note_unreadable(self, sample: Sample, error: DataError) -> None:
         """Leave a sample out that cannot be decoded."""
         self.left_out[sample.id] = str(error)
 
     def _key(self, view: int | None) -> dict[str, Any]:
         key: dict[str, Any] = {
-            "layout": 1,
+            "layout": 2,
             "weights": module_fingerprint(self.backbone.module),
             "architecture": self.backbone.spec.reference,
             "arguments": dict(self.backbone.spec.arguments),

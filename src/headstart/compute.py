@@ -241,9 +241,10 @@ class FrozenTwin:
                 copied = copy.deepcopy(module).eval().requires_grad_(False)
                 self.num_folded = 0
         copied = copied.to(dtype=getattr(torch, compute_format.dtype))
-        if compute_format.channels_last:
-            copied = copied.to(memory_format=torch.channels_last)
-        self.module = copied
+        # Also back from channels-last, in which training may have left the module.
+        is_last = compute_format.channels_last
+        layout = torch.channels_last if is_last else torch.contiguous_format
+        self.module = copied.to(memory_format=layout)
         self.compute_format = compute_format
 
     @torch.inference_mode()

@@ -55,6 +55,7 @@ class Feed:
         validation: What the best epoch is chosen by; where there are none, the training samples.
         tables: Cached features, sample id -> (num_features,): as evaluation sees the pictures
             first, then augmented views. Empty where the backbone learns.
+        uses_views: Whether to train on these features; else on pictures, augmented anew each epoch.
         on_unreadable: Told of validation samples that cannot be read.
     """
 
@@ -65,12 +66,13 @@ class Feed:
     train: Sequence[Sample]
     validation: Sequence[Sample]
     tables: Sequence[Mapping[str, Tensor]]
+    uses_views: bool
     on_unreadable: Callable[[Sample, DataError], None]
 
     @property
     def trains_on_features(self) -> bool:
-        """Whether augmented views of the training pictures are cached."""
-        return len(self.tables) > 1
+        """Whether training batches are of cached features."""
+        return bool(self.tables) and self.uses_views
 
     def training(self, loading: Loading) -> TrainBatches:
         """The training batches, of features where views are cached, else of pictures."""

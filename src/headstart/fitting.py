@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 _TAIL_S = 4.0
 # Of the budget, what reading pictures may take before samples are left out.
 _READING_SHARE = 0.7
+# How a run names an augmentation that a Python caller gave.
+OWN_AUGMENT = "own"
 # Samples on which the saved model must predict as the one in memory.
 _NUM_VERIFIED = 8
 
@@ -161,12 +163,16 @@ class FitJob:
             self.folder.remove_leftovers()
             choices = self.folder.read_json(self.folder.config)["choices"]
             self.earlier = {choice["name"]: choice["value"] for choice in choices}
-            before = self.folder.read_json(self.folder.dataset)["fingerprint"]
-            if before != self.checkup.fingerprint:
+            before = self.folder.read_json(self.folder.dataset)
+            entries = self.folder.read_json(self.folder.split)["assignment"]
+            splits = {id_: entry["split"] for id_, entry in entries.items()}
+            if before["fingerprint"] != self.checkup.fingerprint or splits != self.split.assignment:
                 raise RunError(
                     f"`{self.data}` is not what it was when the run `{self.folder.path}` began: "
-                    "pictures or labels have changed. Fit anew, without --resume."
+                    "pictures, labels or names have changed. Fit anew, without --resume."
                 )
+            # What it began without stays out, though there may be more time now.
+            self.left_out = {**dict.fromkeys(before["left_out"], UNUSABLE), **self.left_out}
         else:
             name = self.data.resolve().stem or "run"
             self.folder = RunFolder.create(name, output=self.options.output)
@@ -198,15 +204,19 @@ class FitJob:
     def _settle(self) -> None:
         counts = class_counts(self.dataset, self.split.assignment)["train"]
         size = DataSize(len(self.samples("train")), counts)
-        self._choose(
-            settle_training(
-                self.options,
-                strategy=self.strategy_name,
-                size=size,
-                device_type=self.device.type,
-            )
+        choices = settle_training(
+            self.options,
+            strategy=self.strategy_name,
+            size=size,
+            device_type=self.device.type,
         )
+        if self.own_augment is not None:
+            own = Choice("augment", OWN_AUGMENT, f"the caller's {type(self.own_augment).__name__}")
+            choices = [*(c for c in choices if c.name != "augment"), own]
+        self._choose(choices)
         unused = without_effect(self.options, strategy=self.strategy_name)
+        if self.own_augment is not None and self._is_blind_to_augmentation:
+            unused.append("augment")
         if unused:
             self.progress.warn(
                 f"{', '.join(unused)} has no effect with the strategy {self.strategy_name}."
@@ -239,6 +249,12 @@ class FitJob:
         head = self.strategy.new_head(self.backbone)
         self.model = self.task.build(self.backbone, head).to(self.device)
         self._choose_inference_format()
+
+    @property
+    def _is_blind_to_augmentation(self) -> bool:
+        return self.strategy_name == "as-is" or (
+            self.strategy_name == "probe" and not self._value("views")
+        )
 
     def _choose_inference_format(self) -> None:
         self.compute_format = self._choose_format("inference")
@@ -310,7 +326,8 @@ class FitJob:
 
     def _extract(self) -> None:
         """Features of all samples that need them, each picture through the backbone once."""
-        record_start(self.folder, self._record())
+        if self.resume is None:  # a resumed fit keeps the record of its choices until it has them
+            record_start(self.folder, self._record())
         reading_ends = float("inf")
         if self.deadline is not None:
             reading_ends = self.started + _READING_SHARE * (self.deadline - self.started)
@@ -333,11 +350,20 @@ class FitJob:
             if self._is_frozen:
                 splits.append("test")
             self.tables.append(collector.collect(self.samples(*splits)))
-            for view in range(self._value("views") or 0):
-                self.tables.append(collector.collect(self.samples("train"), view=view))
             self._refuse_empty_splits()
+            self._collect_views(collector)
         self.on_unreadable = collector.note_unreadable
         self.seconds["features"] = time.monotonic() - started
+
+    def _collect_views(self, collector: Collector) -> None:
+        """Augmented views of the training pictures; fewer of them where the budget ends first."""
+        wanted = (self._value("views") or 0) if self._is_frozen else 0
+        for view in range(wanted):
+            table = collector.collect(self.samples("train"), view=view)
+            if any(sample.id not in table for sample in self.samples("train")):
+                self.progress.warn(f"The budget had time for {view} of {wanted} augmented views.")
+                return
+            self.tables.append(table)
 
     def _loading(self) -> Loading:
         workers = self._value("workers")
@@ -367,7 +393,7 @@ class FitJob:
         table = self._table() if self.strategy.needs_features else None
         self.fit_facts = dict(self.strategy.initialise(self.model, table))
         if table is not None:
-            self.fit_facts["num_samples"] = len(table.targets) // len(self.tables)
+            self.fit_facts["num_samples"] = self.num_fitted
         self.model.to(self.device)
         if self.strategy.prepare(self.model):
             self._train()
@@ -387,6 +413,7 @@ class FitJob:
         samples = self.samples("train", "validation") if is_free else self.samples("train")
         self._refuse_one_class(samples)
         rows = [(s, table[s.id]) for table in self.tables for s in samples if s.id in table]
+        self.num_fitted = sum(sample.id in self.tables[0] for sample in samples)
         names = [self.split.groups[sample.id] for sample, _ in rows]
         numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
         return FeatureTable(
@@ -420,6 +447,7 @@ class FitJob:
             train=self.samples("train"),
             validation=self.samples("validation"),
             tables=self.tables if self._is_frozen else (),
+            uses_views=bool(self._value("views")),
             on_unreadable=self.on_unreadable,
         )
         batches = feed.training(self._loading())
@@ -436,7 +464,7 @@ class FitJob:
         plan = self._plan()
         if self.options.find_lr:
             if self.folder.has_checkpoint:
-                lr, reason = self.earlier["lr"], "as found when the fit began"
+                lr, reason = float(self.earlier["lr"]), "as found when the fit began"
             else:
                 reason = "the learning-rate finder: where the loss falls most"
                 lr = find_lr(
@@ -521,7 +549,9 @@ class FitJob:
         samples = self.samples("test")
         self.prediction = self._predict(samples)
         read = set(self.prediction.ids)
-        self.tested = [sample for sample in samples if sample.id in read]
+        # Copies share a group in the split, and are no independent evidence.
+        groups = self.split.groups
+        self.tested = [replace(s, group=groups[s.id]) for s in samples if s.id in read]
         self.evaluation = self.task.evaluate(self.prediction, self.tested)
         self.seconds["evaluate"] = time.monotonic() - started
 

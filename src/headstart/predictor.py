@@ -23,6 +23,7 @@ from headstart.progress import Progress
 # A GPU wants more at once.
 _BATCH_SIZE = {"cpu": 8}
 _GPU_BATCH_SIZE = 64
+_ANSWERED_AT_ONCE = 256
 
 
 class Predictor:
@@ -64,9 +65,12 @@ class Predictor:
     @torch.inference_mode()
     def answer(self, ids: Sequence[str], features: Tensor) -> Prediction:
         """Predictions for features (n, num_features) float32."""
-        batch = Batch(tuple(ids), features=features.to(self.device))
-        logits = self.task.logits(self.model, batch).cpu()
-        return self.task.predict(logits, ids, self.classes)
+        # In parts: nearest neighbours hold (B, k, num_classes) at once.
+        logits = [
+            self.task.logits(self.model, Batch((), features=part.to(self.device))).cpu()
+            for part in torch.split(features, _ANSWERED_AT_ONCE)
+        ]
+        return self.task.predict(torch.cat(logits), ids, self.classes)
 
     def batches(
         self,

@@ -115,7 +115,7 @@ def _config(record: Record) -> dict[str, Any]:
     return {
         "headstart_version": headstart.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "data": str(record.data),
+        "data": str(record.data.resolve()),
         "task": record.dataset.task,
         "strategy": record.strategy,
         "options": options,

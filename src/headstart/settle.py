@@ -137,6 +137,14 @@ def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
         unused.append("layer_decay")
     if strategy == "probe" and not options.views:
         unused.append("augment")
+    if strategy == "probe" and (options.balance == "sampling" or options.classifier == "knn"):
+        unused.append("balance")
+    if strategy == "scratch":
+        unused.append("weights")
+    if strategy == "as-is" or (strategy == "probe" and not options.views):
+        unused.append("workers")
+    if options.find_lr and strategy in GRADIENT_STRATEGIES:
+        unused.append("lr")
     given = options.model_fields_set
     return ["--" + name.replace("_", "-") for name in unused if name in given]
 

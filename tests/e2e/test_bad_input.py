@@ -241,11 +241,11 @@ def test_a_full_disk_is_said(
 ) -> None:
     from headstart import recording
 
-    def full(tensors: Any, path: Path) -> None:
+    def full(path: Path, tensors: Any) -> None:
         with Path("/dev/full").open("w") as file:
             file.write("x")
 
-    monkeypatch.setattr(recording, "save_file", full)
+    monkeypatch.setattr(recording, "write_tensors", full)
     found = headstart("fit", photos, *TINY, "--output", tmp_path / "run")
     assert found.code == 2
     assert "The disk is full" in found.err

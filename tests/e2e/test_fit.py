@@ -91,7 +91,7 @@ def test_a_run_lands_in_the_next_free_folder(
     (tmp_path / "runs" / "photos-1").mkdir(parents=True)
     found = headstart("fit", photos, *TINY)
     assert found.code == 0
-    assert "headstart predict runs/photos-2 NEW_PICTURES/" in found.err
+    assert "headstart predict runs/photos-2 NEW_PICTURES/" in found.out
     assert (tmp_path / "runs" / "photos-2" / "report.html").is_file()
 
 

@@ -8,6 +8,7 @@ Knows nothing of pictures: what turns a sample into a tensor is handed in.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -164,12 +165,19 @@ class _Examples:
         """(B, bands, H, W) of the dtype that `prepare` returns."""
         rows = []
         for draw in draws:
-            with seeded_for(self.seed, epoch=draw.epoch, index=draw.sample, repeat=draw.repeat):
+            sample = self.samples[draw.sample]
+            index = _number_of(sample)
+            with seeded_for(self.seed, epoch=draw.epoch, index=index, repeat=draw.repeat):
                 try:
-                    rows.append(self.prepare(self.samples[draw.sample]))
+                    rows.append(self.prepare(sample))
                 except (DataError, ConfigError) as error:
                     return _Failure(error)
         return torch.stack(rows)
+
+
+def _number_of(sample: Sample) -> int:
+    """A number that is the sample's own, whichever others are loaded with it."""
+    return int.from_bytes(hashlib.blake2b(sample.id.encode(), digest_size=8).digest())
 
 
 class _Plan:

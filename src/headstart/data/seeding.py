@@ -65,7 +65,7 @@ def seeded_for(seed: int, *, epoch: int, index: int, repeat: int = 0) -> Iterato
     Args:
         seed: Of the run.
         epoch: From 0.
-        index: Of the sample in its data set.
+        index: A number that is the sample's own.
         repeat: How often the sample has come before in this epoch, when it is drawn repeatedly.
 
     Source: numpy's SeedSequence mixes the numbers, so that neighbours are unrelated (O'Neill 2015,

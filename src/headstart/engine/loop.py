@@ -132,15 +132,19 @@ class Training:
         What would fail at the end of the first epoch, or of the fit, fails here, in seconds.
         """
         before = model_tensors(self.model)
+        # In the last phase, in which most learns: it takes the most time and memory.
+        num_epochs = self.state.num_epochs
+        self.strategy.on_epoch(self.model, num_epochs - 1, num_epochs=num_epochs)
         self.strategy.train_mode(self.model)
         batches = self.train.batches(0)
         step_s = 0.0
         lr = self._set_rates()
+        started = time.monotonic()
         for number, batch in enumerate(batches):
-            started = time.monotonic()
             self._refuse_if_not_finite(self._backward(batch, share=1.0), batch, lr)
             self._optimizer_step()
-            step_s = time.monotonic() - started  # of the second: the first one warms up
+            now = time.monotonic()
+            step_s, started = now - started, now  # of the second: the first one warms up
             if number == 1:
                 break
         _close(batches)

@@ -36,6 +36,11 @@ class AsIs:
         Raises:
             ConfigError: The weights bring no classifier, or a class is not among its classes.
         """
+        if self.settings.is_multilabel:
+            raise ConfigError(
+                "The pretrained classifier gives one class a picture, but the data has several "
+                "labels a picture. Use --strategy probe."
+            )
         if not isinstance(backbone.pretrained_head, nn.Linear):
             raise ConfigError(
                 f"`{backbone.spec.reference}` brings no linear classifier of its own, so it cannot "

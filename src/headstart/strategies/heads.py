@@ -70,9 +70,7 @@ class SelectionHead(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """features: (B, num_features) -> log-probabilities (B, num_classes), up to a constant."""
         logits = self.pretrained(features).float().log_softmax(dim=1)
-        spread = logits[:, None, :].masked_fill(~self.members[None], float("-inf"))
-        summed: Tensor = spread.logsumexp(dim=2)
-        return summed
+        return torch.stack([logits[:, row].logsumexp(dim=1) for row in self.members], dim=1)
 
 
 def describe_head(head: nn.Module) -> dict[str, Any]:
