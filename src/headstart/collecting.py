@@ -110,7 +110,8 @@ class Collector:
         wanted = set(ids)
         by_content = {self.facts[i].sha256: why for i, why in self.left_out.items() if i in wanted}
         for id_ in wanted - extraction.features.keys() - set(extraction.not_reached):
-            self.left_out.setdefault(id_, by_content[self.facts[id_].sha256])
+            why = by_content[self.facts[id_].sha256]
+            self.left_out.setdefault(id_, f"`{id_}` is a copy of such a picture: {why}")
 
     def note_unreadable(self, sample: Sample, error: DataError) -> None:
         """Leave a sample out that cannot be decoded."""

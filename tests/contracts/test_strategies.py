@@ -23,6 +23,7 @@ from headstart.contracts import (
 from headstart.engine.loop import Training
 from headstart.engine.optimizer import check_groups
 from headstart.engine.plan import Surroundings, TrainingPlan
+from headstart.errors import ConfigError
 from headstart.interrupt import StopSignal
 from headstart.model import Model
 from headstart.progress import Progress
@@ -138,7 +139,18 @@ def differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> set[str
     return {name for name in one if not torch.equal(one[name], other[name])}
 
 
+AS_IS_MULTI = ("as-is", True)
 any_labels = pytest.mark.parametrize("is_multilabel", [False, True], ids=["single", "multi"])
+# as-is has one label a picture only, by the nature of its classifier: see the test of its refusal.
+any_strategy_and_labels = pytest.mark.parametrize(
+    ("name", "is_multilabel"),
+    [
+        (name, multi)
+        for name in STRATEGIES
+        for multi in (False, True)
+        if (name, multi) != AS_IS_MULTI
+    ],
+)
 
 
 @any_labels
@@ -155,8 +167,7 @@ def test_it_overfits_four_samples(name: str, is_multilabel: bool, tmp_path: Path
     assert answer.labels == expected
 
 
-@any_labels
-@pytest.mark.parametrize("name", STRATEGIES)
+@any_strategy_and_labels
 @pytest.mark.parametrize("architecture", ["test_resnet", "test_vit", "test_efficientnet"])
 def test_each_parameter_that_learns_is_in_one_group(
     name: str, is_multilabel: bool, architecture: str
@@ -227,8 +238,7 @@ def test_frozen_parts_stay_in_eval(name: str) -> None:
         assert case.model.head.training
 
 
-@any_labels
-@pytest.mark.parametrize("name", STRATEGIES)
+@any_strategy_and_labels
 def test_saved_and_loaded_it_predicts_the_same(
     name: str, is_multilabel: bool, tmp_path: Path
 ) -> None:
@@ -245,8 +255,7 @@ def test_saved_and_loaded_it_predicts_the_same(
     assert torch.equal(found, case.logits())
 
 
-@any_labels
-@pytest.mark.parametrize("name", STRATEGIES)
+@any_strategy_and_labels
 def test_the_size_of_a_batch_does_not_matter(name: str, is_multilabel: bool) -> None:
     case = make(name, is_multilabel=is_multilabel)
     inputs = case.pictures.inputs
@@ -258,8 +267,7 @@ def test_the_size_of_a_batch_does_not_matter(name: str, is_multilabel: bool) -> 
     assert torch.allclose(torch.cat(one_by_one), case.logits(), rtol=1e-3, atol=1e-4)
 
 
-@any_labels
-@pytest.mark.parametrize("name", STRATEGIES)
+@any_strategy_and_labels
 def test_its_first_loss_is_finite_and_comes_from_features_too(
     name: str, is_multilabel: bool
 ) -> None:
@@ -300,3 +308,8 @@ def test_samples_of_every_strategy_are_those_of_the_task() -> None:
     sample = Sample("x", Path("x"), ("green",))
     assert ImageClassification().target(sample, CLASSES) == 1
     assert ImageClassification(is_multilabel=True).target(sample, CLASSES) == [0.0, 1.0]
+
+
+def test_as_is_refuses_several_labels_a_picture() -> None:
+    with pytest.raises(ConfigError, match="one class a picture"):
+        make("as-is", is_multilabel=True)

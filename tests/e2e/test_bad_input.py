@@ -250,3 +250,24 @@ def test_a_full_disk_is_said(
     assert found.code == 2
     assert "The disk is full" in found.err
     assert not list((tmp_path / "run").glob(".model*"))
+
+
+def test_copies_of_a_picture_that_cannot_be_decoded_are_all_left_out(
+    headstart: Command, photos: Path, tmp_path: Path
+) -> None:
+    """The end of the file is there, so that only decoding shows the damage."""
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(photos, data)
+    good = sorted(data.rglob("*.png"))[0]
+    content = bytearray(good.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 40] = bytes(40)
+    for name in ("x.png", "y.png", "z.png"):
+        (good.parent / name).write_bytes(content)
+    stopped = headstart("fit", data, *TINY, "--output", tmp_path / "stopped")
+    assert stopped.code == 2
+    assert all(name in stopped.err for name in ("x.png", "y.png", "z.png"))
+    skipped = headstart("fit", data, *TINY, "--on-bad", "skip", "--output", tmp_path / "skipped")
+    assert skipped.code == 0, skipped.err

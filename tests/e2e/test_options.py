@@ -76,7 +76,7 @@ def test_a_file_that_is_not_there_is_said(headstart: Command, photos: Path) -> N
         (("predict",), "requires an argument"),
         (("pedict", "x"), "pedict"),
         (("report", "nowhere"), "There is no run folder `nowhere`"),
-        (("evaluate", "nowhere", "x"), "`x`"),
+        (("evaluate", "nowhere", "x"), "`nowhere`"),
         (("models", "nosuchmodelatall"), "No model is called anything like"),
         (("pull", "nowhere:resnet"), "nowhere"),
         (("cache", "limit", "plenty"), "`plenty` is no size"),
@@ -159,6 +159,7 @@ def test_quiet_leaves_warnings_and_results(
     found = headstart("fit", photos, *TINY, "--quiet", "--output", tmp_path / "run")
     assert found.code == 0
     assert found.err == ""
+    assert "accuracy" in found.out
 
 
 def test_mixup_needs_pictures_so_cached_views_are_refused(

@@ -160,3 +160,31 @@ def test_cached_batches_depend_on_seed_and_epoch_alone() -> None:
         assert torch.equal(expected.features, found.features)
     assert [b.ids for b in whole] != [b.ids for b in batches.batches(3)]
     assert sorted(i for batch in whole for i in batch.ids) == ids
+
+
+def test_a_view_of_a_picture_does_not_depend_on_what_was_in_the_cache(tmp_path: Path) -> None:
+    from headstart.contracts import Sample
+    from headstart.data.loader import TrainLoader
+
+    def noise(sample: Sample) -> torch.Tensor:
+        return torch.rand(1, 2, 2)
+
+    def views(names: str) -> dict[str, torch.Tensor]:
+        samples = [Sample(name, tmp_path / name) for name in names]
+        loader = TrainLoader(
+            samples,
+            prepare=noise,
+            targets=[0] * len(samples),
+            batch_size=2,
+            num_workers=0,
+            seed=3,
+        )
+        found = {}
+        for batch in loader.batches(1):
+            assert batch.inputs is not None
+            found.update(zip(batch.ids, batch.inputs, strict=True))
+        return found
+
+    whole, part = views("abcdef"), views("dfa")
+    assert all(torch.equal(part[name], whole[name]) for name in "adf")
+    assert not torch.equal(whole["a"], whole["b"])
