@@ -5,25 +5,22 @@ Nothing is imported at the top that imports torch, so that `headstart --help` an
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.atomic import replacing
 from headstart.config import FitOptions, make_options
 from headstart.contracts import (
-    Dataset,
     Evaluation,
-    Finding,
     Measure,
     ModelCard,
     Prediction,
     Sample,
 )
 from headstart.errors import DataError, RunError
+from headstart.inspecting import Inspected as Inspected
+from headstart.inspecting import inspect as inspect
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 
@@ -316,123 +313,6 @@ def pull(name: str, *, progress: Progress | None = None) -> Path:
     from headstart.backbones import pull as pull_weights
 
     return pull_weights(name, progress=progress or Progress())
-
-
-@dataclass(frozen=True)
-class Inspected:
-    """What `inspect` found.
-
-    Attributes:
-        dataset: As it was recognised.
-        findings: Everything that is wrong with it, errors first.
-        counts: split -> class -> number of samples, as a fit would split it.
-        split_reason: How a fit would split it, in a sentence.
-        formats: picture format -> number of files.
-        sizes: `width` and `height` -> smallest, median and largest, in pixels.
-        page: The HTML page, if one was asked for.
-        sheet: The sheet of augmented samples, if one was asked for.
-    """
-
-    dataset: Dataset
-    findings: tuple[Finding, ...]
-    counts: Mapping[str, Mapping[str, int]]
-    split_reason: str
-    formats: Mapping[str, int]
-    sizes: Mapping[str, tuple[int, float, int]]
-    page: Path | None = None
-    sheet: Path | None = None
-
-
-def inspect(
-    data: Path | str,
-    *,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    output: Path | str | None = None,
-    augment: Any = None,
-    progress: Progress | None = None,
-) -> Inspected:
-    """What is in a data set, and everything that is wrong with it.
-
-    Args:
-        data: A folder or a table.
-        image_column: See FitOptions.
-        label_column: See FitOptions.
-        output: An HTML page to write, with contact sheets and distributions; with `augment` alone,
-            `.png` writes just the sheet.
-        augment: A preset (or in Python any augmentation) to draw on some samples.
-        progress: Told about everything; None is silent.
-
-    Raises:
-        DataError: Nothing there can be recognised.
-    """
-    from headstart.data import open_dataset
-    from headstart.data.checks import check_dataset
-    from headstart.data.splits import class_counts, split_dataset
-    from headstart.report import Inspection, write_inspection
-
-    progress = progress or Progress()
-    dataset = open_dataset(Path(data), image_column=image_column, label_column=label_column)
-    checkup = check_dataset(dataset, decode=True, progress=progress)
-    usable = dataset.without(checkup.bad_ids)
-    counts, reason = class_counts(dataset), "no sample can be used"
-    if usable.samples:
-        split = split_dataset(usable, seed=0, same_content=checkup.same_content)
-        counts, reason = class_counts(usable, split.assignment), split.reason
-    page = Path(output) if output is not None else None
-    picture = sheet_path = None
-    if augment is not None:
-        picture = _draw_sheet(usable.samples, dataset.classes, augment)
-        if page is None or page.suffix.lower() == ".png":
-            sheet_path, page = page or Path(f"augment-{augment}.png"), None
-            with replacing(sheet_path) as temporary:
-                picture.save(temporary, format="PNG")
-    facts = {id_: facts for id_, facts in checkup.facts.items() if facts.format}
-    if page is not None:
-        write_inspection(
-            page,
-            Inspection(
-                dataset=dataset,
-                findings=checkup.findings,
-                facts=facts,
-                counts=counts,
-                split_reason=reason,
-                augmented=picture,
-                augment_name=str(augment or ""),
-            ),
-            progress=progress,
-        )
-    return Inspected(
-        dataset=dataset,
-        findings=(*checkup.errors, *checkup.warnings),
-        counts=counts,
-        split_reason=reason,
-        formats=Counter(fact.format for fact in facts.values()),
-        sizes=_sizes(list(facts.values())),
-        page=page,
-        sheet=sheet_path,
-    )
-
-
-def _sizes(facts: Sequence[Any]) -> dict[str, tuple[int, float, int]]:
-    sizes = {}
-    for side in ("width", "height"):
-        values = [getattr(fact, side) for fact in facts]
-        if values:
-            sizes[side] = (min(values), statistics.median(values), max(values))
-    return sizes
-
-
-def _draw_sheet(samples: Sequence[Sample], classes: Sequence[str], augment: Any) -> Any:
-    """A few samples of each class, as the packaged default backbone would see them."""
-    from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
-    from headstart.data.augment_sheet import augmented_sheet
-
-    a_class = {name: [s for s in samples if name in s.labels] for name in classes}
-    num_each = max(1, 6 // max(len(classes), 1))
-    chosen = [sample for group in a_class.values() for sample in group[:num_each]][:8]
-    contract = catalog()[PACKAGED_DEFAULT].contract
-    return augmented_sheet(chosen, contract=contract, augment=augment, seed=0)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from headstart.strategies.freezing import (
     head_groups,
     norms_stay_in_eval,
 )
-from headstart.strategies.heads import LinearHead, linear_head
+from headstart.strategies.heads import LinearHead, trainable_head
 from headstart.strategies.probe import fit_linear_probe
 
 LAYER_DECAY = 0.7
@@ -38,12 +38,7 @@ class Full:
 
     def new_head(self, backbone: Backbone) -> nn.Module:
         """A head of random weights, to be filled by `initialise`."""
-        return linear_head(
-            backbone.spec.num_features,
-            self.settings.num_classes,
-            dropout=self.settings.dropout,
-            hidden=self.settings.hidden,
-        )
+        return trainable_head(backbone, self.settings)
 
     def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
         """Fit a linear probe and let the head start there."""

@@ -20,7 +20,7 @@ from headstart.strategies.freezing import (
     norms_stay_in_eval,
     stages_from_top,
 )
-from headstart.strategies.heads import linear_head
+from headstart.strategies.heads import trainable_head
 
 # The head alone, then four unfreezings: the depth at which ResNet, ConvNeXt and Swin are staged.
 NUM_STAGES = 4
@@ -39,12 +39,7 @@ class Gradual:
 
     def new_head(self, backbone: Backbone) -> nn.Module:
         """A head of random weights."""
-        return linear_head(
-            backbone.spec.num_features,
-            self.settings.num_classes,
-            dropout=self.settings.dropout,
-            hidden=self.settings.hidden,
-        )
+        return trainable_head(backbone, self.settings)
 
     def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
         """Nothing: the head learns first."""

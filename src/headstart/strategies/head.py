@@ -14,7 +14,7 @@ from headstart.contracts import Backbone, FeatureTable, ParameterGroup
 from headstart.model import Model
 from headstart.strategies import StrategySettings
 from headstart.strategies.freezing import freeze, frozen_stay_in_eval, head_groups
-from headstart.strategies.heads import linear_head
+from headstart.strategies.heads import trainable_head
 
 
 class Head:
@@ -28,12 +28,7 @@ class Head:
 
     def new_head(self, backbone: Backbone) -> nn.Module:
         """A head of random weights."""
-        return linear_head(
-            backbone.spec.num_features,
-            self.settings.num_classes,
-            dropout=self.settings.dropout,
-            hidden=self.settings.hidden,
-        )
+        return trainable_head(backbone, self.settings)
 
     def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
         """Nothing: the head starts as it was made."""

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headstart.contracts import Backbone
 from headstart.errors import RunError
+from headstart.strategies import StrategySettings
 from headstart.strategies.knn import KNNHead
 
 
@@ -49,6 +51,16 @@ def linear_head(num_features: int, num_classes: int, *, dropout: float, hidden: 
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     return LinearHead(*layers, last)
+
+
+def trainable_head(backbone: Backbone, settings: StrategySettings) -> LinearHead:
+    """The head of a strategy that trains by gradient, as its settings want it."""
+    return linear_head(
+        backbone.spec.num_features,
+        settings.num_classes,
+        dropout=settings.dropout,
+        hidden=settings.hidden,
+    )
 
 
 class SelectionHead(nn.Module):

@@ -11,7 +11,7 @@ from headstart.contracts import Backbone, FeatureTable, ParameterGroup
 from headstart.model import Model
 from headstart.strategies import StrategySettings
 from headstart.strategies.freezing import backbone_groups, head_groups
-from headstart.strategies.heads import linear_head
+from headstart.strategies.heads import trainable_head
 
 
 class Scratch:
@@ -25,12 +25,7 @@ class Scratch:
 
     def new_head(self, backbone: Backbone) -> nn.Module:
         """A head of random weights."""
-        return linear_head(
-            backbone.spec.num_features,
-            self.settings.num_classes,
-            dropout=self.settings.dropout,
-            hidden=self.settings.hidden,
-        )
+        return trainable_head(backbone, self.settings)
 
     def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
         """Nothing: random weights are the point."""
