@@ -1,7 +1,7 @@
 """The shell over the verbs: arguments in, tables and messages out, exit codes.
 
 0 done, 2 the user can mend it (the message alone), 130 interrupted and resumable, 1 our defect.
-Touches only `api`, `config`, `rundir`, `progress`, `report` and `errors`.
+Wires nothing: the verbs are in `api`; beside it this touches options, cache, files and progress.
 """
 
 from __future__ import annotations
@@ -415,9 +415,9 @@ _MENDABLE: dict[int | None, str] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
-    # Threads that wait for work shall sleep, not spin: with anything else running on the machine
-    # (or our own threads that decode pictures), spinning made a feature pass up to ten times slower
-    # (bench/formats.py). Read once, when torch is first imported; the user's own setting stands.
+    # Threads that wait for work shall sleep, not spin: with anything else running on two cores,
+    # spinning made a feature pass of ant and bee photos take 19 to 29 s in place of 3. Read once,
+    # when torch is first imported; the user's own setting stands.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
