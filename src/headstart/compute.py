@@ -213,7 +213,7 @@ class FrozenTwin:
     """A copy of a module for inference only: norms folded into convolutions, cast, laid out.
 
     Folding a batch norm in eval mode into the convolution before it leaves the function the same
-    and saves a pass over the activations: 1.5 times the throughput of EfficientNet-Lite0 on CPU
+    and saves a pass over the activations: 1.2 to 1.7 times the throughput of Lite0 on CPU
     (bench/formats.py). The copy never trains, so the module itself stays as it was.
 
     Args:
