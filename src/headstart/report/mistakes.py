@@ -61,20 +61,23 @@ def read_mistakes(record: RunRecord, *, limit: int = 24) -> Mistakes:
     Raises:
         RunError: The file is missing, damaged, or does not fit the model's classes.
     """
+    import numpy as np
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = record.folder.predictions
     columns = ["id", "truth", "prediction", "probabilities"]
     try:
-        table = pq.read_table(path, columns=columns)
+        # By buffers: `pq.read_table` and `to_numpy` import pandas wherever it is installed.
+        table = pq.ParquetFile(path).read(columns=columns)
     except FileNotFoundError:
         raise RunError(f"`{path}` is missing from the run. Fit again.") from None
     except (pa.ArrowException, OSError) as error:
         raise RunError(f"`{path}` cannot be read ({error}). Fit again.") from None
     if missing := [c for c in columns if c not in table.column_names]:
         raise RunError(f"`{path}` has no column `{missing[0]}`. Fit again.")
-    flat = table["probabilities"].combine_chunks().flatten().to_numpy()
+    chunks = [np.from_dlpack(chunk.values) for chunk in table["probabilities"].chunks]
+    flat = np.concatenate([np.empty(0, np.float32), *chunks])
     if len(flat) != table.num_rows * len(record.classes):
         raise RunError(
             f"`{path}` holds {len(flat)} probabilities for {table.num_rows} samples, but the "
