@@ -121,11 +121,11 @@ def main() -> None:
     show("inference", best_rates(inference, example, repeats=given.repeats), reference=plain)
     with own_cache():
         started = time.perf_counter()
-        found, _ = choose_format(module, example, mode="inference", name="bench")
+        found = choose_format(module, example, mode="inference", name="bench").compute_format
         print(f"the probe: {found}, found in {time.perf_counter() - started:.1f} s\n")
         show("training", best_rates(training, example, repeats=given.repeats), reference=plain)
         started = time.perf_counter()
-        found, _ = choose_format(module, example, mode="training", name="bench")
+        found = choose_format(module, example, mode="training", name="bench").compute_format
         print(f"the probe: {found}, found in {time.perf_counter() - started:.1f} s")
 
 

@@ -115,7 +115,8 @@ def resume(path: Path | str, *, augment: Any = None, progress: Progress | None =
     Raises:
         RunError: The run is finished, its data has changed, or its augmentation is missing.
     """
-    from headstart.fitting import OWN_AUGMENT, FitJob
+    from headstart.attempt import OWN_AUGMENT
+    from headstart.fitting import FitJob
 
     folder = RunFolder.open_unfinished(Path(path))
     if folder.metrics.is_file():

@@ -21,9 +21,9 @@ from headstart.errors import DataError, InterruptedFit
 from headstart.features import Extraction, FeatureCache, extract
 from headstart.feeding import Loading, augmented_view
 from headstart.predictor import Predictor
+from headstart.preparing import NO_TIME, UNUSABLE
 from headstart.progress import Progress
 
-UNUSABLE, NO_TIME = "unusable", "no time"
 _LISTED = 20
 
 

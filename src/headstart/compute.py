@@ -13,6 +13,7 @@ import json
 import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
@@ -32,6 +33,21 @@ _PROBE_BATCH = 4
 _PROBE_ROUNDS = 4
 _MOST_ROUNDS = 12
 _STEADY = 1.3
+
+
+@dataclass(frozen=True)
+class MeasuredFormat:
+    """A format that was chosen by its speed.
+
+    Attributes:
+        compute_format: The fastest one.
+        samples_per_s: What it reached.
+        reason: In words.
+    """
+
+    compute_format: ComputeFormat
+    samples_per_s: float
+    reason: str
 
 
 def choose_device(name: str) -> torch.device:
@@ -108,7 +124,7 @@ def choose_format(
     mode: Mode,
     precision: str = "auto",
     name: str,
-) -> tuple[ComputeFormat, str]:
+) -> MeasuredFormat:
     """The fastest format of a module on its device, by a short measurement of the real thing.
 
     The result is kept in the cache under the module's name, the machine and the torch version, so
@@ -120,18 +136,16 @@ def choose_format(
         mode: Inference under `FrozenTwin`, or forward and backward under autocast.
         precision: `auto`, or the only dtype to consider.
         name: What identifies the architecture.
-
-    Returns:
-        The format, and the reason in words.
     """
     candidates = candidate_formats(example.device, mode=mode, precision=precision)
     device = describe_device(example.device)
     machine = (platform.machine(), platform.processor(), device, torch.__version__)
-    key = (name, mode, precision, tuple(example.shape), machine, _PROBE_BATCH)
+    key = (2, name, mode, precision, tuple(example.shape), machine, _PROBE_BATCH)
     path = cache_folder("speed") / (hashlib.sha256(repr(key).encode()).hexdigest()[:24] + ".json")
     if path.is_file():
         values = json.loads(path.read_text(encoding="utf-8"))
-        return ComputeFormat(**values["format"]), values["reason"] + ", measured earlier"
+        reason = values["reason"] + ", measured earlier"
+        return MeasuredFormat(ComputeFormat(**values["format"]), values["samples_per_s"], reason)
     rates: dict[ComputeFormat, float] = {}
     are_steady = True
     probe = _inference_rate if mode == "inference" else _training_rate
@@ -145,11 +159,11 @@ def choose_format(
     reason = f"{rates[best]:.0f} samples a second in {mode}"
     reason += f"; {others}" if others else ""
     if not are_steady:  # something else was running: good enough for now, not to be remembered
-        return best, reason + "; the machine was busy"
-    values = {"format": {"dtype": best.dtype, "channels_last": best.channels_last}}
+        return MeasuredFormat(best, rates[best], reason + "; the machine was busy")
+    values = {"format": asdict(best), "samples_per_s": rates[best], "reason": reason}
     with replacing(path) as temporary:
-        temporary.write_text(json.dumps({**values, "reason": reason}) + "\n", encoding="utf-8")
-    return best, reason
+        temporary.write_text(json.dumps(values) + "\n", encoding="utf-8")
+    return MeasuredFormat(best, rates[best], reason)
 
 
 def _timed(step: Callable[[], object], device: torch.device, best_s: float) -> tuple[float, bool]:

@@ -413,6 +413,20 @@ class FeatureTable:
     is_multilabel: bool = False
 
 
+@dataclass(frozen=True)
+class Initialised:
+    """What a strategy did before any training by gradient.
+
+    Attributes:
+        facts: What was chosen, for the run; plain JSON values.
+        out_of_fold: (n, num_classes) float32 logits of the table's samples, each row from a fit
+            that had not seen it; None where nothing was cross-validated.
+    """
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    out_of_fold: Tensor | None = None
+
+
 class Task(Protocol):
     """All that differs between problems. One file in `tasks/` tells one task completely."""
 
@@ -480,8 +494,8 @@ class Strategy(Protocol):
         """A head for the backbone: features (B, num_features) -> logits (B, num_classes)."""
         ...
 
-    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
-        """Set the head's weights before training; returns what was chosen, for the run."""
+    def initialise(self, model: Model, table: FeatureTable | None) -> Initialised:
+        """Set the head's weights before training."""
         ...
 
     def prepare(self, model: Model) -> list[ParameterGroup]:

@@ -97,12 +97,12 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
     target = choose_device(device)
     compute_format = ComputeFormat(**described["format"])
     if target.type != described["device"]:
-        compute_format, _ = choose_format(
+        compute_format = choose_format(
             EmbedOnly(model.to(target)),
             example_input(contract, target),
             mode="inference",
             name=spec.reference,
-        )
+        ).compute_format
     predictor = Predictor(
         model.to(target),
         task,
@@ -129,13 +129,14 @@ def load_pretrained(reference: str, *, device: str, progress: Progress) -> Fitte
     task = make_task("image-classification", is_multilabel=False)
     target = choose_device(device)
     model = task.build(backbone, backbone.pretrained_head).to(target)
-    compute_format, reason = choose_format(
+    measured = choose_format(
         EmbedOnly(model),
         example_input(backbone.contract, target),
         mode="inference",
         name=backbone.spec.reference,
     )
-    progress.choice("format", compute_format, reason)
+    compute_format = measured.compute_format
+    progress.choice("format", compute_format, measured.reason)
     predictor = Predictor(
         model,
         task,

@@ -13,6 +13,7 @@ from typing import Any
 
 from headstart.config import FitOptions
 from headstart.errors import ConfigError
+from headstart.progress import Progress
 
 GRADIENT_STRATEGIES = ("head", "gradual", "full", "scratch")
 
@@ -41,6 +42,41 @@ class DataSize:
 
     num_train: int
     class_counts: Mapping[str, int]
+
+
+class Choices:
+    """What was settled so far, each told as it is added.
+
+    Args:
+        options: As the user gave them.
+        progress: Is told of each choice.
+        earlier: name -> value that a resumed fit began with.
+    """
+
+    def __init__(
+        self, options: FitOptions, *, progress: Progress, earlier: Mapping[str, Any] | None = None
+    ) -> None:
+        self.options = options
+        self.progress = progress
+        self.earlier = dict(earlier or {})
+        self.made: list[Choice] = []
+
+    def add(self, *choices: Choice) -> None:
+        """Settle some."""
+        for choice in choices:
+            self.made.append(choice)
+            self.progress.choice(choice.name, choice.value, choice.reason)
+
+    def value(self, name: str) -> Any:
+        """An option's value: as settled last, or as given."""
+        settled = {choice.name: choice.value for choice in self.made}
+        return settled[name] if name in settled else getattr(self.options, name)
+
+    def branch(self) -> Choices:
+        """Those made so far, to go on from by oneself."""
+        other = Choices(self.options, progress=self.progress, earlier=self.earlier)
+        other.made = list(self.made)
+        return other
 
 
 def settle_strategy(options: FitOptions) -> list[Choice]:

@@ -7,13 +7,12 @@ among the pretrained ones.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 
-from headstart.contracts import Backbone, FeatureTable, ParameterGroup
+from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
 from headstart.errors import ConfigError
 from headstart.model import Model
 from headstart.strategies import StrategySettings
@@ -49,16 +48,15 @@ class AsIs:
         matches = match_classes(self.settings.classes, backbone.pretrained_classes)
         return SelectionHead(backbone.pretrained_head, _as_members(matches, backbone))
 
-    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+    def initialise(self, model: Model, table: FeatureTable | None) -> Initialised:
         """Nothing to fit; tells which pretrained classes stand for each class."""
         pretrained = self.settings.pretrained_classes
         matches = match_classes(self.settings.classes, pretrained)
-        return {
-            "matches": {
-                name: [pretrained[i] for i in indices]
-                for name, indices in zip(self.settings.classes, matches, strict=True)
-            }
+        named = {
+            name: [pretrained[i] for i in indices]
+            for name, indices in zip(self.settings.classes, matches, strict=True)
         }
+        return Initialised({"matches": named})
 
     def prepare(self, model: Model) -> list[ParameterGroup]:
         """Nothing learns."""

@@ -6,12 +6,11 @@ head has caught up. Source: Kumar et al. 2022, Fine-Tuning can Distort Pretraine
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 from torch import nn
 
-from headstart.contracts import Backbone, FeatureTable, ParameterGroup
+from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
 from headstart.model import Model
 from headstart.strategies import StrategySettings
 from headstart.strategies.freezing import (
@@ -40,14 +39,14 @@ class Full:
         """A head of random weights, to be filled by `initialise`."""
         return trainable_head(backbone, self.settings)
 
-    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+    def initialise(self, model: Model, table: FeatureTable | None) -> Initialised:
         """Fit a linear probe and let the head start there."""
         if table is None:
-            return {"head": "random, for a hidden layer cannot start from the probe"}
-        fit, facts = fit_linear_probe(table, self.settings)
+            return Initialised({"head": "random, for a hidden layer cannot start from the probe"})
+        fit, found = fit_linear_probe(table, self.settings)
         assert isinstance(model.head, LinearHead)
         model.head.load(fit.weight, fit.bias)
-        return {"head": "from the probe", **facts}
+        return replace(found, facts={"head": "from the probe", **found.facts})
 
     def prepare(self, model: Model) -> list[ParameterGroup]:
         """Everything; each layer group slower than the one above it."""

@@ -5,12 +5,11 @@ Source: Howard & Ruder 2018 (ULMFiT), section 3.3, gradual unfreezing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-from headstart.contracts import Backbone, FeatureTable, ParameterGroup
+from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
 from headstart.model import Model
 from headstart.strategies import StrategySettings
 from headstart.strategies.freezing import (
@@ -41,9 +40,9 @@ class Gradual:
         """A head of random weights."""
         return trainable_head(backbone, self.settings)
 
-    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+    def initialise(self, model: Model, table: FeatureTable | None) -> Initialised:
         """Nothing: the head learns first."""
-        return {"num_phases": len(self._stages(model)) + 1}
+        return Initialised({"num_phases": len(self._stages(model)) + 1})
 
     def prepare(self, model: Model) -> list[ParameterGroup]:
         """Head and backbone; `on_epoch` decides from when on a stage learns."""

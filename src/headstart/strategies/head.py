@@ -5,12 +5,9 @@ What others call an integrated feature extractor. With cached views its epochs c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import nn
 
-from headstart.contracts import Backbone, FeatureTable, ParameterGroup
+from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
 from headstart.model import Model
 from headstart.strategies import StrategySettings
 from headstart.strategies.freezing import freeze, frozen_stay_in_eval, head_groups
@@ -30,9 +27,9 @@ class Head:
         """A head of random weights."""
         return trainable_head(backbone, self.settings)
 
-    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+    def initialise(self, model: Model, table: FeatureTable | None) -> Initialised:
         """Nothing: the head starts as it was made."""
-        return {}
+        return Initialised()
 
     def prepare(self, model: Model) -> list[ParameterGroup]:
         """The head alone."""

@@ -5,13 +5,13 @@ Logistic regression with C by cross-validation, a linear SVM, or nearest neighbo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from headstart.contracts import Backbone, FeatureTable, ParameterGroup
+from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
 from headstart.data.splits import folds
 from headstart.errors import DataError
 from headstart.model import Model
@@ -43,11 +43,11 @@ class Probe:
         num_features = backbone.spec.num_features
         return linear_head(num_features, self.settings.num_classes, dropout=0.0, hidden=0)
 
-    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+    def initialise(self, model: Model, table: FeatureTable | None) -> Initialised:
         """Fit the classifier on the features; returns its choices and their evidence."""
         assert table is not None
-        model.head, facts = CLASSIFIERS[self.settings.classifier](table, self.settings)
-        return facts
+        model.head, found = CLASSIFIERS[self.settings.classifier](table, self.settings)
+        return found
 
     def prepare(self, model: Model) -> list[ParameterGroup]:
         """Nothing is left to learn."""
@@ -63,13 +63,13 @@ class Probe:
 
 def fit_linear_probe(
     table: FeatureTable, settings: StrategySettings
-) -> tuple[LinearFit, dict[str, Any]]:
+) -> tuple[LinearFit, Initialised]:
     """Logistic regression with C by cross-validation, and what was found on the way.
 
     Raises:
         DataError: A feature is not finite.
     """
-    held_out = _folds(table, settings)
+    held_out = hold_out_folds(table, settings)
     if held_out is None:
         fit = fit_logistic(
             table.features,
@@ -78,7 +78,7 @@ def fit_linear_probe(
             C=_UNCHOSEN_C,
             class_weights=settings.class_weights,
         )
-        return fit, {"classifier": "logistic", "C": _UNCHOSEN_C, "num_folds": 0}
+        return fit, Initialised({"classifier": "logistic", "C": _UNCHOSEN_C, "num_folds": 0})
     found = cross_validate_logistic(
         table.features,
         table.targets,
@@ -86,16 +86,16 @@ def fit_linear_probe(
         num_classes=table.num_classes,
         class_weights=settings.class_weights,
     )
-    return found.fit, _facts("logistic", found, held_out)
+    return found.fit, _told("logistic", found, held_out)
 
 
-def _logistic(table: FeatureTable, settings: StrategySettings) -> tuple[nn.Module, dict[str, Any]]:
-    fit, facts = fit_linear_probe(table, settings)
-    return _as_head(fit), facts
+def _logistic(table: FeatureTable, settings: StrategySettings) -> tuple[nn.Module, Initialised]:
+    fit, found = fit_linear_probe(table, settings)
+    return _as_head(fit), found
 
 
-def _svm(table: FeatureTable, settings: StrategySettings) -> tuple[nn.Module, dict[str, Any]]:
-    held_out = _folds(table, settings)
+def _svm(table: FeatureTable, settings: StrategySettings) -> tuple[nn.Module, Initialised]:
+    held_out = hold_out_folds(table, settings)
     if held_out is None:
         raise DataError(
             f"{len(table.targets)} training samples are too few to calibrate an SVM. "
@@ -108,29 +108,28 @@ def _svm(table: FeatureTable, settings: StrategySettings) -> tuple[nn.Module, di
         num_classes=table.num_classes,
         class_weights=settings.class_weights,
     )
-    return _as_head(found.fit), _facts("svm", found, held_out)
+    return _as_head(found.fit), _told("svm", found, held_out)
 
 
-def _knn(table: FeatureTable, settings: StrategySettings) -> tuple[nn.Module, dict[str, Any]]:
-    held_out = _folds(table, settings)
+def _knn(table: FeatureTable, settings: StrategySettings) -> tuple[nn.Module, Initialised]:
+    held_out = hold_out_folds(table, settings)
+    facts: dict[str, Any] = {"classifier": "knn", "k": 1, "num_folds": 0}
     if held_out is None:
-        return KNNHead.of(table.features, table.targets, num_classes=table.num_classes, k=1), {
-            "classifier": "knn",
-            "k": 1,
-            "num_folds": 0,
-        }
+        head = KNNHead.of(table.features, table.targets, num_classes=table.num_classes, k=1)
+        return head, Initialised(facts)
     found = cross_validate_knn(
         table.features, table.targets, held_out, num_classes=table.num_classes
     )
-    return found.head, {"classifier": "knn", "k": found.k, "num_folds": int(held_out.max()) + 1}
+    facts.update(k=found.k, num_folds=int(held_out.max()) + 1)
+    return found.head, Initialised(facts, found.out_of_fold_logits)
 
 
 CLASSIFIERS: dict[
-    str, Callable[[FeatureTable, StrategySettings], tuple[nn.Module, dict[str, Any]]]
+    str, Callable[[FeatureTable, StrategySettings], tuple[nn.Module, Initialised]]
 ] = {"logistic": _logistic, "svm": _svm, "knn": _knn}
 
 
-def _folds(table: FeatureTable, settings: StrategySettings) -> Tensor | None:
+def hold_out_folds(table: FeatureTable, settings: StrategySettings) -> Tensor | None:
     """(n,) int64, stratified and grouped; None where there are too few samples to hold any out."""
     num_groups = len(set(table.groups.tolist()))
     num_folds = min(_NUM_FOLDS, num_groups // 2)
@@ -149,9 +148,9 @@ def _as_head(fit: LinearFit) -> LinearHead:
     return head
 
 
-def _facts(classifier: str, found: CrossValidation, held_out: Tensor) -> dict[str, Any]:
+def _told(classifier: str, found: CrossValidation, held_out: Tensor) -> Initialised:
     rows = zip(found.Cs, found.log_loss, found.accuracy, strict=True)
-    return {
+    facts = {
         "classifier": classifier,
         "C": found.C,
         "num_folds": int(held_out.max()) + 1,
@@ -161,3 +160,4 @@ def _facts(classifier: str, found: CrossValidation, held_out: Tensor) -> dict[st
         ],
         "has_converged": found.fit.has_converged,
     }
+    return Initialised(facts, found.out_of_fold_logits)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import nn
 
-from headstart.contracts import Backbone, FeatureTable, ParameterGroup
+from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
 from headstart.model import Model
 from headstart.strategies import StrategySettings
 from headstart.strategies.freezing import backbone_groups, head_groups
@@ -27,9 +24,9 @@ class Scratch:
         """A head of random weights."""
         return trainable_head(backbone, self.settings)
 
-    def initialise(self, model: Model, table: FeatureTable | None) -> Mapping[str, Any]:
+    def initialise(self, model: Model, table: FeatureTable | None) -> Initialised:
         """Nothing: random weights are the point."""
-        return {}
+        return Initialised()
 
     def prepare(self, model: Model) -> list[ParameterGroup]:
         """Everything, at one rate unless a layer decay was asked for."""

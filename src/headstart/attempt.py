@@ -1,0 +1,233 @@
+"""One strategy tried on prepared data: settled, with the model it makes. Only wiring."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from headstart.compute import MeasuredFormat, choose_format
+from headstart.config import FitOptions
+from headstart.contracts import Backbone, ComputeFormat, Prediction, Sample, Split, Task
+from headstart.data.balance import class_weights
+from headstart.data.splits import class_counts
+from headstart.feeding import Loading
+from headstart.interrupt import StopSignal
+from headstart.model import Model
+from headstart.predictor import EmbedOnly, Predictor, batch_size_for, example_input
+from headstart.preparing import PreparedData
+from headstart.progress import Progress
+from headstart.recording import Record
+from headstart.rundir import RunFolder
+from headstart.settle import Choice, Choices, DataSize, settle_training, without_effect
+from headstart.strategies import StrategySettings, make_strategy
+
+# How a run names an augmentation that a Python caller gave.
+OWN_AUGMENT = "own"
+# Strategies whose backbone stays as it is, so that features may stand for pictures.
+FROZEN = ("as-is", "probe", "head")
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a fit has before it tries a strategy, and keeps while it tries several.
+
+    Attributes:
+        options: As the user gave them.
+        own_augment: A Python caller's augmentation, or None.
+        task: With its usual loss.
+        started: `time.monotonic()` at the beginning of the fit.
+        deadline: `time.monotonic()` at which all must be over, or None.
+        seconds: step -> how long it took.
+    """
+
+    data: PreparedData
+    options: FitOptions
+    own_augment: Any
+    task: Task
+    device: torch.device
+    folder: RunFolder
+    progress: Progress
+    stop: StopSignal
+    started: float
+    deadline: float | None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Attempt:
+    """A strategy with all that was settled for it, and the model that it makes.
+
+    Args:
+        strategy: Its name.
+        where: The fit that tries it.
+        backbone: On its device. A strategy that trains it needs one of its own.
+        choices: Made so far; the strategy's own are added to them.
+    """
+
+    def __init__(
+        self, strategy: str, where: Situation, *, backbone: Backbone, choices: Choices
+    ) -> None:
+        self.name = strategy
+        self.where = where
+        self.backbone = backbone
+        self.choices = choices
+        self.classes = where.data.dataset.classes
+        self.facts: dict[str, Any] = {}
+        self.seconds = 0.0
+        self.out_of_fold: Tensor | None = None
+        self._settle()
+        self.compute_format = self.choose_format("inference").compute_format
+        self.predictor = self.new_predictor()
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the backbone stays as it is, so that features may stand for pictures."""
+        return self.name in FROZEN
+
+    def value(self, name: str) -> Any:
+        """An option's value: as settled, or as given."""
+        return self.choices.value(name)
+
+    def _settle(self) -> None:
+        where = self.where
+        options, dataset = where.options, where.data.dataset
+        counts = class_counts(dataset, where.data.split.assignment)["train"]
+        size = DataSize(len(where.data.samples("train")), counts)
+        settled = settle_training(
+            options, strategy=self.name, size=size, device_type=where.device.type
+        )
+        if where.own_augment is not None:
+            kind = type(where.own_augment).__name__
+            own = Choice("augment", OWN_AUGMENT, f"the caller's {kind}")
+            settled = [*(choice for choice in settled if choice.name != "augment"), own]
+        self.choices.add(*settled)
+        self._tell_without_effect()
+        weights = None
+        if self.value("balance") == "weights":
+            weights = class_weights(
+                counts,
+                dataset.classes,
+                num_samples=size.num_train,
+                is_multilabel=dataset.is_multilabel,
+            )
+        self.task = where.task.with_loss(
+            label_smoothing=options.label_smoothing, class_weights=weights
+        )
+        self.strategy = make_strategy(
+            self.name,
+            StrategySettings(
+                classes=dataset.classes,
+                is_multilabel=dataset.is_multilabel,
+                classifier=options.classifier,
+                dropout=options.dropout,
+                hidden=options.hidden,
+                layer_decay=options.layer_decay,
+                class_weights=weights,
+                pretrained_classes=self.backbone.pretrained_classes,
+                seed=options.seed,
+            ),
+        )
+        head = self.strategy.new_head(self.backbone)
+        self.model: Model = self.task.build(self.backbone, head).to(where.device)
+
+    def _tell_without_effect(self) -> None:
+        unused = without_effect(self.where.options, strategy=self.name)
+        is_blind = self.name == "as-is" or (self.name == "probe" and not self.value("views"))
+        if self.where.own_augment is not None and is_blind:
+            unused.append("augment")
+        if unused:
+            self.where.progress.warn(
+                f"{', '.join(unused)} has no effect with the strategy {self.name}."
+            )
+
+    def choose_format(self, mode: Literal["inference", "training"]) -> MeasuredFormat:
+        """The fastest format; of a resumed fit the one it began with, for the same bits."""
+        name = f"{mode} format"
+        if name in self.choices.earlier:
+            value = self.choices.earlier[name]
+            measured = MeasuredFormat(ComputeFormat.parse(value), 0.0, "as when the fit began")
+        else:
+            measured = choose_format(
+                EmbedOnly(self.model),
+                example_input(self.backbone.contract, self.where.device),
+                mode=mode,
+                precision=self.where.options.precision,
+                name=self.backbone.spec.reference,
+            )
+        self.choices.add(Choice(name, str(measured.compute_format), measured.reason))
+        return measured
+
+    def new_predictor(self) -> Predictor:
+        """What predicts with the model as it is now."""
+        return Predictor(
+            self.model,
+            self.task,
+            contract=self.backbone.contract,
+            classes=self.classes,
+            device=self.where.device,
+            compute_format=self.compute_format,
+        )
+
+    @property
+    def loading(self) -> Loading:
+        """How training batches are made."""
+        options, augment = self.where.options, self.where.own_augment
+        workers = self.value("workers")
+        return Loading(
+            augment=self.value("augment") if augment is None else augment,
+            batch_size=self.value("batch_size") or batch_size_for(self.where.device),
+            num_workers=1 if workers is None else workers,
+            seed=options.seed,
+            mixup=options.mixup,
+            cutmix=options.cutmix,
+            is_balanced=self.value("balance") == "sampling",
+        )
+
+    @property
+    def num_views(self) -> int:
+        """How many augmented views of each training picture are cached."""
+        return (self.value("views") or 0) if self.is_frozen else 0
+
+    @property
+    def splits_to_read(self) -> list[Split]:
+        """Those whose features are wanted."""
+        if self.is_frozen:
+            return ["train", "validation", "test"]
+        return ["train", "validation"] if self.strategy.needs_features else []
+
+    def predict(
+        self, samples: Sequence[Sample], features: Mapping[str, Tensor] | None
+    ) -> Prediction:
+        """From features, sample id -> (num_features,), where the backbone is frozen; else read."""
+        if self.is_frozen and features is not None:
+            ids = [sample.id for sample in samples]
+            return self.predictor.answer(ids, torch.stack([features[id_] for id_ in ids]))
+        return self.predictor.predict(
+            samples, progress=self.where.progress, on_error=self.where.data.note_unreadable
+        )
+
+    def record(self) -> Record:
+        """What is told about this attempt in the run folder, as far as it has come."""
+        where, data = self.where, self.where.data
+        return Record(
+            data=data.path,
+            options=where.options,
+            strategy=self.name,
+            choices=tuple(self.choices.made),
+            dataset=data.dataset,
+            findings=data.checkup.findings,
+            facts=data.checkup.facts,
+            fingerprint=data.checkup.fingerprint,
+            split=data.split,
+            left_out=dict(data.left_out),
+            backbone=self.backbone,
+            model=self.model,
+            device=where.device,
+            compute_format=self.compute_format,
+            fit=self.facts,
+            seconds={**where.seconds, "total": time.monotonic() - where.started},
+        )

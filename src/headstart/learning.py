@@ -1,0 +1,230 @@
+"""An attempt learns: its head from cached features, then epochs, if it leaves anything to learn.
+
+Wiring of strategies and the engine.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from headstart.attempt import Attempt
+from headstart.contracts import ComputeFormat, FeatureTable, Sample
+from headstart.errors import DataError
+from headstart.feeding import Feed
+from headstart.progress import Progress
+from headstart.recording import record_results, record_start
+from headstart.settle import Choice
+
+if TYPE_CHECKING:
+    from headstart.engine.plan import Surroundings, TrainBatches, TrainingPlan
+
+# Samples on which what is made is tried out.
+NUM_TRIED = 8
+# What evaluation, saving, checking and the report take after training, at least: kept of a budget.
+_TAIL_S = 4.0
+
+
+def learn(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
+    """Initialise by the strategy; then epochs, if it leaves anything to learn.
+
+    Args:
+        attempt: Its model is changed, its facts are told.
+        tables: Cached features, sample id -> (num_features,): as evaluation sees the pictures
+            first, then augmented views.
+
+    Raises:
+        DataError: Too little is left to learn from.
+        InterruptedFit: The user asked to stop; the state is saved.
+        TrainingError: The loss was not finite.
+    """
+    started = time.monotonic()
+    table = None
+    if attempt.strategy.needs_features:
+        samples = samples_for_table(attempt)
+        table = feature_table(attempt, tables, samples)
+    initialised = attempt.strategy.initialise(attempt.model, table)
+    attempt.facts = dict(initialised.facts)
+    attempt.out_of_fold = initialised.out_of_fold
+    if table is not None:
+        attempt.facts["num_samples"] = sum(sample.id in tables[0] for sample in samples)
+    attempt.model.to(attempt.where.device)
+    if attempt.strategy.prepare(attempt.model):
+        _train(attempt, tables)
+    attempt.seconds = time.monotonic() - started
+    if not attempt.is_frozen:
+        attempt.predictor = attempt.new_predictor()
+
+
+def samples_for_table(attempt: Attempt) -> list[Sample]:
+    """The samples that a classifier is fitted on.
+
+    Where nothing is trained after it, the classifier chooses by cross-validation and has no use
+    for a validation set of its own: the part that Headstart itself carved out goes back to
+    training. One that came with the data stays out, and so does the one that later epochs are
+    to be chosen by.
+    """
+    data = attempt.where.data
+    is_free = attempt.name == "probe" and data.split.rule != "as-given"
+    return data.samples("train", "validation") if is_free else data.samples("train")
+
+
+def feature_table(
+    attempt: Attempt, tables: Sequence[Mapping[str, Tensor]], samples: Sequence[Sample]
+) -> FeatureTable:
+    """Features to fit a classifier on: all samples as they are, then their augmented views.
+
+    Raises:
+        DataError: Only one class is left.
+    """
+    _refuse_one_class(samples, attempt.classes)
+    groups_of = attempt.where.data.split.groups
+    rows = [(s, table[s.id]) for table in tables for s in samples if s.id in table]
+    names = [groups_of[sample.id] for sample, _ in rows]
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return FeatureTable(
+        features=torch.stack([row for _, row in rows]),
+        targets=torch.tensor([attempt.task.target(s, attempt.classes) for s, _ in rows]),
+        groups=torch.tensor([numbers[name] for name in names]),
+        num_classes=len(attempt.classes),
+        is_multilabel=attempt.where.data.dataset.is_multilabel,
+    )
+
+
+def _refuse_one_class(samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    present = {label for sample in samples for label in sample.labels}
+    if len(present) < min(2, len(classes)):
+        raise DataError(
+            f"Only the class {', '.join(sorted(present)) or 'none'} is left among "
+            f"{len(samples)} training samples. Add samples of other classes, or give the "
+            "budget more time."
+        )
+
+
+def _train(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
+    # Here, since Fabric takes seconds to import and only training by gradient needs it.
+    from headstart.engine.loop import Training
+
+    where = attempt.where
+    feed = Feed(
+        task=attempt.task,
+        contract=attempt.backbone.contract,
+        classes=attempt.classes,
+        device=where.device,
+        train=where.data.samples("train"),
+        validation=where.data.samples("validation"),
+        tables=tables if attempt.is_frozen else (),
+        uses_views=bool(attempt.value("views")),
+        on_unreadable=where.data.note_unreadable,
+    )
+    batches = feed.training(attempt.loading)
+    surroundings = _surroundings(attempt, tables, trains_on_features=feed.trains_on_features)
+    plan = _plan(attempt)
+    if where.options.find_lr:
+        plan = _with_found_lr(attempt, plan, batches, surroundings=surroundings)
+    record_start(where.folder, attempt.record())  # a resumed fit goes by these choices
+    training = Training(
+        attempt.model,
+        attempt.task,
+        strategy=attempt.strategy,
+        train=batches,
+        validate=feed.scorer(surroundings.compute_format),
+    )
+    try:
+        result = training.fit(plan, surroundings)
+    finally:
+        batches.close()
+    attempt.facts.update(
+        epochs=result.num_epochs,
+        best_epoch=result.best_epoch,
+        stopped=result.stopped,
+        monitor=plan.monitor,
+        num_steps=result.num_steps,
+        groups=[
+            {
+                "name": group.name,
+                "lr_scale": group.lr_scale,
+                "num_parameters": sum(p.numel() for p in group.parameters),
+            }
+            for group in training.groups
+        ],
+    )
+
+
+def _surroundings(
+    attempt: Attempt, tables: Sequence[Mapping[str, Tensor]], *, trains_on_features: bool
+) -> Surroundings:
+    from headstart.engine.plan import Surroundings
+
+    where = attempt.where
+    compute_format = ComputeFormat()
+    if not trains_on_features:
+        compute_format = attempt.choose_format("training").compute_format
+    return Surroundings(
+        device=where.device,
+        compute_format=compute_format,
+        checkpoint=where.folder.checkpoint_tensors,
+        stop=where.stop,
+        progress=where.progress,
+        deadline=_training_deadline(attempt, tables),
+        rehearse=lambda: _rehearse(attempt),
+    )
+
+
+def _with_found_lr(
+    attempt: Attempt, plan: TrainingPlan, batches: TrainBatches, *, surroundings: Surroundings
+) -> TrainingPlan:
+    from headstart.engine.lr_finder import find_lr
+
+    if attempt.where.folder.has_checkpoint:
+        lr, reason = float(attempt.choices.earlier["lr"]), "as found when the fit began"
+    else:
+        reason = "the learning-rate finder: where the loss falls most"
+        lr = find_lr(
+            attempt.model,
+            attempt.task,
+            strategy=attempt.strategy,
+            train=batches,
+            plan=plan,
+            surroundings=surroundings,
+        )
+    attempt.choices.add(Choice("lr", lr, reason))
+    return replace(plan, lr=lr)
+
+
+def _plan(attempt: Attempt) -> TrainingPlan:
+    from headstart.engine.plan import TrainingPlan
+
+    names = [*("lr", "optimizer", "weight_decay", "schedule", "warmup", "accumulate")]
+    names += ["clip_norm", "ema", "patience", "monitor", "seed"]
+    values = {name: attempt.value(name) for name in names}
+    return TrainingPlan(num_epochs=attempt.value("epochs"), **values)
+
+
+def _training_deadline(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> float | None:
+    """When training must be over for the rest to fit into the budget."""
+    where = attempt.where
+    if where.deadline is None:
+        return None
+    test_s = 0.0
+    if not attempt.is_frozen and tables:
+        seconds_each = where.seconds["features"] / max(len(tables[0]), 1)
+        test_s = 1.5 * len(where.data.samples("test")) * seconds_each
+    return where.deadline - _TAIL_S - test_s
+
+
+def _rehearse(attempt: Attempt) -> None:
+    """Evaluate, draw and save on a few validation samples, in a folder that is then removed."""
+    data, folder = attempt.where.data, attempt.where.folder
+    samples = (data.samples("validation") or data.samples("train"))[:NUM_TRIED]
+    prediction = attempt.new_predictor().predict(samples, progress=Progress())
+    with folder.rehearsal() as rehearsal:
+        rehearsal.write_text(rehearsal.log, "")
+        record_start(rehearsal, attempt.record())
+        evaluation = attempt.task.evaluate(prediction, samples)
+        record_results(rehearsal, attempt.record(), evaluation, prediction)

@@ -1,0 +1,107 @@
+"""From a folder to data that can be fitted: recognised, checked and split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from headstart.config import FitOptions
+from headstart.contracts import Dataset, Sample, Split
+from headstart.data import open_dataset
+from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
+from headstart.data.splits import SplitPlan, split_dataset
+from headstart.errors import DataError, RunError
+from headstart.progress import Progress
+from headstart.rundir import RunFolder
+
+# Why a sample is left out, where it is not a file's own trouble.
+UNUSABLE, NO_TIME = "unusable", "no time"
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """Samples that can be read, each in its split.
+
+    Attributes:
+        path: As the user gave it.
+        dataset: Without what was left out from the beginning.
+        checkup: What the checks found.
+        split: Which sample is in which split.
+        left_out: sample id -> why it takes no part. Grows while pictures are read.
+    """
+
+    path: Path
+    dataset: Dataset
+    checkup: Checkup
+    split: SplitPlan
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def samples(self, *splits: Split) -> list[Sample]:
+        """The samples of some splits, in the order of the data set."""
+        wanted = {id_ for split in splits for id_ in self.split.ids(split)}
+        wanted -= self.left_out.keys()
+        return [sample for sample in self.dataset if sample.id in wanted]
+
+    def note_unreadable(self, sample: Sample, error: DataError) -> None:
+        """Leave a sample out that cannot be decoded."""
+        self.left_out[sample.id] = str(error)
+
+
+def prepare_data(
+    path: Path, options: FitOptions, *, decode: bool, progress: Progress
+) -> PreparedData:
+    """Recognise, check and split the data; what makes a fit impossible stops it here.
+
+    Args:
+        path: A folder or a table.
+        options: As the user gave them.
+        decode: Decode each picture, to find what a check of its headers misses.
+        progress: Is told what was found.
+
+    Raises:
+        DataError: With all that is wrong.
+    """
+    dataset = open_dataset(
+        path,
+        image_column=options.image_column,
+        label_column=options.label_column,
+        group=options.group,
+    )
+    progress.note(f"{path}: {dataset.reason}")
+    for note in dataset.notes:
+        progress.note("  " + note)
+    checkup = check_dataset(dataset, decode=decode, progress=progress)
+    left_out: dict[str, str] = {}
+    if options.on_bad == "skip" and checkup.bad_ids:
+        left_out = dict.fromkeys(checkup.bad_ids, UNUSABLE)
+        dataset, checkup = leave_out_bad(dataset, checkup)
+    raise_for_errors(checkup)
+    for finding in checkup.warnings:
+        progress.warn(f"{finding.message} {finding.remedy}")
+    split = split_dataset(dataset, seed=options.seed, same_content=checkup.same_content)
+    for note in split.notes:
+        progress.note("  " + note)
+    if not split.ids("test"):
+        raise DataError(
+            f"`{path}` leaves no sample to test with: {split.reason} "
+            "Add samples: at least two a class."
+        )
+    return PreparedData(path, dataset, checkup, split, left_out)
+
+
+def as_when_begun(data: PreparedData, folder: RunFolder) -> PreparedData:
+    """The data of a fit that is resumed: what it began without stays out.
+
+    Raises:
+        RunError: Pictures, labels, names or splits have changed since.
+    """
+    before = folder.read_json(folder.dataset)
+    entries: Mapping[str, Mapping[str, str]] = folder.read_json(folder.split)["assignment"]
+    splits = {id_: entry["split"] for id_, entry in entries.items()}
+    if before["fingerprint"] != data.checkup.fingerprint or splits != data.split.assignment:
+        raise RunError(
+            f"`{data.path}` is not what it was when the run `{folder.path}` began: "
+            "pictures, labels or names have changed. Fit anew, without --resume."
+        )
+    return replace(data, left_out={**dict.fromkeys(before["left_out"], UNUSABLE), **data.left_out})
