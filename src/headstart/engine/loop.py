@@ -93,17 +93,16 @@ class Training:
         else:
             self._rehearse()
         stopped = self._train()
-        assert self.best is not None
-        self.model.load_state_dict(self.best)
+        self.model.load_state_dict(self.kept[0])
         self.model.eval()
-        assert self.state.best_score is not None
         return FitResult(
             num_epochs=self.state.epoch,
-            best_epoch=self.state.best_epoch,
-            best_score=self.state.best_score,
+            best_epoch=self.state.kept_epochs[0],
+            best_score=self.state.kept_scores[0],
             stopped=stopped,
             num_steps=self.state.step,
             seconds=self.state.seconds,
+            kept=tuple(self.kept),
         )
 
     # --- setting up ---------------------------------------------------------------------------
@@ -121,7 +120,7 @@ class Training:
             LossOf(self.model, self.task), self.raw_optimizer
         )
         self.average = MovingAverage(self.model, plan.ema) if plan.ema else None
-        self.best: dict[str, Tensor] | None = None
+        self.kept: list[dict[str, Tensor]] = []  # of the best epochs, the best first
         steps_an_epoch = math.ceil(len(self.train) / plan.accumulate)
         self.state = FitState(plan.num_epochs, total_steps=plan.num_epochs * steps_an_epoch)
         self.started = self.last_checkpoint = time.monotonic()
@@ -163,7 +162,7 @@ class Training:
         self.raw_optimizer.state.clear()
         if self.plan.ema:
             self.average = MovingAverage(self.model, self.plan.ema)
-        self.best = None
+        self.kept = []
         plan_state = self.state
         self.state = FitState(plan_state.num_epochs, plan_state.total_steps)
         self._fit_into_budget(step_s * self.plan.accumulate, validate_s)
@@ -302,10 +301,8 @@ class Training:
         scores = self._validate()
         score = -scores["loss"] if plan.monitor == "loss" else scores[plan.monitor]
         score = score if math.isfinite(score) else -sys.float_info.max  # else none is ever better
-        is_better = state.best_score is None or score > state.best_score
-        if is_better:
-            state.best_score, state.best_epoch = score, state.epoch + 1
-            self.best = self._weights_to_keep()
+        is_better = not state.kept_scores or score > state.kept_scores[0]
+        self._keep(score)
         state.num_bad_epochs = 0 if is_better else state.num_bad_epochs + 1
         state.plateau.after_epoch(is_better=is_better)
         self._tell_epoch(scores, lr, is_better=is_better)
@@ -344,6 +341,16 @@ class Training:
         with self.average.applied(self.model):
             return self.validate(self.model)
 
+    def _keep(self, score: float) -> None:
+        """Keep the weights of this epoch if they are among the best; the earlier of equal ones."""
+        state, most = self.state, self.plan.num_kept
+        place = sum(kept >= score for kept in state.kept_scores)
+        if place < most:
+            state.kept_scores.insert(place, score)
+            state.kept_epochs.insert(place, state.epoch + 1)
+            self.kept.insert(place, self._weights_to_keep())
+            del state.kept_scores[most:], state.kept_epochs[most:], self.kept[most:]
+
     def _weights_to_keep(self) -> dict[str, Tensor]:
         if self.average is None:
             return model_tensors(self.model)
@@ -359,9 +366,10 @@ class Training:
         tensors = {
             **with_prefix("model", self.model.state_dict()),
             **with_prefix("optimizer", optimizer_tensors(self.raw_optimizer)),
-            **with_prefix("best", self.best or {}),
             **with_prefix("average", self.average.shadow if self.average else {}),
         }
+        for place, weights in enumerate(self.kept):
+            tensors |= with_prefix(f"kept{place}", weights)
         scalars = {
             "state": asdict(self.state),
             "learning": [n for n, p in self.model.named_parameters() if p.requires_grad],
@@ -376,8 +384,10 @@ class Training:
         self.strategy.on_epoch(self.model, self.state.epoch, num_epochs=self.state.num_epochs)
         self.model.load_state_dict(under_prefix("model", tensors))
         restore_optimizer(self.raw_optimizer, under_prefix("optimizer", tensors))
-        best = under_prefix("best", tensors)
-        self.best = {n: t.to(self.where.device) for n, t in best.items()} or None
+        self.kept = [
+            {n: t.to(self.where.device) for n, t in under_prefix(f"kept{i}", tensors).items()}
+            for i in range(len(self.state.kept_scores))
+        ]
         if self.average is not None:
             self.average.num_updates = scalars["num_updates"]
             for name, tensor in under_prefix("average", tensors).items():

@@ -14,6 +14,7 @@ from headstart.progress import Progress
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 
 class TrainBatches(Protocol):
@@ -34,6 +35,7 @@ class TrainingPlan:
         ema: Decay of the moving average; 0 for none.
         patience: Epochs without a better validation score after which to stop, or None.
         monitor: The validation metric that decides; `loss` is minimised, others maximised.
+        num_kept: Weights of so many epochs are kept, those that scored best.
         checkpoint_s: Write the state at least so often, besides at the end of each epoch.
     """
 
@@ -49,6 +51,7 @@ class TrainingPlan:
     patience: int | None = None
     monitor: str = "loss"
     seed: int = 0
+    num_kept: int = 1
     checkpoint_s: float = 60.0
 
 
@@ -82,8 +85,8 @@ class FitState:
     step: int = 0  # optimizer steps that are done
     loss_sum: float = 0.0  # over the samples of this epoch
     num_seen: int = 0
-    best_score: float | None = None
-    best_epoch: int = 0
+    kept_scores: list[float] = field(default_factory=list)  # best first
+    kept_epochs: list[int] = field(default_factory=list)
     num_bad_epochs: int = 0
     seconds: float = 0.0
     phase: str = ""
@@ -101,6 +104,7 @@ class FitResult:
 
     Attributes:
         stopped: `epochs`, `patience` or `budget`.
+        kept: Weights of the best epochs, the best first.
     """
 
     num_epochs: int
@@ -109,3 +113,4 @@ class FitResult:
     stopped: str
     num_steps: int
     seconds: float
+    kept: tuple[dict[str, Tensor], ...] = ()

@@ -170,7 +170,7 @@ def test_the_best_weights_are_kept(lab: Callable[..., Any]) -> None:
     after_two.on_batch = stop_at(after_two, epoch=2, batch=0)
     with pytest.raises(InterruptedFit):
         after_two.fit()
-    kept = after_two.training.best
+    kept = after_two.training.kept[0]
     assert_same(best.weights, kept)
 
 
