@@ -12,7 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.metrics.intervals import LEVEL, Floats, Integers, ratio_interval, share_interval, wilson
+from headstart.metrics.intervals import (
+    LEVEL,
+    Floats,
+    Integers,
+    ratio_interval,
+    share_interval,
+    wilson,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,9 +204,7 @@ def mean_interval(
         low, high = wilson(num_units * mean, num_units, level=level)
         return min(low, max(0.0, mean - below**0.5)), max(high, min(1.0, mean + above**0.5))
     is_grouped = bool((cells.num_samples > 1).any())
-    return share_interval(
-        mean, variance, num_units=num_units if is_grouped else None, level=level
-    )
+    return share_interval(mean, variance, num_units=num_units if is_grouped else None, level=level)
 
 
 def ratio(parts: NDArray[np.float64], wholes: NDArray[np.float64]) -> Floats:
@@ -215,10 +220,7 @@ def _share(cells: Cells, parts: Floats, wholes: Floats) -> Rates:
     order = np.argsort(cells.of_class, kind="stable")
     starts = np.searchsorted(cells.of_class[order], np.arange(1, cells.num_classes))
     ends = np.array(
-        [
-            ratio_interval(parts[members], wholes[members])
-            for members in np.split(order, starts)
-        ]
+        [ratio_interval(parts[members], wholes[members]) for members in np.split(order, starts)]
     )
     influence = ratio(parts - values[cells.of_class] * wholes, total[cells.of_class])
     num_counted = cells.total((wholes > 0).astype(np.float64))

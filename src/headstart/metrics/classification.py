@@ -213,7 +213,7 @@ def evaluate_multilabel(
         **_score_ends(answers, n, groups=groups),
     }
     values["map"], influence = mean_average_precision(probabilities, answers.is_true)
-    ends["map"] = _map_ends(values["map"], np.bincount(units, influence))
+    ends["map"] = _map_ends(values["map"], np.bincount(units, influence).astype(np.float64))
     if not cells.true.any():  # without a positive there is nothing to find
         ends |= dict.fromkeys(("micro_f1", "macro_f1", "map"), (0.0, 1.0))
     return Evaluation(

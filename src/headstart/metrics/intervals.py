@@ -79,7 +79,7 @@ def ratio_interval(parts: Floats, wholes: Floats, *, level: float = LEVEL) -> tu
         >>> alone = ratio_interval(np.array([1.0] * 45 + [0.0] * 5), np.ones(50))
         >>> paired = ratio_interval(np.array([5.0] * 9 + [0.0]), np.full(10, 5.0))
         >>> [round(end, 2) for end in (*alone, *paired)]
-        [0.79, 0.96, 0.55, 0.98]
+        [0.79, 0.96, 0.52, 0.99]
     """
     counted = wholes > 0
     parts, wholes = parts[counted], wholes[counted]
