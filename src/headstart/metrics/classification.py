@@ -7,8 +7,6 @@ model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -16,12 +14,14 @@ from numpy.typing import NDArray
 
 from headstart.contracts import Evaluation, Measure
 from headstart.errors import DataError
+from headstart.metrics import by_class
+from headstart.metrics.by_class import Cells, Rates, mean_interval, ratio
 from headstart.metrics.intervals import (
-    LEVEL,
     Floats,
     Integers,
     bootstrap,
-    mean_of_proportions,
+    ratio_interval,
+    share_interval,
     tally,
     wilson,
 )
@@ -30,39 +30,13 @@ from headstart.metrics.intervals import (
 NUM_BINS = 15
 
 
-@dataclass(frozen=True, eq=False)
-class _Counts:
-    """Hits and misses a class; each (K,), or (R, K) for R resamples."""
+class ExclusiveAnswers:
+    """What is summed over the samples of a single-label task; weights are (R, n) counts.
 
-    hits: Floats
-    predicted: Floats
-    true: Floats
-
-    @property
-    def precision(self) -> Floats:
-        return _ratio(self.hits, self.predicted)
-
-    @property
-    def recall(self) -> Floats:
-        return _ratio(self.hits, self.true)
-
-    @property
-    def f1(self) -> Floats:
-        return _ratio(2 * self.hits, self.predicted + self.true)
-
-    def macro(self, values: Floats) -> Floats:
-        """Mean of values (..., K) over the classes that the truth has."""
-        is_there = self.true > 0
-        return _ratio((values * is_there).sum(axis=-1), is_there.sum(axis=-1))
-
-    @property
-    def micro_f1(self) -> Floats:
-        total = (self.predicted + self.true).sum(axis=-1)
-        return _ratio(2 * self.hits.sum(axis=-1), total)
-
-
-class _Exclusive:
-    """What is summed over the samples of a single-label task; weights are (R, n) counts."""
+    Args:
+        probabilities: (n, K), rows sum to 1.
+        truth: (n,) class indices.
+    """
 
     def __init__(self, probabilities: NDArray[Any], truth: Integers) -> None:
         confidence = probabilities.max(axis=1).astype(np.float64)
@@ -72,30 +46,41 @@ class _Exclusive:
         self.is_right = (self.predicted == truth).astype(np.float64)
         self.loss = -_log(probabilities[np.arange(len(truth)), truth])
         self.excess = confidence - self.is_right
-        bins = np.ceil(confidence * NUM_BINS).astype(np.int64) - 1  # closed above, as in the source
-        self.bins = np.clip(bins, 0, NUM_BINS - 1)
+        self.bins = bins_of(confidence)
 
-    def counts(self, weights: Floats) -> _Counts:
-        return _Counts(
-            hits=tally(weights * self.is_right, self.truth, width=self.num_classes),
-            predicted=tally(weights, self.predicted, width=self.num_classes),
-            true=tally(weights, self.truth, width=self.num_classes),
+    def cells(self, units: Integers) -> Cells:
+        """Counts by class and unit (n,), numbered from 0."""
+        return by_class.exclusive_cells(
+            self.truth, self.predicted, num_classes=self.num_classes, units=units
         )
 
     def values(self, weights: Floats) -> dict[str, Floats]:
-        by_class, total = self.counts(weights), weights.sum(axis=1)
-        gaps = np.abs(tally(weights * self.excess, self.bins, width=NUM_BINS)).sum(axis=1)
+        """Metric -> (R,) values."""
+        hits = tally(weights * self.is_right, self.truth, width=self.num_classes)
+        predicted = tally(weights, self.predicted, width=self.num_classes)
+        true = tally(weights, self.truth, width=self.num_classes)
+        total = weights.sum(axis=1)
         return {
             "accuracy": weights @ self.is_right / total,
-            "balanced_accuracy": by_class.macro(by_class.recall),
-            "macro_f1": by_class.macro(by_class.f1),
-            "log_loss": weights @ self.loss / total,
-            "ece": gaps / total,
+            "balanced_accuracy": _macro(ratio(hits, true), true),
+            "macro_f1": _macro(ratio(2 * hits, predicted + true), true),
+            **self.scores(weights),
         }
 
+    def scores(self, weights: Floats) -> dict[str, Floats]:
+        """Metric -> (R,) values, of those that look at probabilities."""
+        total = weights.sum(axis=1)
+        gaps = np.abs(tally(weights * self.excess, self.bins, width=NUM_BINS)).sum(axis=1)
+        return {"log_loss": weights @ self.loss / total, "ece": gaps / total}
 
-class _Independent:
-    """What is summed over the samples of a multi-label task; weights are (R, n) counts."""
+
+class IndependentAnswers:
+    """What is summed over the samples of a multi-label task; weights are (R, n) counts.
+
+    Args:
+        probabilities: (n, K), each in 0..1.
+        is_true: (n, K) zeros and ones.
+    """
 
     def __init__(self, probabilities: NDArray[Any], is_true: Floats) -> None:
         self.is_true = is_true
@@ -104,22 +89,30 @@ class _Independent:
         losses = is_true * _log(probabilities) + (1 - is_true) * _log(1 - probabilities)
         self.loss = -losses.mean(axis=1)
 
-    def counts(self, weights: Floats) -> _Counts:
-        return _Counts(
-            hits=weights @ (self.is_true * self.is_predicted),
-            predicted=weights @ self.is_predicted,
-            true=weights @ self.is_true,
-        )
+    def cells(self, units: Integers) -> Cells:
+        """Counts by class and unit (n,), numbered from 0."""
+        return by_class.independent_cells(self.is_true, self.is_predicted, units=units)
 
     def values(self, weights: Floats) -> dict[str, Floats]:
-        by_class, total = self.counts(weights), weights.sum(axis=1)
+        """Metric -> (R,) values."""
+        hits = weights @ (self.is_true * self.is_predicted)
+        predicted, true = weights @ self.is_predicted, weights @ self.is_true
+        total = weights.sum(axis=1)
+        negatives = total[:, None] - true
+        rates = ratio(hits, true) + ratio(negatives - (predicted - hits), negatives)
+        num_sides = (true > 0).astype(float) + (negatives > 0)
+        decisions = (predicted + true).sum(axis=1)
         return {
             "accuracy": weights @ self.is_right / total,
-            "balanced_accuracy": _balanced_decisions(by_class, total),
-            "micro_f1": by_class.micro_f1,
-            "macro_f1": by_class.macro(by_class.f1),
-            "log_loss": weights @ self.loss / total,
+            "balanced_accuracy": (rates / num_sides).mean(axis=1),
+            "micro_f1": ratio(2 * hits.sum(axis=1), decisions),
+            "macro_f1": _macro(ratio(2 * hits, predicted + true), true),
+            **self.scores(weights),
         }
+
+    def scores(self, weights: Floats) -> dict[str, Floats]:
+        """Metric -> (R,) values, of those that look at probabilities."""
+        return {"log_loss": weights @ self.loss / weights.sum(axis=1)}
 
 
 def evaluate_single_label(
@@ -131,8 +124,9 @@ def evaluate_single_label(
 ) -> Evaluation:
     """`accuracy`, `balanced_accuracy`, `macro_f1`, `log_loss` and `ece` of exclusive classes.
 
-    Intervals: Wilson's for accuracy, from Wilson's of each recall for balanced accuracy, the
-    bootstrap for the rest. With groups all are from a bootstrap over groups.
+    Intervals: Wilson's for accuracy and the figures of each class, from these for balanced
+    accuracy and macro F1 (`mean_interval`), the bootstrap for the rest. With groups all of them
+    count groups as the independent units. Their coverage is measured by bench/coverage.py.
 
     Args:
         probabilities: (n, K), rows sum to 1.
@@ -149,26 +143,28 @@ def evaluate_single_label(
         >>> str(evaluate_single_label(p, np.array([0, 1, 1]), ["ant", "bee"]).metrics["accuracy"])
         '0.667 (95% 0.21-0.94, n=3)'
     """
-    n, num_classes = _check(probabilities, truth, len(classes), groups=groups)
-    sums = _Exclusive(probabilities, _class_indices(truth, num_classes))
-    values, ends, by_class = _values_and_ends(sums, n, groups=groups)
-    num_units = n if groups is None else len(np.unique(groups))
-    if sums.is_right.all() or not sums.is_right.any():
-        for name in ("accuracy", "balanced_accuracy", "macro_f1"):  # resamples are all alike
-            ends[name] = wilson(num_units * values["accuracy"], num_units)
-    elif groups is None:
-        there = by_class.true > 0
-        ends["accuracy"] = wilson(sums.is_right.sum(), n)
-        ends["balanced_accuracy"] = mean_of_proportions(by_class.hits[there], by_class.true[there])
-    cells = sums.truth * num_classes + sums.predicted
-    confusion = np.bincount(cells, minlength=num_classes**2)
+    answers = answers_of(probabilities, truth, num_classes=len(classes), groups=groups)
+    assert isinstance(answers, ExclusiveAnswers)
+    n, units = len(truth), _units(len(truth), groups)
+    cells = answers.cells(units)
+    values = {name: float(value[0]) for name, value in answers.values(np.ones((1, n))).items()}
+    rates = {"recall": by_class.recall(cells), "f1": by_class.f1(cells)}
+    counted = _is_there(cells)
+    ends = {
+        "accuracy": _share_of_samples(answers.is_right, units),
+        "balanced_accuracy": mean_interval(cells, [(rates["recall"], counted)]),
+        "macro_f1": mean_interval(cells, [(rates["f1"], counted)]),
+        **_score_ends(answers, n, groups=groups),
+    }
+    codes = answers.truth * len(classes) + answers.predicted
+    confusion = np.bincount(codes, minlength=len(classes) ** 2)
     return Evaluation(
         n=n,
         metrics={name: _measure(values[name], ends[name], n) for name in values},
-        per_class=_per_class(by_class, classes),
+        per_class=_per_class(cells, {"precision": by_class.precision(cells), **rates}, classes),
         confusion={
             "classes": list(classes),
-            "counts": confusion.reshape(num_classes, num_classes).tolist(),
+            "counts": confusion.reshape(len(classes), len(classes)).tolist(),
         },
     )
 
@@ -184,8 +180,9 @@ def evaluate_multilabel(
 
     Each class is decided at 0.5. Accuracy is the share of samples with every decision right;
     balanced accuracy the mean over classes of recall and specificity; log loss the mean over
-    samples and classes; `map` the mean over classes of the average precision. Intervals: Wilson's
-    for accuracy, the infinitesimal jackknife for `map`, the bootstrap for the rest.
+    samples and classes; `map` the mean over classes of the average precision. Intervals: as for
+    `evaluate_single_label`; that of `map` is Wilson's at the variance of the infinitesimal
+    jackknife.
 
     Args:
         probabilities: (n, K), each in 0..1.
@@ -197,22 +194,32 @@ def evaluate_multilabel(
         DataError: There are no samples, shapes do not fit, a probability is not finite or a truth
             is neither 0 nor 1.
     """
-    n, num_classes = _check(probabilities, truth, len(classes), groups=groups)
-    sums = _Independent(probabilities, _class_marks(truth, num_classes))
-    values, ends, by_class = _values_and_ends(sums, n, groups=groups)
-    values["map"], ends["map"] = _mean_average_precision(probabilities, sums.is_true, groups=groups)
-    num_units = n if groups is None else len(np.unique(groups))
-    if groups is None:
-        ends["accuracy"] = wilson(sums.is_right.sum(), n)
-    for name in ("accuracy", "balanced_accuracy", "micro_f1", "macro_f1", "map"):
-        if values[name] in (0.0, 1.0):  # resamples are all alike
-            ends[name] = wilson(num_units * values[name], num_units)
-    if not by_class.true.any():  # without a positive there is nothing to find
+    answers = answers_of(probabilities, truth, num_classes=len(classes), groups=groups)
+    assert isinstance(answers, IndependentAnswers)
+    n, units = len(truth), _units(len(truth), groups)
+    cells = answers.cells(units)
+    values = {name: float(value[0]) for name, value in answers.values(np.ones((1, n))).items()}
+    rates = {"recall": by_class.recall(cells), "f1": by_class.f1(cells)}
+    jaccard = ratio_interval(
+        np.bincount(cells.unit, cells.hits).astype(np.float64),
+        np.bincount(cells.unit, cells.union).astype(np.float64),
+    )
+    low, high = by_class.f1_of_jaccard(np.array(jaccard))
+    ends = {
+        "accuracy": _share_of_samples(answers.is_right, units),
+        "balanced_accuracy": mean_interval(cells, _sides(cells, rates["recall"])),
+        "micro_f1": (float(low), float(high)),
+        "macro_f1": mean_interval(cells, [(rates["f1"], _is_there(cells))]),
+        **_score_ends(answers, n, groups=groups),
+    }
+    values["map"], influence = mean_average_precision(probabilities, answers.is_true)
+    ends["map"] = _map_ends(values["map"], np.bincount(units, influence).astype(np.float64))
+    if not cells.true.any():  # without a positive there is nothing to find
         ends |= dict.fromkeys(("micro_f1", "macro_f1", "map"), (0.0, 1.0))
     return Evaluation(
         n=n,
         metrics={name: _measure(values[name], ends[name], n) for name in values},
-        per_class=_per_class(by_class, classes),
+        per_class=_per_class(cells, {"precision": by_class.precision(cells), **rates}, classes),
     )
 
 
@@ -226,29 +233,78 @@ def point_metrics(probabilities: NDArray[Any], truth: NDArray[Any]) -> dict[str,
     Raises:
         DataError: As for `evaluate_single_label` and `evaluate_multilabel`.
     """
-    n, num_classes = _check(probabilities, truth, probabilities.shape[-1], groups=None)
-    sums: _Exclusive | _Independent
-    if truth.ndim == 1:
-        sums = _Exclusive(probabilities, _class_indices(truth, num_classes))
-    else:
-        sums = _Independent(probabilities, _class_marks(truth, num_classes))
-    values = {name: float(value[0]) for name, value in sums.values(np.ones((1, n))).items()}
+    answers = answers_of(probabilities, truth, num_classes=probabilities.shape[-1])
+    once = answers.values(np.ones((1, len(truth))))
+    values = {name: float(value[0]) for name, value in once.items()}
     names = ("accuracy", "balanced_accuracy", "macro_f1")
     return {"loss": values["log_loss"], **{name: values[name] for name in names}}
 
 
-def _values_and_ends(
-    sums: _Exclusive | _Independent, n: int, *, groups: Integers | None
-) -> tuple[dict[str, float], dict[str, tuple[float, float]], _Counts]:
-    """Each metric, the ends of its bootstrap interval, and the counts a class, all by name."""
-    once = np.ones((1, n))
-    values = {name: float(value[0]) for name, value in sums.values(once).items()}
+def answers_of(
+    probabilities: NDArray[Any],
+    truth: NDArray[Any],
+    *,
+    num_classes: int,
+    groups: Integers | None = None,
+) -> ExclusiveAnswers | IndependentAnswers:
+    """Checked predictions, by what the truth is: (n,) class indices, or (n, K) of 0 and 1.
+
+    Raises:
+        DataError: As for `evaluate_single_label` and `evaluate_multilabel`.
+    """
+    _check(probabilities, truth, num_classes, groups=groups)
+    if truth.ndim == 1:
+        return ExclusiveAnswers(probabilities, _class_indices(truth, num_classes))
+    return IndependentAnswers(probabilities, _class_marks(truth, num_classes))
+
+
+def bins_of(confidence: NDArray[Any], *, num_bins: int = NUM_BINS) -> Integers:
+    """The bin of each confidence (n,), from 0; of equal width and closed above, as in the source.
+
+    Source: Guo et al., "On calibration of modern neural networks" (ICML 2017), section 2.
+    """
+    bins = np.ceil(np.asarray(confidence, dtype=np.float64) * num_bins).astype(np.int64) - 1
+    return np.clip(bins, 0, num_bins - 1)
+
+
+def _units(n: int, groups: Integers | None) -> Integers:
+    """The independent unit of each sample, from 0: its group, or itself."""
+    if groups is None:
+        return np.arange(n)
+    return np.unique(groups, return_inverse=True)[1].astype(np.int64)
+
+
+def _share_of_samples(is_right: Floats, units: Integers) -> tuple[float, float]:
+    counts = np.bincount(units).astype(np.float64)
+    return ratio_interval(np.bincount(units, is_right).astype(np.float64), counts)
+
+
+def _is_there(cells: Cells) -> Floats:
+    """(K,) weights of a mean over the classes that the truth has."""
+    is_there = (cells.total(cells.true) > 0).astype(np.float64)
+    return is_there / max(1.0, float(is_there.sum()))
+
+
+def _sides(cells: Cells, recalls: Rates) -> list[tuple[Rates, Floats]]:
+    """Recall and specificity of each class, of whichever has samples, with their weights."""
+    has_positives = (cells.total(cells.true) > 0).astype(np.float64)
+    has_negatives = (cells.total(cells.num_samples - cells.true) > 0).astype(np.float64)
+    each = 1 / (has_positives + has_negatives) / cells.num_classes
+    return [
+        (recalls, has_positives * each),
+        (by_class.specificity(cells), has_negatives * each),
+    ]
+
+
+def _score_ends(
+    answers: ExclusiveAnswers | IndependentAnswers, n: int, *, groups: Integers | None
+) -> dict[str, tuple[float, float]]:
+    """The ends of the bootstrap intervals of log loss and calibration error, by name."""
+    names = list(answers.scores(np.ones((1, n))))
     low, high = bootstrap(
-        lambda weights: np.stack(list(sums.values(weights).values()), axis=1), n, groups=groups
+        lambda weights: np.stack(list(answers.scores(weights).values()), axis=1), n, groups=groups
     )
-    ends = {name: (float(low[i]), float(high[i])) for i, name in enumerate(values)}
-    counts = sums.counts(once)
-    return values, ends, _Counts(counts.hits[0], counts.predicted[0], counts.true[0])
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 
 def _check(
@@ -297,23 +353,23 @@ def _class_marks(truth: NDArray[Any], num_classes: int) -> Floats:
     return truth.astype(np.float64)
 
 
-def _mean_average_precision(
-    scores: NDArray[Any], is_true: Floats, *, groups: Integers | None
-) -> tuple[float, tuple[float, float]]:
-    """Mean average precision over the classes with a positive, and its interval.
+def mean_average_precision(scores: NDArray[Any], is_true: Floats) -> tuple[float, Floats]:
+    """Mean average precision over the classes with a positive, and the influence of each sample.
 
-    The infinitesimal jackknife takes the derivative of the value by the weight of each sample, in
-    one pass, where a bootstrap would rank anew for every resample.
+    The influence (n,) is the derivative of the value by the weight of the sample; its sum of
+    squares is the variance of the infinitesimal jackknife, had in one pass, where a bootstrap
+    would rank anew for every resample.
+
+    Args:
+        scores: (n, K).
+        is_true: (n, K) zeros and ones.
 
     Source: average precision as the sum of precision times the step in recall, at distinct scores
     (Manning et al., "Introduction to Information Retrieval", 2008, section 8.4); Efron, "The
-    Jackknife, the Bootstrap and Other Resampling Plans" (1982), section 6.2, for the interval.
+    Jackknife, the Bootstrap and Other Resampling Plans" (1982), section 6.2, for the influence.
     """
-    n = len(scores)
+    total, influence = 0.0, np.zeros(len(scores))
     present = np.flatnonzero(is_true.sum(axis=0) > 0)
-    if len(present) == 0:
-        return 0.0, (0.0, 1.0)
-    total, influence = 0.0, np.zeros(n)
     for k in present:
         order = np.argsort(-scores[:, k], kind="stable")
         positive = is_true[order, k]
@@ -329,45 +385,31 @@ def _mean_average_precision(
         change = positive * (precision[tie] - value + later[tie]) - lost[tie]
         influence[order] += change / hits[-1] / len(present)
         total += value / len(present)
-    if groups is not None:
-        place = np.unique(groups, return_inverse=True)[1]
-        influence = tally(influence[None], place, width=n)[0]
-    half = NormalDist().inv_cdf(0.5 + LEVEL / 2) * float(np.sqrt(np.square(influence).sum()))
-    return min(total, 1.0), (max(0.0, total - half), min(1.0, total + half))
+    return min(total, 1.0), influence
 
 
-def _balanced_decisions(by_class: _Counts, total: Floats | np.float64) -> Floats:
-    """Mean over classes of recall and specificity, of whichever has samples: (...) of (..., K)."""
-    negatives = np.expand_dims(total, -1) - by_class.true
-    rejected = negatives - (by_class.predicted - by_class.hits)
-    rates = _ratio(by_class.hits, by_class.true) + _ratio(rejected, negatives)
-    num_sides = (by_class.true > 0).astype(float) + (negatives > 0)
-    return np.asarray((rates / num_sides).mean(axis=-1))
+def _map_ends(value: float, influence: Floats) -> tuple[float, float]:
+    """The interval of mean average precision, from the influence (U,) of each unit."""
+    num_units, variance = len(influence), float(np.square(influence).sum())
+    if value in (0.0, 1.0) or variance == 0:
+        return wilson(num_units * value, num_units)
+    return share_interval(value, variance, num_units=num_units)
 
 
-def _per_class(by_class: _Counts, classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Wilson's intervals for recall and, through the Jaccard index, for F1.
-
-    The Jaccard index J = hits / (hits + misses + false alarms) is a proportion, and
-    F1 = 2 J / (1 + J) rises with it, so that the ends of its interval are those of F1.
-    """
-    table = {}
-    for k, name in enumerate(classes):
-        hits, true = float(by_class.hits[k]), float(by_class.true[k])
-        union = float(by_class.predicted[k]) + true - hits
-        recall_low, recall_high = wilson(hits, true)
-        jaccard_low, jaccard_high = wilson(hits, union)
-        table[name] = {
-            "precision": float(by_class.precision[k]),
-            "recall": float(by_class.recall[k]),
-            "f1": float(by_class.f1[k]),
-            "n": int(true),
-            "f1_low": 2 * jaccard_low / (1 + jaccard_low),
-            "f1_high": 2 * jaccard_high / (1 + jaccard_high),
-            "recall_low": recall_low,
-            "recall_high": recall_high,
+def _per_class(
+    cells: Cells, rates: dict[str, Rates], classes: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Class -> precision, recall and F1 with the ends of their intervals, and `n`."""
+    true = cells.total(cells.true)
+    return {
+        name: {
+            **{key: float(rate.values[k]) for key, rate in rates.items()},
+            "n": int(true[k]),
+            **{f"{key}_low": float(rate.low[k]) for key, rate in rates.items()},
+            **{f"{key}_high": float(rate.high[k]) for key, rate in rates.items()},
         }
-    return table
+        for k, name in enumerate(classes)
+    }
 
 
 def _measure(value: float, ends: tuple[float, float], n: int) -> Measure:
@@ -376,13 +418,13 @@ def _measure(value: float, ends: tuple[float, float], n: int) -> Measure:
     return Measure(value, min(float(ends[0]), value), max(float(ends[1]), value), n)
 
 
+def _macro(values: Floats, true: Floats) -> Floats:
+    """Mean of values (R, K) over the classes that the truth has, by its counts (R, K)."""
+    is_there = true > 0
+    return ratio((values * is_there).sum(axis=1), is_there.sum(axis=1).astype(np.float64))
+
+
 def _log(probabilities: NDArray[Any]) -> Floats:
     """Logarithm, with 0 taken as the smallest step of the type above 0, as scikit-learn does."""
     tiny = np.finfo(probabilities.dtype).eps
     return np.log(np.clip(probabilities.astype(np.float64), tiny, 1.0))
-
-
-def _ratio(parts: NDArray[Any], whole: NDArray[Any]) -> Floats:
-    """Parts over whole, 0 where the whole is 0."""
-    whole = np.asarray(whole, dtype=np.float64)
-    return np.asarray(parts / np.where(whole > 0, whole, 1.0) * (whole > 0))

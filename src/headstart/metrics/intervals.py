@@ -1,11 +1,12 @@
-"""95% intervals: Wilson's for a proportion, the bootstrap for the rest; on plain arrays.
+"""95% intervals: Wilson's for shares, also of samples in groups, and the bootstrap for the rest.
 
-A bootstrap resample is a row of counts, how often each sample was drawn. Statistics are computed
-for many rows at once, from tallies. Knows no metric.
+Plain arrays. A bootstrap resample is a row of counts, how often each sample was drawn. Statistics
+are computed for many rows at once, from tallies. Knows no metric.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from statistics import NormalDist
 
@@ -23,13 +24,17 @@ NUM_RESAMPLES = 1000
 _CHUNK_ELEMENTS = 10**6
 
 
-def wilson(successes: float, n: float, *, level: float = LEVEL) -> tuple[float, float]:
+def wilson(
+    successes: float, n: float, *, level: float = LEVEL, num_units: int | None = None
+) -> tuple[float, float]:
     """The interval of a proportion; good for few samples, and at 0 and 1 not of zero width.
 
     Args:
         successes: Between 0 and n.
         n: Number of independent trials; for 0 the interval is all of 0 to 1.
         level: Share of intervals that hold the true proportion.
+        num_units: From how many units (groups of samples) `n` was estimated, where it was; the
+            interval is then wider by Student's t.
 
     Source: Wilson (JASA 1927); recommended for small n by Brown, Cai and DasGupta, "Interval
     estimation for a binomial proportion" (Statistical Science 2001).
@@ -41,34 +46,128 @@ def wilson(successes: float, n: float, *, level: float = LEVEL) -> tuple[float, 
     """
     if n <= 0:
         return 0.0, 1.0
-    z = NormalDist().inv_cdf(0.5 + level / 2)
+    z = critical_value(level, num_units=num_units)
+    if math.isinf(z):
+        return 0.0, 1.0
     share = successes / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * (share * (1 - share) / n + z * z / (4 * n * n)) ** 0.5
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == n else min(1.0, centre + half)
     return low, high
 
 
-def mean_of_proportions(
-    successes: Floats, n: Floats, *, level: float = LEVEL
-) -> tuple[float, float]:
-    """The interval of the plain mean of independent proportions, from Wilson's of each.
+def ratio_interval(parts: Floats, wholes: Floats, *, level: float = LEVEL) -> tuple[float, float]:
+    """The interval of a share whose trials come in independent units, such as patients.
+
+    Wilson's, at the number of independent trials that would be as uncertain as the units are
+    (never more than there are trials). Where no unit has two trials, it is Wilson's own. Where all
+    trials end alike, units tell nothing of how alike they are, and each counts as one trial.
 
     Args:
-        successes: (K,) each between 0 and its n.
-        n: (K,) positive.
-        level: Share of intervals that hold the true mean.
+        parts: (U,) successes of each unit.
+        wholes: (U,) its trials; at least its successes.
+        level: Share of intervals that hold the true share.
 
-    Source: the method of variance estimates recovery, Zou and Donner, "Construction of confidence
-    limits about effect measures" (Statistics in Medicine 2008).
+    Source: the effective sample size with Student's t, Korn and Graubard, "Confidence intervals
+    for proportions with small expected number of positive counts estimated from survey data"
+    (Survey Methodology 1998); in Wilson's interval, Dean and Pagano, "Evaluating confidence
+    interval methods for binomial proportions in clustered surveys" (Journal of Survey Statistics
+    and Methodology 2015). The variance of a ratio: Cochran, "Sampling Techniques" (1977), 2.11.
+
+    Example:
+        >>> alone = ratio_interval(np.array([1.0] * 45 + [0.0] * 5), np.ones(50))
+        >>> paired = ratio_interval(np.array([5.0] * 9 + [0.0]), np.full(10, 5.0))
+        >>> [round(end, 2) for end in (*alone, *paired)]
+        [0.79, 0.96, 0.52, 0.99]
     """
-    shares = successes / n
-    ends = np.array([wilson(s, m, level=level) for s, m in zip(successes, n, strict=True)])
-    mean = float(shares.mean())
-    below = float(np.sqrt(np.square(shares - ends[:, 0]).sum())) / len(n)
-    above = float(np.sqrt(np.square(ends[:, 1] - shares).sum())) / len(n)
-    return max(0.0, mean - below), min(1.0, mean + above)
+    counted = wholes > 0
+    parts, wholes = parts[counted], wholes[counted]
+    trials, num_units = float(wholes.sum()), len(wholes)
+    successes = float(parts.sum())
+    if num_units == 0 or wholes.max() <= 1:
+        return wilson(successes, trials, level=level)
+    share = successes / trials
+    if num_units == 1:
+        return 0.0, 1.0
+    if share in (0.0, 1.0):
+        return wilson(share * num_units, num_units, level=level)
+    residuals = parts - share * wholes
+    variance = num_units / (num_units - 1) * float(np.square(residuals).sum()) / trials**2
+    return share_interval(share, variance, trials=trials, num_units=num_units, level=level)
+
+
+def share_interval(
+    share: float,
+    variance: float,
+    *,
+    trials: float = math.inf,
+    num_units: int | None = None,
+    level: float = LEVEL,
+) -> tuple[float, float]:
+    """Wilson's interval of an estimated share, at its effective number of trials.
+
+    Args:
+        share: The estimate, over 0 and under 1.
+        variance: Of the estimate; over 0, unless `trials` is finite.
+        trials: The effective number is never taken to be larger than this.
+        num_units: How many groups of samples the variance was estimated from; None for samples
+            without groups.
+        level: Share of intervals that hold the true share.
+
+    Source: as for `ratio_interval`.
+    """
+    spread = share * (1 - share)
+    effective = min(trials, spread / variance) if variance > 0 else trials
+    return wilson(share * effective, effective, level=level, num_units=num_units)
+
+
+def critical_value(level: float, *, num_units: int | None = None) -> float:
+    """How many standard errors to either side an interval reaches.
+
+    Args:
+        level: Such as 0.95.
+        num_units: The standard error was estimated from so many units; None when it is known.
+
+    Returns:
+        The normal quantile, or Student's t with one degree of freedom fewer than units; infinite
+        for a single unit.
+
+    Source: Hill, "Algorithm 396: Student's t-quantiles" (Communications of the ACM 1970).
+
+    Example:
+        >>> [round(critical_value(0.95, num_units=u), 2) for u in (2, 3, 5, 17)]
+        [12.71, 4.3, 2.78, 2.12]
+    """
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    if num_units is None:
+        return z
+    if num_units < 2:
+        return math.inf
+    df, tails = num_units - 1, 1 - level
+    if df == 1:
+        return 1 / math.tan(tails * math.pi / 2)
+    if df == 2:
+        return math.sqrt(2 / (tails * (2 - tails)) - 2)
+    a = 1 / (df - 0.5)
+    b = 48 / (a * a)
+    c = ((20700 * a / b - 98) * a - 16) * a + 96.36
+    d = ((94.5 / (b + c) - 3) / b + 1) * math.sqrt(a * math.pi / 2) * df
+    y = (d * tails) ** (2 / df)
+    if y > 0.05 + a:
+        x = -z
+        y = x * x
+        if df < 5:
+            c += 0.3 * (df - 4.5) * (x + 0.6)
+        c = (((0.05 * d * x - 5) * x - 7) * x - 2) * x + b + c
+        y = (((((0.4 * y + 6.3) * y + 36) * y + 94.5) / c - y - 3) / b + 1) * x
+        y = math.expm1(a * y * y)
+    else:
+        y = (
+            (1 / (((df + 6) / (df * y) - 0.089 * d - 0.822) * (df + 2) * 3) + 0.5 / (df + 4)) * y
+            - 1
+        ) * (df + 1) / (df + 2) + 1 / y
+    return math.sqrt(df * y)
 
 
 def bootstrap(
