@@ -18,6 +18,7 @@ from pathlib import Path
 from headstart.contracts import Dataset, Finding, Sample
 from headstart.data.images import MAX_PIXELS, PictureError, verify_picture
 from headstart.data.listing import count, series
+from headstart.data.miniatures import keep_miniatures, kept_miniatures, miniature
 from headstart.data.splits import class_counts
 from headstart.errors import DataError
 from headstart.progress import Progress
@@ -62,6 +63,7 @@ class FileFacts:
         width: Pixels as stored, before any rotation by EXIF; 0 when unknown.
         height: Pixels as stored; 0 when unknown.
         mode: As Pillow calls it (`RGB`, `L`, `I;16`); empty when unknown.
+        perceptual: Its miniature, see `miniatures`; empty when not asked for.
     """
 
     sha256: str
@@ -70,6 +72,7 @@ class FileFacts:
     width: int = 0
     height: int = 0
     mode: str = ""
+    perceptual: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,12 @@ class Checkup:
 
 
 def check_dataset(
-    dataset: Dataset, *, decode: bool, progress: Progress, num_threads: int | None = None
+    dataset: Dataset,
+    *,
+    decode: bool,
+    progress: Progress,
+    num_threads: int | None = None,
+    hashed: bool = False,
 ) -> Checkup:
     """Look for every kind of trouble at once.
 
@@ -122,9 +130,12 @@ def check_dataset(
         decode: Decode every pixel. Without it, a file is decoded only when its end looks missing.
         progress: Is told about every file.
         num_threads: By default two more than there are cores, for those that wait for the disk.
+        hashed: Find out what near-duplicates are searched by (`FileFacts.perceptual`). Files that
+            are new to the cache are decoded for it, those already there are not.
     """
     threads = num_threads or min(16, (os.cpu_count() or 1) + 2)
     label = "decoding pictures" if decode else "checking pictures"
+    kept = kept_miniatures() if hashed else None
     facts: dict[str, FileFacts] = {}
     troubles: dict[str, dict[str, str]] = defaultdict(dict)  # kind -> id -> what was found
     samples = dataset.samples
@@ -132,7 +143,7 @@ def check_dataset(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
     try:
         with progress.bar(label, total=len(samples), unit="pictures") as advance:
-            for checked in pool.map(partial(_check_files, decode=decode), chunks):
+            for checked in pool.map(partial(_check_files, decode=decode, kept=kept), chunks):
                 for name, of_file, trouble in checked:
                     facts[name] = of_file
                     if trouble is not None:
@@ -140,6 +151,8 @@ def check_dataset(
                 advance(len(checked))
     finally:
         pool.shutdown(cancel_futures=True)
+        if kept is not None:
+            _keep_new(facts, kept, progress)
     findings = [
         *dataset.findings,
         *_file_findings(troubles),
@@ -206,29 +219,55 @@ def raise_for_errors(checkup: Checkup) -> None:
 # --- files ------------------------------------------------------------------------------------
 
 
+_Checked = tuple[FileFacts, PictureError | None]
+
+
 def _check_files(
-    samples: Sequence[Sample], *, decode: bool
+    samples: Sequence[Sample], *, decode: bool, kept: Mapping[bytes, bytes] | None
 ) -> list[tuple[str, FileFacts, PictureError | None]]:
-    return [(s.id, *_check_file(s.path, decode=decode)) for s in samples]
+    return [(s.id, *_check_file(s.path, decode=decode, kept=kept)) for s in samples]
 
 
-def _check_file(path: Path, *, decode: bool) -> tuple[FileFacts, PictureError | None]:
-    """The facts of a file, and its trouble if it has one."""
+def _check_file(path: Path, *, decode: bool, kept: Mapping[bytes, bytes] | None) -> _Checked:
+    """The facts of a file, and its trouble if it has one.
+
+    Args:
+        path: The file.
+        decode: Decode every pixel.
+        kept: sha256 -> miniature, of pictures that need not be shrunk again; None: shrink none.
+    """
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a third quicker unbuffered
             data = file.readall()
     except OSError as error:
         trouble = PictureError(f"{error.strerror or error}", kind="missing-file")
         return FileFacts("", 0), trouble
-    sha256 = hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(data)
+    sha256 = digest.hexdigest()
+    perceptual = b"" if kept is None else kept.get(digest.digest(), b"")
+    is_shrunk = kept is not None and not perceptual  # which decodes all of the file by itself
     try:
-        facts = verify_picture(data, decode=decode, name=str(path))
+        facts = verify_picture(data, decode=decode and not is_shrunk, name=str(path))
+        if is_shrunk:
+            perceptual = miniature(data, name=str(path))
     except PictureError as trouble:
         return FileFacts(sha256, len(data)), trouble
-    return (
-        FileFacts(sha256, len(data), facts.format, facts.width, facts.height, facts.mode),
-        None,
-    )
+    size = (facts.width, facts.height)
+    return FileFacts(sha256, len(data), facts.format, *size, facts.mode, perceptual), None
+
+
+def _keep_new(
+    facts: Mapping[str, FileFacts], kept: Mapping[bytes, bytes], progress: Progress
+) -> None:
+    """Put the miniatures that were made into the cache."""
+    made = {bytes.fromhex(f.sha256): f.perceptual for f in facts.values() if f.perceptual}
+    try:
+        keep_miniatures({digest: made[digest] for digest in made.keys() - kept.keys()})
+    except OSError as error:
+        progress.warn(
+            f"The cache cannot be written ({error.strerror or error}): pictures are shrunk anew "
+            "for near-duplicates each time. Give HEADSTART_CACHE a folder of your own."
+        )
 
 
 def _file_findings(troubles: Mapping[str, Mapping[str, str]]) -> Iterable[Finding]:

@@ -190,6 +190,44 @@ def thumbnail(path: Path | bytes, *, size: int) -> Image.Image:
     return image
 
 
+def grey_miniature(data: bytes, *, side: int, name: str = "a picture") -> np.ndarray:
+    """A tiny upright grey copy, squashed to a square, for telling near-duplicates.
+
+    Of a JPEG only the brightness is decoded, at 1/8 of its size where that is enough: a third of
+    the time of a full decode. All bytes of the picture are read, so that damage is found as well.
+
+    Args:
+        data: The whole file.
+        side: Pixels of each side.
+        name: For messages.
+
+    Returns:
+        (side, side) uint8, from 0, black.
+
+    Raises:
+        PictureError: See `read_image`.
+    """
+    _hush_pillow()
+    try:
+        with _open(data) as image:
+            _refuse(image, name)
+            width, height = image.size
+            if image.mode in ("RGB", "L"):  # of CMYK, brightness cannot be decoded alone
+                image.draft("L", (2 * side, 2 * side))
+            image.load()
+            grey = image if image.mode == "L" else _rgb(image).convert("L")
+            # A JPEG decoded at 1/8 ends in a pixel that reaches beyond the edge: leave that out.
+            scale = max(1, round(width / grey.width))
+            box = (0.0, 0.0, width / scale, height / scale)
+            small = grey.resize((side, side), Image.Resampling.BILINEAR, box=box, reducing_gap=3.0)
+            small = small if (method := _turning(image)) is None else small.transpose(method)
+    except _DECODER_ERRORS as error:
+        raise _picture_error(data, error, name=name) from error
+    except Image.DecompressionBombError as error:
+        raise _bomb(name) from error
+    return np.asarray(small)
+
+
 def _hush_pillow() -> None:
     """Keep Pillow's remarks on odd files (bad EXIF, large size) off the terminal.
 
@@ -234,13 +272,18 @@ def _bomb(name: str) -> PictureError:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """The loaded picture, turned as its EXIF data say. (Pillow has already turned a TIFF.)"""
+    """The loaded picture, turned as its EXIF data say."""
+    method = _turning(image)
+    return image if method is None else image.transpose(method)
+
+
+def _turning(image: Image.Image) -> Image.Transpose | None:
+    """How the EXIF data of a loaded picture want it turned. (Pillow has already turned a TIFF.)"""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except _DECODER_ERRORS:
-        return image  # damaged EXIF data: the picture itself is sound, and stays as it is stored
-    method = _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
-    return image if method is None else image.transpose(method)
+        return None  # damaged EXIF data: the picture itself is sound, and stays as it is stored
+    return _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
 
 
 def _is_wide(image: Image.Image) -> bool:

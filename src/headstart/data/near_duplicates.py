@@ -1,0 +1,356 @@
+"""Pictures that are nearly the same: re-encoded, resized, cropped, brightened, mirrored, turned.
+
+Three steps: hashes at a small distance make candidates; a candidate is confirmed when the two are
+more alike, by far, than unrelated pictures of this very data set are; confirmed pairs are chained
+into groups. Knows neither labels nor splits, and reads no file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from headstart.data.listing import count
+from headstart.data.miniatures import (
+    as_pixels,
+    is_blank,
+    likeness_vectors,
+    perceptual_hashes,
+    view_places,
+    views,
+    without_mean,
+)
+
+if TYPE_CHECKING:
+    from headstart.data.checks import FileFacts
+
+# Sample ids -> features (d,) of those that have some.
+Features = Callable[[Sequence[str]], Mapping[str, np.ndarray]]
+
+# Bits of 63 in which candidates may differ: at 12, 99% of photos cropped by 6% are still found, and
+# of unrelated photos 1 pair in 8,000 is a candidate (bench/near_duplicates.py).
+MAX_BITS = 12
+# A copy has at most half the distance (1 - likeness) that all but 1 in 20 pictures have to their
+# nearest stranger. Source for a ratio to the nearest that is known to be wrong: Lowe 2004,
+# "Distinctive image features from scale-invariant keypoints" (IJCV 60), section 7.1; there 0.8 of
+# the Euclidean distance, which is 0.64 of ours. Stricter here, for a wrong pair chains two groups.
+_RATIO = 0.5
+_QUANTILE = 0.95
+_FLOOR = 0.9  # of the likeness of miniatures: however different the strangers, a copy is that near
+_FEATURE_FLOOR = 0.8
+_NUM_PROBED = 256  # pictures whose nearest stranger is looked for
+# Groups that hold more of the data than this are chains of look-alikes, unless very strict.
+MAX_SHARE = 0.1
+_MIN_CHAIN = 20  # in small data sets a tenth is a few pictures, which may well be copies
+_MANY = 0.02  # a picture with more candidates than this share of the data has look-alikes
+_LOOSE = 0.5  # the likeness of miniatures from which on features are looked at
+_STRICT = 0.25  # in place of _RATIO, within groups that grew too large
+_GATHERED = 4096  # pairs compared at once: 8 MB
+_ROWS, _COLUMNS = 64, 1024  # hashes compared at once: 512 kB, which a core has to itself
+
+
+_Key = TypeVar("_Key", str, int)
+
+
+@dataclass(frozen=True, slots=True)
+class NearPair:
+    """Two pictures that are nearly the same.
+
+    Attributes:
+        first: Sample id, before `second` in the alphabet.
+        second: Sample id.
+        similarity: Of their miniatures, or of their features where those confirmed it; 1 at most.
+    """
+
+    first: str
+    second: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """What the search found.
+
+    Attributes:
+        pairs: The most alike first. Of files with one content, the first in the alphabet stands
+            for all.
+        group_of: Sample id -> the name of its group (the first id in it), of those that have one;
+            all files with one content are in the group of the one that stands for them.
+        rule: From which likeness on pictures count as nearly the same, in a sentence.
+        notes: What could not be decided, in sentences.
+    """
+
+    pairs: tuple[NearPair, ...] = ()
+    group_of: Mapping[str, str] = field(default_factory=dict)
+    rule: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The members of each group, sorted."""
+        members: dict[str, list[str]] = defaultdict(list)
+        for id_, name in sorted(self.group_of.items()):
+            members[name].append(id_)
+        return tuple(map(tuple, members.values()))
+
+
+def find_near_duplicates(
+    facts: Mapping[str, FileFacts], *, features: Features | None = None
+) -> NearDuplicates:
+    """Find pictures that are nearly the same.
+
+    A candidate is confirmed by its miniatures, or else by its features: a network sees through a
+    crop that shifts every pixel, but may take a compressed solar cell for another (measured in
+    bench/near_duplicates.py), so that neither may veto the other.
+
+    Args:
+        facts: Sample id -> facts of its file, from `check_dataset(..., hashed=True)`. Files
+            without a miniature are passed over.
+        features: Gives the features of samples from whatever cache; it is asked once, for
+            candidates and for some hundred pictures to compare with. None: miniatures decide.
+    """
+    copies = _copies(facts)
+    ids = list(copies)
+    pixels = as_pixels([facts[id_].perceptual for id_ in ids])
+    blank = is_blank(pixels)
+    notes = []
+    if blank.any():
+        notes.append(
+            f"{count(int(blank.sum()), 'picture')} of a single grey, which looks cannot tell "
+            "apart: only equal files among them are kept together."
+        )
+        ids = [id_ for id_, is_out in zip(ids, blank, strict=True) if not is_out]
+        pixels = pixels[~blank]
+    if len(ids) < 2:
+        return NearDuplicates(notes=tuple(notes))
+    search = _Search(pixels)
+    needed = _needed(search.probe(), floor=_FLOOR)
+    found = search.candidates(needed if features is None else min(needed, _LOOSE))
+    rule = f"Miniatures with a likeness of {needed:.3f} or more are near-duplicates"
+    if features is not None:
+        found, feature_needed = _look_at_features(ids, found, needed, search, features)
+        rule += f", and candidates with features of a likeness of {feature_needed:.3f} or more"
+    found, note = _without_chains(found, needed, num_pictures=len(ids))
+    notes += [note] if note else []
+    pairs = [
+        NearPair(ids[i], ids[j], min(1.0, round(float(likeness), 4)))
+        for i, j, likeness in zip(found.rows, found.columns, found.likeness, strict=True)
+    ]
+    pairs.sort(key=lambda pair: (-pair.similarity, pair.first, pair.second))
+    group_of = _group(((pair.first, pair.second) for pair in pairs), copies)
+    return NearDuplicates(tuple(pairs), group_of, rule + ".", tuple(notes))
+
+
+def _copies(facts: Mapping[str, FileFacts]) -> dict[str, list[str]]:
+    """The first id of each content that has a miniature -> all ids of that content, sorted."""
+    by_content: dict[str, list[str]] = defaultdict(list)
+    for id_ in sorted(facts):
+        if facts[id_].perceptual:
+            by_content[facts[id_].sha256].append(id_)
+    return {ids[0]: ids for ids in by_content.values()}
+
+
+# --- candidates -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Pairs of pictures by number, rows < columns, and how alike they are (float32)."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    likeness: np.ndarray
+
+    def where(self, chosen: np.ndarray) -> _Pairs:
+        return _Pairs(self.rows[chosen], self.columns[chosen], self.likeness[chosen])
+
+
+class _Search:
+    """Hashes and likeness of all pictures, in all eight views.
+
+    Args:
+        pixels: (n, SIDE, SIDE) uint8, none blank.
+    """
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.hashes = np.stack([perceptual_hashes(view) for view in views(pixels)])  # (8, n)
+        self.vectors = likeness_vectors(pixels)  # (n, SIDE * SIDE)
+        self.places = view_places()  # (8, SIDE * SIDE)
+        rng = np.random.default_rng(0)
+        self.probed = np.sort(rng.permutation(len(pixels))[:_NUM_PROBED])
+
+    def candidates(self, least: float) -> _Pairs:
+        """All pairs with hashes at most MAX_BITS apart and a likeness of at least `least`."""
+        n = len(self.vectors)
+
+        def block(start: int) -> _Pairs:
+            return self._candidates_of(start, min(start + _ROWS, n), least)
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            blocks = list(pool.map(block, range(0, n, _ROWS)))
+        keys = np.concatenate([pairs.rows * n + pairs.columns for pairs in blocks])
+        likeness = np.concatenate([pairs.likeness for pairs in blocks])
+        order = np.lexsort((-likeness, keys))  # the best view of each pair first
+        keys, first = np.unique(keys[order], return_index=True)
+        return _Pairs(keys // n, keys % n, likeness[order][first])
+
+    def _candidates_of(self, start: int, stop: int, least: float) -> _Pairs:
+        """The candidates of some rows; a pair may occur once a view."""
+        found = [_Pairs(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))]
+        num_pictures = len(self.vectors)
+        for hashes, places in zip(self.hashes, self.places, strict=True):
+            for left in range(start, num_pictures, _COLUMNS):
+                tile = _near(self.hashes[0, start:stop], hashes[left : left + _COLUMNS])
+                i, j = tile[0] + start, tile[1] + left
+                i, j = i[j > i], j[j > i]
+                for at in range(0, len(i), _GATHERED):
+                    a, b = i[at : at + _GATHERED], j[at : at + _GATHERED]
+                    alike = np.einsum("pd,pd->p", self.vectors[a], self.vectors[b][:, places])
+                    found.append(_Pairs(a, b, alike).where(alike >= least))
+        parts = ([getattr(pairs, name) for pairs in found] for name in _Pairs.__annotations__)
+        return _Pairs(*map(np.concatenate, parts))
+
+    def probe(self) -> np.ndarray:
+        """(probed,) likeness of each probed picture and its nearest stranger."""
+        nearest = []
+        for at in range(0, len(self.probed), _ROWS):
+            chosen = self.probed[at : at + _ROWS]
+            own = self.vectors[chosen]
+            # The likeness to the view of another is that of the view, undone, to the other.
+            alike = [own[:, np.argsort(places)] @ self.vectors.T for places in self.places]
+            is_near = self.are_candidates(chosen)
+            nearest.append(_nearest_stranger(np.max(alike, axis=0), is_near, chosen))
+        return np.concatenate(nearest)
+
+    def are_candidates(self, chosen: np.ndarray) -> np.ndarray:
+        """(len(chosen), n) bool: whose hashes are near, in any view."""
+        own = self.hashes[0, chosen, None]
+        near = [np.bitwise_count(own ^ hashes) <= MAX_BITS for hashes in self.hashes]
+        return np.asarray(np.any(near, axis=0))
+
+
+def _near(own: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column of each pair of hashes, (r,) and (c,) uint64, at most MAX_BITS apart."""
+    tile = own[:, None] ^ others
+    is_near = np.bitwise_count(tile) <= MAX_BITS
+    flat = is_near.ravel()
+    # Hits are rare: looked for in words of eight, they cost an eighth of the time.
+    tail = len(flat) - len(flat) % 8
+    words = np.flatnonzero(flat[:tail].view(np.uint64))
+    places = (words[:, None] * 8 + np.arange(8)).ravel()
+    places = np.concatenate([places, np.arange(tail, len(flat))])
+    places = places[flat[places]]
+    return places // len(others), places % len(others)
+
+
+def _nearest_stranger(alike: np.ndarray, is_near: np.ndarray, own: np.ndarray) -> np.ndarray:
+    """(m,) the highest likeness of each picture and one that is no candidate of it.
+
+    A picture with very many candidates has look-alikes, not copies: then all others are strangers.
+
+    Args:
+        alike: (m, n) likeness of m pictures to all n.
+        is_near: (m, n) bool, which are candidates.
+        own: (m,) the place of each of the m among the n.
+    """
+    num_many = max(_MIN_CHAIN, round(_MANY * alike.shape[1]))
+    has_many = is_near.sum(axis=1) > num_many
+    is_left_out = is_near & ~has_many[:, None]
+    is_left_out[np.arange(len(own)), own] = True
+    return np.asarray(np.where(is_left_out, -1.0, alike).max(axis=1))
+
+
+def _needed(nearest: np.ndarray, *, floor: float) -> float:
+    """The likeness that a copy has, by that of pictures and their nearest strangers."""
+    stranger = float(np.quantile(nearest, _QUANTILE))
+    return max(floor, 1 - _RATIO * (1 - stranger))
+
+
+# --- confirmation by features -----------------------------------------------------------------
+
+
+def _look_at_features(
+    ids: Sequence[str], found: _Pairs, needed: float, search: _Search, features: Features
+) -> tuple[_Pairs, float]:
+    """The pairs that miniatures or features confirm, and the likeness of features that is needed.
+
+    A pair confirmed by its features has their likeness.
+    """
+    is_open = found.likeness < needed
+    asked = sorted({*found.rows[is_open], *found.columns[is_open], *search.probed})
+    given = features([ids[i] for i in asked])
+    known = np.array([i for i in asked if ids[i] in given], np.int64)
+    probed = np.intersect1d(search.probed, known)
+    if len(probed) < 2:
+        return found.where(~is_open), 1.0
+    vectors = np.stack([given[ids[i]] for i in known]).astype(np.float32)
+    vectors = without_mean(vectors, vectors.mean(axis=0))
+    places = np.searchsorted(known, probed)
+    is_near = search.are_candidates(probed)[:, known]
+    nearest = _nearest_stranger(vectors[places] @ vectors.T, is_near, places)
+    feature_needed = _needed(nearest, floor=_FEATURE_FLOOR)
+    likeness = found.likeness.copy()
+    is_open &= np.isin(found.rows, known) & np.isin(found.columns, known)
+    first = np.searchsorted(known, found.rows[is_open])
+    second = np.searchsorted(known, found.columns[is_open])
+    cosines = np.einsum("pd,pd->p", vectors[first], vectors[second])
+    is_confirmed = found.likeness >= needed
+    is_confirmed[is_open] = cosines >= feature_needed
+    likeness[is_open] = cosines
+    return _Pairs(found.rows, found.columns, likeness).where(is_confirmed), feature_needed
+
+
+# --- groups -----------------------------------------------------------------------------------
+
+
+def _without_chains(found: _Pairs, needed: float, *, num_pictures: int) -> tuple[_Pairs, str]:
+    """The pairs without those that chain a large part of the data together; and a note on it.
+
+    In groups of more than a tenth of the pictures only pairs much more alike than needed stay.
+    """
+    most = max(_MIN_CHAIN, MAX_SHARE * num_pictures)
+    pairs = zip(found.rows.tolist(), found.columns.tolist(), strict=True)
+    root = _roots(pairs)
+    sizes = Counter(root.values())
+    largest = max(sizes.values(), default=0)
+    if largest <= most:
+        return found, ""
+    strict = 1 - _STRICT / _RATIO * (1 - needed)
+    is_large = np.array([sizes[root[i]] > most for i in found.rows.tolist()])
+    kept = found.where(~is_large | (found.likeness >= strict))
+    return kept, (
+        f"A group of near-duplicates would hold {largest:,} of {num_pictures:,} pictures: so many "
+        f"are look-alikes. Among them only those with a likeness of {strict:.4f} or more are kept "
+        "together; name the scenes or objects with --group if that is not enough."
+    )
+
+
+def _group(pairs: Iterable[tuple[str, str]], copies: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Id -> the first id of its group, of all ids in a pair and of their copies."""
+    root = _roots(pairs)
+    first: dict[str, str] = {}
+    for id_ in sorted(root):
+        first.setdefault(root[id_], id_)
+    return {copy: first[root[id_]] for id_ in sorted(root) for copy in copies[id_]}
+
+
+def _roots(pairs: Iterable[tuple[_Key, _Key]]) -> dict[_Key, _Key]:
+    """Member of a pair -> one member that stands for all that are chained to it."""
+    parent: dict[_Key, _Key] = {}
+
+    def find(key: _Key) -> _Key:
+        parent.setdefault(key, key)
+        while parent[key] != key:
+            parent[key] = parent[parent[key]]  # halve the path on the way
+            key = parent[key]
+        return key
+
+    for first, second in pairs:
+        parent[find(second)] = find(first)
+    return {key: find(key) for key in list(parent)}
