@@ -15,6 +15,7 @@ from headstart.config import FitOptions
 from headstart.contracts import Backbone, ComputeFormat, Prediction, Sample, Split, Task
 from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
+from headstart.engine.merging import State
 from headstart.feeding import Loading
 from headstart.interrupt import StopSignal
 from headstart.model import Model
@@ -23,6 +24,7 @@ from headstart.preparing import PreparedData
 from headstart.progress import Progress
 from headstart.recording import Record
 from headstart.rundir import RunFolder
+from headstart.rungs import Climb, only_rung
 from headstart.settle import Choice, Choices, DataSize, settle_training, without_effect
 from headstart.strategies import StrategySettings, make_strategy
 
@@ -66,6 +68,14 @@ class Attempt:
         where: The fit that tries it.
         backbone: On its device. A strategy that trains it needs one of its own.
         choices: Made so far; the strategy's own are added to them.
+
+    Attributes:
+        facts: What the strategy and the training told.
+        out_of_fold: (n, num_classes) logits of the samples it was fitted on, see `Initialised`.
+        num_kept: Weights of so many of the best epochs are wanted.
+        begin: The weights that training began with, if several are wanted.
+        kept: The weights of the best epochs, the best first.
+        climb: The ladder that led here, if one was climbed.
     """
 
     def __init__(
@@ -79,6 +89,11 @@ class Attempt:
         self.facts: dict[str, Any] = {}
         self.seconds = 0.0
         self.out_of_fold: Tensor | None = None
+        self.num_kept = 1
+        self.begin: State | None = None
+        self.kept: tuple[State, ...] = ()
+        self.climb: Climb | None = None
+        self._measured: dict[str, MeasuredFormat] = {}
         self._settle()
         self.compute_format = self.choose_format("inference").compute_format
         self.predictor = self.new_predictor()
@@ -146,6 +161,8 @@ class Attempt:
 
     def choose_format(self, mode: Literal["inference", "training"]) -> MeasuredFormat:
         """The fastest format; of a resumed fit the one it began with, for the same bits."""
+        if mode in self._measured:
+            return self._measured[mode]
         name = f"{mode} format"
         if name in self.choices.earlier:
             value = self.choices.earlier[name]
@@ -159,6 +176,7 @@ class Attempt:
                 name=self.backbone.spec.reference,
             )
         self.choices.add(Choice(name, str(measured.compute_format), measured.reason))
+        self._measured[mode] = measured
         return measured
 
     def new_predictor(self) -> Predictor:
@@ -229,5 +247,6 @@ class Attempt:
             device=where.device,
             compute_format=self.compute_format,
             fit=self.facts,
+            climb=self.climb or only_rung(self.name, seconds=self.seconds),
             seconds={**where.seconds, "total": time.monotonic() - where.started},
         )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from headstart.compute import module_fingerprint
@@ -23,6 +24,7 @@ from headstart.feeding import Loading, augmented_view
 from headstart.predictor import Predictor
 from headstart.preparing import NO_TIME, UNUSABLE
 from headstart.progress import Progress
+from headstart.trust.baseline import picture_statistics
 
 _LISTED = 20
 
@@ -42,6 +44,8 @@ class Collector:
         stops_at_bad: Whether pictures that cannot be decoded are an error, or left out.
         is_stopped: Whether the user asked to stop.
         left_out: sample id -> why it takes no part.
+        statistics: sample id -> (m,) float32 colour and band statistics, of all that was collected
+            as evaluation sees it; they are taken in the same pass.
     """
 
     predictor: Predictor
@@ -54,6 +58,7 @@ class Collector:
     is_stopped: Callable[[], bool]
     progress: Progress
     left_out: dict[str, str] = field(default_factory=dict)
+    statistics: dict[str, Tensor] = field(default_factory=dict)
 
     def collect(self, samples: Sequence[Sample], *, view: int | None = None) -> dict[str, Tensor]:
         """sample id -> (num_features,) float32, of all samples that could be read in time.
@@ -87,7 +92,7 @@ class Collector:
         extraction = extract(
             {id_: self.facts[id_].sha256 for id_ in ids},
             table=FeatureCache(self._key(view)),
-            embed=self.predictor.embed,
+            embed=self.predictor.embed if view is not None else self._embed_and_describe,
             batches=batches,
             should_stop=lambda: self.is_stopped() or time.monotonic() > self.reading_ends,
             label=label,
@@ -103,7 +108,16 @@ class Collector:
             self.progress.note(
                 f"  {label}: {extraction.num_cached} of {len(ids)} features were in the cache"
             )
-        return dict(extraction.features)
+        if view is not None:
+            return dict(extraction.features)
+        width = self.backbone.spec.num_features
+        self.statistics |= {id_: row[width:] for id_, row in extraction.features.items()}
+        return {id_: row[:width] for id_, row in extraction.features.items()}
+
+    def _embed_and_describe(self, inputs: Tensor) -> Tensor:
+        """(B, num_features + m): features, then statistics, kept together in the cache."""
+        features = self.predictor.embed(inputs)
+        return torch.cat([features.cpu(), picture_statistics(inputs)], dim=1)
 
     def _note_copies(self, ids: Sequence[str], extraction: Extraction) -> None:
         """Of files with the same content one was read: what is wrong with it is so with all."""
@@ -119,7 +133,7 @@ class Collector:
 
     def _key(self, view: int | None) -> dict[str, Any]:
         key: dict[str, Any] = {
-            "layout": 2,
+            "layout": 3,
             "weights": module_fingerprint(self.backbone.module),
             "architecture": self.backbone.spec.reference,
             "arguments": dict(self.backbone.spec.arguments),

@@ -18,13 +18,14 @@ from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
 from headstart.errors import DataError, InterruptedFit, RunError
 from headstart.interrupt import StopSignal
+from headstart.ladder import Ladder
 from headstart.learning import NUM_TRIED, learn
 from headstart.preparing import PreparedData, as_when_begun, prepare_data
 from headstart.progress import JsonlSink, Progress
 from headstart.recording import record_results, record_start
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
-from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices, settle_strategy
+from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices
 from headstart.tasks import make_task
 
 # Of the budget, what reading pictures may take before samples are left out.
@@ -100,6 +101,11 @@ class FitJob:
                 ) from None
         return folder
 
+    @property
+    def is_climbing(self) -> bool:
+        """Whether the strategy is to be found."""
+        return self.options.strategy == "auto"
+
     def _read(self) -> PreparedData:
         # A feature pass finds by itself what cannot be decoded; training must not stop for it.
         strategy = self.options.strategy
@@ -124,8 +130,8 @@ class FitJob:
 
     def _settle(self) -> None:
         """The strategy and its model, in the format that is fastest for it."""
-        self.choices.add(*settle_strategy(self.options))
-        strategy = self.choices.value("strategy")
+        # The ladder begins with what is quickest: one pass, then classifiers on the features.
+        strategy = "probe" if self.is_climbing else self.options.strategy
         reference, weights = self.options.backbone, self.options.weights
         if strategy == "scratch":
             weights = "random"
@@ -134,7 +140,9 @@ class FitJob:
             self.choices.add(Choice("backbone", reference, reason))
         backbone = load_backbone(reference, weights=weights, progress=self.progress)
         backbone.module.to(self.where.device)
-        self.attempt = Attempt(strategy, self.where, backbone=backbone, choices=self.choices)
+        self.attempt = Attempt(
+            strategy, self.where, backbone=backbone, choices=self.choices.branch()
+        )
 
     # --- features -----------------------------------------------------------------------------
 
@@ -148,6 +156,7 @@ class FitJob:
         started = time.monotonic()
         if attempt.splits_to_read:
             self.tables.append(collector.collect(where.data.samples(*attempt.splits_to_read)))
+            self.statistics = collector.statistics
             self._refuse_empty_splits()
             self._collect_views(collector)
         where.seconds["features"] = time.monotonic() - started
@@ -192,8 +201,15 @@ class FitJob:
     # --- learning, and the end ----------------------------------------------------------------
 
     def _learn(self) -> None:
-        learn(self.attempt, self.tables)
-        self.where.seconds["fit"] = self.attempt.seconds
+        started = time.monotonic()
+        if self.is_climbing:
+            ladder = Ladder(
+                self.attempt, self.tables, statistics=self.statistics, choices=self.choices
+            )
+            self.attempt = ladder.climb()
+        else:
+            learn(self.attempt, self.tables)
+        self.where.seconds["fit"] = time.monotonic() - started
 
     def _evaluate(self) -> None:
         """The sealed test set, once, after all choices have been made."""

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from headstart.attempt import Attempt
 from headstart.contracts import ComputeFormat, FeatureTable, Sample
+from headstart.engine.checkpoint import model_tensors
 from headstart.errors import DataError
 from headstart.feeding import Feed
 from headstart.progress import Progress
@@ -54,6 +55,8 @@ def learn(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
     if table is not None:
         attempt.facts["num_samples"] = sum(sample.id in tables[0] for sample in samples)
     attempt.model.to(attempt.where.device)
+    if attempt.num_kept > 1:
+        attempt.begin = model_tensors(attempt.model)
     if attempt.strategy.prepare(attempt.model):
         _train(attempt, tables)
     attempt.seconds = time.monotonic() - started
@@ -139,6 +142,7 @@ def _train(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
         result = training.fit(plan, surroundings)
     finally:
         batches.close()
+    attempt.kept = result.kept
     attempt.facts.update(
         epochs=result.num_epochs,
         best_epoch=result.best_epoch,
@@ -203,7 +207,7 @@ def _plan(attempt: Attempt) -> TrainingPlan:
     names = [*("lr", "optimizer", "weight_decay", "schedule", "warmup", "accumulate")]
     names += ["clip_norm", "ema", "patience", "monitor", "seed"]
     values = {name: attempt.value(name) for name in names}
-    return TrainingPlan(num_epochs=attempt.value("epochs"), **values)
+    return TrainingPlan(num_epochs=attempt.value("epochs"), num_kept=attempt.num_kept, **values)
 
 
 def _training_deadline(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> float | None:

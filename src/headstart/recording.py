@@ -30,6 +30,7 @@ from headstart.data.splits import SplitPlan, class_counts
 from headstart.model import Model
 from headstart.report import write_model_card, write_report
 from headstart.rundir import RunFolder
+from headstart.rungs import Climb
 from headstart.settle import Choice
 from headstart.strategies.heads import describe_head
 from headstart.tensor_files import write_tensors
@@ -45,6 +46,7 @@ class Record:
         facts: sample id -> what its file is.
         left_out: sample id -> why it took no part.
         fit: What the strategy told.
+        climb: What was tried.
         seconds: step -> seconds.
     """
 
@@ -63,6 +65,7 @@ class Record:
     device: torch.device
     compute_format: ComputeFormat
     fit: Mapping[str, Any]
+    climb: Climb
     seconds: Mapping[str, float]
 
 
@@ -124,7 +127,7 @@ def _text_column(texts: Sequence[str]) -> Any:
 
 def _config(record: Record) -> dict[str, Any]:
     settled = {choice.name: choice.value for choice in record.choices}
-    options = {**record.options.model_dump(mode="json"), "strategy": record.strategy}
+    options = record.options.model_dump(mode="json")
     options.update({name: value for name, value in settled.items() if name in options})
     num_parameters = sum(p.numel() for p in record.model.parameters())
     return {
@@ -202,15 +205,8 @@ def _metrics(record: Record, evaluation: Evaluation, prediction: Prediction) -> 
         "per_class": {name: dict(values) for name, values in evaluation.per_class.items()},
         "confusion": evaluation.confusion,
         "majority": {"accuracy": _majority_accuracy(record, prediction)},
-        "rungs": [
-            {
-                "strategy": record.strategy,
-                "metrics": {},
-                "seconds": seconds.get("fit", 0.0),
-                "kept": True,
-                "why": "the only one that was tried",
-            }
-        ],
+        "rungs": [rung.to_json() for rung in record.climb.rungs],
+        "verdict": record.climb.verdict,
         "seconds": seconds,
     }
 

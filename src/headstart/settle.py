@@ -79,14 +79,6 @@ class Choices:
         return other
 
 
-def settle_strategy(options: FitOptions) -> list[Choice]:
-    """The strategy for `auto`."""
-    if options.strategy != "auto":
-        return []
-    reason = "the quickest that learns: one pass over the pictures, then a classifier on features"
-    return [Choice("strategy", "probe", reason)]
-
-
 def settle_training(
     options: FitOptions, *, strategy: str, size: DataSize, device_type: str
 ) -> list[Choice]:

@@ -10,7 +10,6 @@ from headstart.settle import (
     GRADIENT_STRATEGIES,
     Choice,
     DataSize,
-    settle_strategy,
     settle_training,
 )
 
@@ -41,12 +40,6 @@ def test_every_auto_of_training_is_settled(strategy: str) -> None:
 def test_what_was_given_is_never_settled(strategy: str) -> None:
     given = {"epochs": 2, "lr": 0.1, "batch_size": 3, "views": 1, "balance": "none"}
     assert not given.keys() & settled(strategy, **given).keys()
-
-
-def test_a_given_strategy_is_kept() -> None:
-    assert settle_strategy(FitOptions(strategy="full")) == []
-    (choice,) = settle_strategy(FitOptions())
-    assert choice.value == "probe"
 
 
 @pytest.mark.parametrize(
