@@ -132,20 +132,18 @@ class Attempt:
         self.task = where.task.with_loss(
             label_smoothing=options.label_smoothing, class_weights=weights
         )
-        self.strategy = make_strategy(
-            self.name,
-            StrategySettings(
-                classes=dataset.classes,
-                is_multilabel=dataset.is_multilabel,
-                classifier=options.classifier,
-                dropout=options.dropout,
-                hidden=options.hidden,
-                layer_decay=options.layer_decay,
-                class_weights=weights,
-                pretrained_classes=self.backbone.pretrained_classes,
-                seed=options.seed,
-            ),
+        self.settings = StrategySettings(
+            classes=dataset.classes,
+            is_multilabel=dataset.is_multilabel,
+            classifier=options.classifier,
+            dropout=options.dropout,
+            hidden=options.hidden,
+            layer_decay=options.layer_decay,
+            class_weights=weights,
+            pretrained_classes=self.backbone.pretrained_classes,
+            seed=options.seed,
         )
+        self.strategy = make_strategy(self.name, self.settings)
         head = self.strategy.new_head(self.backbone)
         self.model: Model = self.task.build(self.backbone, head).to(where.device)
 

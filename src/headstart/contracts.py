@@ -302,6 +302,25 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class StrangerScores:
+    """How unlike the training samples some samples are.
+
+    Attributes:
+        scores: (n,) float32, higher is stranger.
+        threshold: Beyond it a sample is a stranger.
+    """
+
+    scores: np.ndarray
+    threshold: float
+
+    @property
+    def is_stranger(self) -> np.ndarray:
+        """(n,) bool."""
+        flags: np.ndarray = self.scores > self.threshold
+        return flags
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a model says about some samples.
 
@@ -310,12 +329,14 @@ class Prediction:
         classes: Class names, one a column.
         probabilities: (n, num_classes) float32. Rows sum to 1, unless `is_multilabel`.
         is_multilabel: Each class is then decided alone, at 0.5.
+        strangers: How unlike the training samples they are; None where that is not known.
     """
 
     ids: tuple[str, ...]
     classes: tuple[str, ...]
     probabilities: np.ndarray
     is_multilabel: bool = False
+    strangers: StrangerScores | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -22,6 +22,7 @@ from headstart.ladder import Ladder
 from headstart.learning import NUM_TRIED, learn
 from headstart.preparing import PreparedData, as_when_begun, prepare_data
 from headstart.progress import JsonlSink, Progress
+from headstart.proving import Prover
 from headstart.recording import record_results, record_start
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
@@ -88,6 +89,7 @@ class FitJob:
                 self._settle()
                 self._extract()
                 self._learn()
+                self._prove()
                 self._evaluate()
                 self._save()
                 self._verify()
@@ -153,6 +155,7 @@ class FitJob:
             record_start(where.folder, attempt.record())
         collector = self._collector()
         self.tables: list[dict[str, Tensor]] = []
+        self.statistics: dict[str, Tensor] = {}
         started = time.monotonic()
         if attempt.splits_to_read:
             self.tables.append(collector.collect(where.data.samples(*attempt.splits_to_read)))
@@ -211,6 +214,10 @@ class FitJob:
             learn(self.attempt, self.tables)
         self.where.seconds["fit"] = time.monotonic() - started
 
+    def _prove(self) -> None:
+        self.prover = Prover(self.attempt, self.tables, statistics=self.statistics)
+        self.prover.before_test()
+
     def _evaluate(self) -> None:
         """The sealed test set, once, after all choices have been made."""
         started = time.monotonic()
@@ -222,12 +229,19 @@ class FitJob:
         groups = self.where.data.split.groups
         self.tested = [replace(s, group=groups[s.id]) for s in samples if s.id in read]
         self.evaluation = self.attempt.task.evaluate(self.prediction, self.tested)
+        self.prover.after_test(self.prediction, self.tested)
         self.where.seconds["evaluate"] = time.monotonic() - started
 
     def _save(self) -> None:
         """Weights, predictions, metrics; then the report. The checkpoint is no longer needed."""
         folder = self.where.folder
-        record_results(folder, self.attempt.record(), self.evaluation, self.prediction)
+        record_results(
+            folder,
+            self.attempt.record(),
+            self.evaluation,
+            self.prediction,
+            proof=self.prover.proof,
+        )
         folder.remove_checkpoint()
 
     def _verify(self) -> None:

@@ -24,7 +24,6 @@ from headstart.learning import feature_table, learn, samples_for_table
 from headstart.metrics.comparison import Comparison, compare_predictions
 from headstart.rungs import Climb, Rung
 from headstart.settle import Choice, Choices
-from headstart.strategies import StrategySettings
 from headstart.strategies.probe import CLASSIFIERS, fit_linear_probe
 
 # What the ladder takes where no budget was given, from the beginning of the fit.
@@ -104,7 +103,7 @@ class Ladder:
     def _climb_trivial(self, majority: Judged) -> Judged | None:
         started = time.monotonic()
         table = feature_table(self.probe, [self.statistics], self.samples)
-        _, found = fit_linear_probe(table, self._settings)
+        _, found = fit_linear_probe(table, self.probe.settings)
         if found.out_of_fold is None:
             return None
         judged = self._judge_logits(
@@ -118,7 +117,7 @@ class Ladder:
         self, table: FeatureTable, before: Judged
     ) -> tuple[Judged | None, torch.nn.Module]:
         started = time.monotonic()
-        head, found = CLASSIFIERS["knn"](table, self._settings)
+        head, found = CLASSIFIERS["knn"](table, self.probe.settings)
         if found.out_of_fold is None:
             return None, head
         judged = self._judge_logits("knn", found.out_of_fold, seconds=time.monotonic() - started)
@@ -133,11 +132,6 @@ class Ladder:
         judged = self._judge_logits("probe", found[: len(self.samples)], seconds=self.probe.seconds)
         self._add(judged, before, f"a {self.probe.facts['classifier']} head on frozen features")
         return judged
-
-    @property
-    def _settings(self) -> StrategySettings:
-        settings: StrategySettings = self.probe.strategy.settings  # type: ignore[attr-defined]
-        return settings
 
     # --- fine-tuning --------------------------------------------------------------------------
 

@@ -81,6 +81,10 @@ def to_rows(prediction: Prediction) -> list[dict[str, Any]]:
                 row[f"class {place}"] = prediction.classes[index]
                 row[f"p {place}"] = round(float(values[index]), 6)
         rows.append(row)
+    if prediction.strangers is not None:
+        scores, flags = prediction.strangers.scores, prediction.strangers.is_stranger
+        for row, score, is_stranger in zip(rows, scores, flags, strict=True):
+            row.update(ood=round(float(score), 6), is_stranger=bool(is_stranger))
     return rows
 
 
@@ -102,6 +106,9 @@ def _write_parquet(path: Path, prediction: Prediction) -> None:
         "prediction": prediction.labels,
         "confidence": prediction.probabilities.max(axis=1),
     }
+    if prediction.strangers is not None:
+        columns["ood"] = prediction.strangers.scores
+        columns["is_stranger"] = prediction.strangers.is_stranger
     for index, name in enumerate(prediction.classes):
         columns[f"p({name})"] = prediction.probabilities[:, index]
     pq.write_table(pa.table(columns), path)

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from headstart.compute import FrozenTwin
-from headstart.contracts import Batch, ComputeFormat, InputContract, Prediction, Sample, Task
+from headstart.contracts import (
+    Batch,
+    ComputeFormat,
+    InputContract,
+    Prediction,
+    Sample,
+    StrangerScores,
+    Task,
+)
 from headstart.data.loader import eval_batches
 from headstart.errors import DataError
 from headstart.model import Model
 from headstart.progress import Progress
+from headstart.trust.strangers import Neighbourhood
 
 # On CPU batches of 8 and 16 are the fastest and alike (bench/formats.py), and 8 needs less memory.
 # A GPU wants more at once.
@@ -36,6 +46,7 @@ class Predictor:
         classes: Names of its classes.
         device: Where to compute.
         compute_format: How to compute.
+        strangers: The training features that samples are compared with, if they are known.
     """
 
     def __init__(
@@ -47,6 +58,7 @@ class Predictor:
         classes: tuple[str, ...],
         device: torch.device,
         compute_format: ComputeFormat,
+        strangers: Neighbourhood | None = None,
     ) -> None:
         self.model = model.eval()
         self.task = task
@@ -54,6 +66,7 @@ class Predictor:
         self.classes = classes
         self.device = device
         self.compute_format = compute_format
+        self.strangers = strangers
         self.twin = FrozenTwin(
             EmbedOnly(model), compute_format, example=example_input(contract, device)
         )
@@ -65,12 +78,21 @@ class Predictor:
     @torch.inference_mode()
     def answer(self, ids: Sequence[str], features: Tensor) -> Prediction:
         """Predictions for features (n, num_features) float32."""
+        prediction = self.task.predict(self.logits(features), ids, self.classes)
+        if self.strangers is None:
+            return prediction
+        scores = self.strangers.scores(features).cpu().numpy()
+        return replace(prediction, strangers=StrangerScores(scores, self.strangers.threshold))
+
+    @torch.inference_mode()
+    def logits(self, features: Tensor) -> Tensor:
+        """(n, num_classes) float32 on the CPU, of features (n, num_features) float32."""
         # In parts: nearest neighbours hold (B, k, num_classes) at once.
         logits = [
             self.task.logits(self.model, Batch((), features=part.to(self.device))).cpu()
             for part in torch.split(features, _ANSWERED_AT_ONCE)
         ]
-        return self.task.predict(torch.cat(logits), ids, self.classes)
+        return torch.cat(logits)
 
     def batches(
         self,

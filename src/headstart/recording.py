@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import io
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,6 +30,7 @@ from headstart.contracts import (
 from headstart.data.checks import FileFacts
 from headstart.data.splits import SplitPlan, class_counts
 from headstart.model import Model
+from headstart.proof import Proof, SuspectRow
 from headstart.report import write_model_card, write_report
 from headstart.rundir import RunFolder
 from headstart.rungs import Climb
@@ -78,16 +81,27 @@ def record_start(folder: RunFolder, record: Record) -> None:
 
 
 def record_results(
-    folder: RunFolder, record: Record, evaluation: Evaluation, prediction: Prediction
+    folder: RunFolder,
+    record: Record,
+    evaluation: Evaluation,
+    prediction: Prediction,
+    *,
+    proof: Proof | None = None,
 ) -> None:
     """Weights, predictions, metrics, report and model card; what was left out is known now."""
+    proof = proof or Proof()
     folder.write_json(folder.config, _config(record))
     folder.write_json(folder.dataset, _dataset(record))
     with folder.replacing(folder.weights) as temporary:
         write_tensors(temporary, record.model.state_dict())
     truth = {sample.id: sample.label for sample in record.dataset}
     write_test_predictions(folder, prediction, truth)
-    folder.write_json(folder.metrics, _metrics(record, evaluation, prediction))
+    _write_suspects(folder, proof.suspects)
+    if proof.strangers is not None:
+        with folder.replacing(folder.strangers) as temporary:
+            write_tensors(temporary, proof.strangers.state())
+    metrics = {**_metrics(record, evaluation, prediction), **proof.metrics}
+    folder.write_json(folder.metrics, metrics)
     write_report(folder)
     write_model_card(folder)
 
@@ -110,9 +124,23 @@ def write_test_predictions(
         "prediction": _text_column(prediction.labels),
         "probabilities": pa.Array.from_buffers(type_, len(rows), sides, children=[numbers]),
     }
+    if prediction.strangers is not None:
+        scores = np.ascontiguousarray(prediction.strangers.scores, dtype=np.float32)
+        columns["ood"] = pa.Array.from_buffers(
+            pa.float32(), len(scores), [None, pa.py_buffer(scores)]
+        )
     table = pa.Table.from_arrays(list(columns.values()), names=list(columns))
     with folder.replacing(folder.predictions) as temporary:
         pq.write_table(table, temporary)
+
+
+def _write_suspects(folder: RunFolder, suspects: Sequence[SuspectRow]) -> None:
+    """suspects.csv: labels that look wrong, the most suspicious first."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "label", "likely label", "score"])
+    writer.writerows([row.id, row.given, row.likely, f"{row.score:.4f}"] for row in suspects)
+    folder.write_text(folder.suspects, text.getvalue())
 
 
 def _text_column(texts: Sequence[str]) -> Any:

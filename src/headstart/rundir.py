@@ -43,6 +43,7 @@ class RunFolder:
         self.metrics = path / "metrics.json"
         self.predictions = path / "predictions.parquet"
         self.suspects = path / "suspects.csv"
+        self.strangers = path / "strangers.safetensors"
         self.figures = path / "figures"
         self.report = path / "report.html"
         self.card = path / "README.md"

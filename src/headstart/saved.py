@@ -28,6 +28,7 @@ from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.strategies.heads import build_head
 from headstart.tasks import make_task
+from headstart.trust.strangers import Neighbourhood
 
 
 class FittedModel:
@@ -110,6 +111,7 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
         classes=tuple(described["classes"]),
         device=target,
         compute_format=compute_format,
+        strangers=_load_strangers(folder.strangers, target),
     )
     return FittedModel(predictor)
 
@@ -146,6 +148,16 @@ def load_pretrained(reference: str, *, device: str, progress: Progress) -> Fitte
         compute_format=compute_format,
     )
     return FittedModel(predictor)
+
+
+def _load_strangers(path: Path, device: torch.device) -> Neighbourhood | None:
+    """None for a run without them: one that was fitted on nothing, or by an earlier version."""
+    if not path.is_file():
+        return None
+    try:
+        return Neighbourhood.from_state(load_file(path)).to(device)
+    except (SafetensorError, OSError) as error:
+        raise RunError(f"`{path}` is damaged ({error}). Fit again.") from None
 
 
 def _load_weights(model: nn.Module, path: Path) -> None:

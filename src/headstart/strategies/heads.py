@@ -63,6 +63,19 @@ def trainable_head(backbone: Backbone, settings: StrategySettings) -> LinearHead
     )
 
 
+@torch.no_grad()
+def divide_logits(head: nn.Module, temperature: float) -> bool:
+    """Divide the logits of a head by a temperature, for good; False where it cannot be done.
+
+    A linear last layer takes it into its weights, so that predicting costs no more than before.
+    """
+    if not isinstance(head, LinearHead):
+        return False
+    head.last.weight.div_(temperature)
+    head.last.bias.div_(temperature)
+    return True
+
+
 class SelectionHead(nn.Module):
     """The pretrained classifier, answering in the user's classes.
 

@@ -1,0 +1,309 @@
+"""What a run proves about itself: calibration, suspect labels, strangers, learning curve, alarms.
+
+From out-of-fold or validation answers and cached features, before the test set is read, and then
+what the answers to the test set add. Wiring of `trust` and `metrics`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from headstart.attempt import Attempt
+from headstart.contracts import FeatureTable, Finding, Prediction, Sample
+from headstart.errors import DataError
+from headstart.learning import feature_table, samples_for_table
+from headstart.metrics.calibration import fit_temperature, reliability
+from headstart.metrics.selective import coverage_curve
+from headstart.proof import Proof, SuspectRow
+from headstart.strategies.heads import divide_logits
+from headstart.strategies.logistic import fit_logistic
+from headstart.strategies.probe import fit_linear_probe
+from headstart.trust.alarms import check_beats_baseline, check_features, check_pixels
+from headstart.trust.learning_curve import trace_learning_curve
+from headstart.trust.strangers import Neighbourhood
+from headstart.trust.suspects import find_suspects
+
+# Training pictures that are looked at again: for their range, and by a backbone that was trained.
+_NUM_LOOKED_AT = 32
+_NUM_NEIGHBOURS = 2_000
+# Held-out samples from which on they set the threshold of strangers: a 99% quantile of fewer is
+# their largest score.
+_LEAST_HELD_OUT = 100
+
+
+@dataclass(frozen=True, eq=False)
+class _Unseen:
+    """Answers of the model to samples that it had not learnt from."""
+
+    samples: Sequence[Sample]
+    logits: Tensor
+    targets: NDArray[Any]
+    groups: NDArray[np.int64]
+
+
+class Prover:
+    """Proves one fitted attempt. `before_test` comes first, and may calibrate its head.
+
+    Args:
+        attempt: Fitted.
+        tables: Cached features, sample id -> (num_features,); the pictures as they are first.
+        statistics: sample id -> (m,) colour and band statistics.
+    """
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        tables: Sequence[Mapping[str, Tensor]],
+        *,
+        statistics: Mapping[str, Tensor],
+    ) -> None:
+        self.attempt = attempt
+        self.where = attempt.where
+        self.features = tables[0] if tables else {}
+        self.statistics = statistics
+        self.proof = Proof()
+
+    def before_test(self) -> Proof:
+        """Calibrate, and find what can be found without the test set.
+
+        Raises:
+            DataError: An alarm that stops a fit.
+        """
+        started = time.monotonic()
+        unseen = self._unseen()
+        if unseen is not None:
+            self._calibrate(unseen)
+        self._look_at_pixels()
+        if self.attempt.is_frozen and self.features:
+            table = self._table()
+            self._raise(check_features(table.features))
+            if unseen is not None and self.attempt.out_of_fold is not None:
+                self._suspect(unseen, table)
+                self._beat_baseline(unseen)
+            self._trace_curve()
+        self._know_strangers()
+        self.where.seconds["trust"] = time.monotonic() - started
+        return self.proof
+
+    def after_test(self, prediction: Prediction, samples: Sequence[Sample]) -> None:
+        """What the answers to the test set add.
+
+        Args:
+            prediction: Of the test set.
+            samples: The same, with the groups of the split.
+        """
+        task, classes = self.attempt.task, self.attempt.classes
+        truth = np.array([task.target(sample, classes) for sample in samples])
+        groups = _numbers([sample.group or sample.id for sample in samples])
+        found = reliability(prediction.probabilities, truth, groups=groups)
+        self.proof.metrics.setdefault("calibration", {}).update(
+            ece={"value": found.ece},
+            bins=[
+                {
+                    "low": one.start,
+                    "high": one.stop,
+                    "n": one.n,
+                    "confidence": one.confidence,
+                    "accuracy": one.accuracy,
+                    "accuracy_low": one.low,
+                    "accuracy_high": one.high,
+                }
+                for one in found.bins
+            ],
+        )
+        self.proof.metrics["coverage"] = coverage_curve(
+            prediction.probabilities, truth, groups=groups
+        )
+        near = self.proof.strangers
+        if near is not None and prediction.strangers is not None:
+            scores = prediction.strangers
+            self.proof.metrics["ood"] = {
+                "threshold": near.threshold,
+                "k": near.k,
+                "share_flagged": float(scores.is_stranger.mean()),
+                "n": len(prediction),
+            }
+
+    # --- before the test ----------------------------------------------------------------------
+
+    def _unseen(self) -> _Unseen | None:
+        """Out-of-fold answers; of a trained backbone its answers to the validation samples."""
+        attempt = self.attempt
+        if attempt.out_of_fold is not None and attempt.is_frozen:
+            samples = [s for s in samples_for_table(attempt) if s.id in self.features]
+            return self._labelled(samples, attempt.out_of_fold[: len(samples)])
+        samples = self.where.data.samples("validation")
+        if not samples or attempt.name == "as-is":
+            return None
+        if attempt.is_frozen:
+            features = torch.stack([self.features[sample.id] for sample in samples])
+        else:
+            features = self._embed(samples)
+        return self._labelled(samples, attempt.predictor.logits(features))
+
+    def _labelled(self, samples: Sequence[Sample], logits: Tensor) -> _Unseen:
+        task, classes = self.attempt.task, self.attempt.classes
+        targets = np.array([task.target(sample, classes) for sample in samples])
+        groups = self.where.data.split.groups
+        return _Unseen(samples, logits, targets, _numbers([groups[s.id] for s in samples]))
+
+    def _embed(self, samples: Sequence[Sample]) -> Tensor:
+        """(n, num_features) by the backbone as it is now. A picture that cannot be read raises."""
+        rows = []
+        for batch in self.attempt.predictor.batches(samples):
+            assert batch.inputs is not None
+            rows.append(self.attempt.predictor.embed(batch.inputs).cpu())
+        return torch.cat(rows)
+
+    def _calibrate(self, unseen: _Unseen) -> None:
+        found = fit_temperature(unseen.logits, unseen.targets, groups=unseen.groups)
+        is_kept = found.is_kept and divide_logits(self.attempt.model.head, found.value)
+        self.proof.metrics["calibration"] = {
+            "temperature": found.value if is_kept else 1.0,
+            "is_kept": is_kept,
+            "log_loss_before": found.log_loss_before,
+            "log_loss_after": found.log_loss_after,
+        }
+        if is_kept:
+            self.where.progress.note(
+                f"Calibrated: logits over {found.value:.2f} lower the log loss on unseen samples "
+                f"from {found.log_loss_before:.3f} to {found.log_loss_after:.3f}."
+            )
+
+    def _look_at_pixels(self) -> None:
+        contract = self.attempt.backbone.contract
+        chosen = self.where.data.samples("train")[:: max(1, self._stride)][:_NUM_LOOKED_AT]
+        inputs: list[Tensor] = []
+        ids: list[str] = []
+        for batch in self.attempt.predictor.batches(chosen):
+            assert batch.inputs is not None
+            inputs.append(batch.inputs)
+            ids += batch.ids
+        facts = self.where.data.checkup.facts
+        is_wide = all(facts[id_].mode.startswith("I") for id_ in ids)
+        scale = contract.scale if contract.scale > 1 else 255.0
+        self._raise(check_pixels(torch.cat(inputs), ids, scale=scale, is_sixteen_bit=is_wide))
+
+    @property
+    def _stride(self) -> int:
+        return len(self.where.data.samples("train")) // _NUM_LOOKED_AT
+
+    def _raise(self, findings: Sequence[Finding]) -> None:
+        """Stop for errors, warn of the rest."""
+        for finding in findings:
+            if finding.severity == "error":
+                listed = ", ".join(f"`{id_}`" for id_ in finding.ids[:3])
+                raise DataError(f"{finding.message} {finding.remedy} {listed}".rstrip())
+            self.where.progress.warn(f"{finding.message} {finding.remedy}")
+            self.proof.findings.append(finding)
+
+    def _table(self) -> FeatureTable:
+        samples = [s for s in samples_for_table(self.attempt) if s.id in self.features]
+        return feature_table(self.attempt, [self.features], samples)
+
+    def _suspect(self, unseen: _Unseen, table: FeatureTable) -> None:
+        probabilities = self.attempt.task.predict(unseen.logits, [], []).probabilities
+        found = find_suspects(
+            probabilities, unseen.targets, features=table.features, groups=unseen.groups
+        )
+        classes = self.attempt.classes
+        for suspect in found.found:
+            given, likely = (
+                "|".join(classes[i] for i in places) for places in (suspect.given, suspect.likely)
+            )
+            id_ = unseen.samples[suspect.index].id
+            self.proof.suspects.append(SuspectRow(id_, given, likely, suspect.score))
+        self.proof.metrics["suspects"] = {
+            "num_found": len(found.found),
+            "num_expected": found.num_expected,
+            "num_judged": len(unseen.samples),
+            "note": found.note,
+        }
+
+    def _beat_baseline(self, unseen: _Unseen) -> None:
+        table = feature_table(self.attempt, [self.statistics], unseen.samples)
+        _, trivial = fit_linear_probe(table, self.attempt.settings)
+        if trivial.out_of_fold is None:
+            return
+        mine, theirs = (
+            _is_right(logits, unseen.targets) for logits in (unseen.logits, trivial.out_of_fold)
+        )
+        finding = check_beats_baseline(mine, theirs, groups=unseen.groups)
+        if finding is not None:
+            self._raise([finding])
+
+    def _trace_curve(self) -> None:
+        """Refits of the linear head on parts of the training samples, judged on the validation."""
+        strength = self.attempt.facts.get("C")
+        train, judged = (self.where.data.samples(name) for name in ("train", "validation"))
+        if strength is None or not judged:
+            return
+        known, unseen = (
+            feature_table(self.attempt, [self.features], samples) for samples in (train, judged)
+        )
+        truth = unseen.targets.numpy()
+
+        def score(indices: NDArray[np.int64]) -> NDArray[np.bool_]:
+            rows = torch.from_numpy(indices)
+            fit = fit_logistic(
+                known.features[rows],
+                known.targets[rows],
+                num_classes=known.num_classes,
+                C=strength,
+                class_weights=self.attempt.settings.class_weights,
+            )
+            return _is_right(fit.logits(unseen.features), truth)
+
+        curve = trace_learning_curve(
+            score,
+            known.targets.numpy(),
+            groups=known.groups.numpy(),
+            judged_groups=unseen.groups.numpy(),
+        )
+        self.proof.metrics["learning_curve"] = curve.to_json()
+
+    def _know_strangers(self) -> None:
+        """Keep what training samples look like, so that a stranger is known when it comes."""
+        data = self.where.data
+        train = data.samples("train")
+        if self.attempt.is_frozen and self.features:
+            features = torch.stack([self.features[sample.id] for sample in train])
+        elif self.attempt.is_frozen:
+            return
+        else:
+            train = train[:: max(1, len(train) // _NUM_NEIGHBOURS)]
+            features = self._embed(train)
+        groups = torch.from_numpy(_numbers([data.split.groups[s.id] for s in train]))
+        if len(torch.unique(groups)) < 2:
+            return
+        near = Neighbourhood.of(features, groups=groups)
+        held_out = data.samples("validation")
+        if len(held_out) >= _LEAST_HELD_OUT:
+            if self.attempt.is_frozen:
+                other = torch.stack([self.features[sample.id] for sample in held_out])
+            else:
+                other = self._embed(held_out)
+            near = near.calibrated(other)
+        self.proof.strangers = near
+        self.attempt.predictor.strangers = near
+
+
+def _numbers(names: Sequence[str]) -> NDArray[np.int64]:
+    """(n,) a number for each different name."""
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+
+
+def _is_right(logits: Tensor, targets: NDArray[Any]) -> NDArray[np.bool_]:
+    """(n,) whether every class (multi-label), or the likeliest, is as in the targets."""
+    if targets.ndim == 2:
+        right: NDArray[np.bool_] = ((logits > 0).numpy() == (targets > 0.5)).all(axis=1)
+        return right
+    return np.asarray(logits.argmax(dim=1).numpy() == targets)
