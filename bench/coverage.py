@@ -25,6 +25,7 @@ from measuring import arguments, print_table
 
 from headstart.metrics import by_class
 from headstart.metrics.classification import ExclusiveAnswers
+from headstart.metrics.comparison import compare_predictions
 from headstart.metrics.intervals import bootstrap, ratio_interval
 
 SIZES = (50, 200, 1000)
@@ -123,12 +124,38 @@ def coverage(method, shares, band, n: int, *, repeats: int, is_grouped: bool) ->
     return 100 * held / repeats
 
 
+def paired(shares, n: int, *, repeats: int, is_grouped: bool) -> np.ndarray:
+    """How many of the intervals of `compare_predictions` hold the true differences, in percent.
+
+    The second model answers like the first but for a third of the samples, which it answers as
+    one of another world would.
+    """
+    rng = np.random.default_rng([n, len(shares), is_grouped])
+    held = np.zeros(2)
+    eye = np.eye(len(shares))
+    for _ in range(repeats):
+        first, other = (draw_world(shares, (0.7, 0.97), rng) for _ in range(2))
+        second = World(first.shares, (2 * first.answers + other.answers) / 3)
+        truth, answers_a, units = draw_samples(first, n, rng, is_grouped=is_grouped)
+        is_other = rng.random(units[-1] + 1)[units] < 1 / 3
+        drawn = (rng.random(n)[:, None] > other.answers.cumsum(axis=1)[truth]).sum(axis=1)
+        answers_b = np.where(is_other, np.minimum(drawn, len(shares) - 1), answers_a)
+        found = compare_predictions(
+            eye[answers_a], eye[answers_b], truth, groups=units if is_grouped else None
+        ).metrics
+        true = (second.accuracy - first.accuracy, second.macro_f1 - first.macro_f1)
+        ends = (found["accuracy"], found["macro_f1"])
+        held += [end.low <= value <= end.high for value, end in zip(true, ends, strict=True)]
+    return 100 * held / repeats
+
+
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--repeats", type=int, default=500, help="test sets of each world")
     parser.add_argument(
         "--percentile", type=int, default=60, help="test sets for the percentile bootstrap"
     )
+    parser.add_argument("--paired", type=int, default=200, help="pairs of models of each world")
     options = parser.parse_args()
     rows, started = [], time.perf_counter()
     for is_grouped in (False, True):
@@ -154,6 +181,15 @@ def main() -> None:
             rows.append(row("all", n, found, is_grouped=is_grouped))
     columns = ["world", "n", "accuracy", "least", "most", "(boot)", "macro F1", "least", "most"]
     print_table([*columns, "(boot)"], rows)
+    rows = []
+    for is_grouped in (False, True):
+        for n in SIZES[:2]:
+            for name, shares in SHARES.items():
+                held = paired(shares, n, repeats=options.paired, is_grouped=is_grouped)
+                label = name + (", threes" if is_grouped else "")
+                rows.append([label, n, *(f"{value:.1f}" for value in held)])
+    print("\nDifferences of two models on the same samples")
+    print_table(["world", "n", "accuracy", "macro F1"], rows)
     print(f"{time.perf_counter() - started:.0f} s")
 
 

@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from headstart.api import Run, evaluate, fit, inspect, load, models, predict, pull, resume
+    from headstart.api import (
+        Run,
+        compare,
+        evaluate,
+        fit,
+        inspect,
+        load,
+        models,
+        predict,
+        pull,
+        resume,
+    )
     from headstart.config import FitOptions
     from headstart.contracts import Evaluation, Measure, Prediction
     from headstart.data import open_dataset
@@ -28,7 +39,7 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(
         [
-            *("Run", "evaluate", "fit", "inspect", "load", "models"),
+            *("Run", "compare", "evaluate", "fit", "inspect", "load", "models"),
             *("predict", "pull", "resume"),
         ],
         "headstart.api",
@@ -49,6 +60,7 @@ __all__ = [
     "Prediction",
     "Progress",
     "Run",
+    "compare",
     "evaluate",
     "fit",
     "inspect",

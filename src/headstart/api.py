@@ -25,6 +25,7 @@ from headstart.progress import Progress
 from headstart.rundir import RunFolder
 
 if TYPE_CHECKING:
+    from headstart.report.comparison import Compared
     from headstart.saved import FittedModel
 
 
@@ -296,6 +297,33 @@ def report(run: Path | str) -> Path:
     from headstart.report import write_report
 
     return write_report(RunFolder.open(Path(run)))
+
+
+def compare(
+    runs: Sequence[Path | str],
+    *,
+    output: Path | str | None = None,
+    progress: Progress | None = None,
+) -> Compared:
+    """How much better runs are than the first of them, on the same unseen samples.
+
+    Args:
+        runs: Two to eight run folders; the first is the reference.
+        output: An HTML page to write.
+        progress: Told about everything; None is silent.
+
+    Raises:
+        RunError: A run is not finished, or the runs cannot be compared: other classes, other test
+            samples, or one learned from the test samples of another.
+
+    Example:
+        >>> for found in compare(["runs/photos-1", "runs/photos-2"]):   # doctest: +SKIP
+        ...     print(found.verdict)
+        photos-2 is right more often than photos-1: +2.1 points (95% +0.4 to +3.8, n=420).
+    """
+    from headstart.comparing import compare as compare_runs
+
+    return compare_runs(runs, output=output, progress=progress)
 
 
 def models(query: str = "") -> list[ModelCard]:

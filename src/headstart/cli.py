@@ -1,7 +1,8 @@
-"""The shell over the verbs: arguments in, tables and messages out, exit codes.
+"""The shell over the verbs: arguments in, messages out, exit codes.
 
 0 done, 2 the user can mend it (the message alone), 130 interrupted and resumable, 1 our defect.
-Wires nothing: the verbs are in `api`; beside it this touches options, cache, files and progress.
+Wires nothing: the verbs are in `api`, the tables in `showing`; beside them this touches options,
+cache, files and progress.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
 from pydantic import ValidationError
 
 import headstart
+from headstart import showing
 from headstart.config import FitOptions, Preset, explain, load_options
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
 from headstart.progress import ConsoleSink, Progress
@@ -79,43 +81,7 @@ def inspect(
         augment=augment,
         progress=progress,
     )
-    _show_inspection(found, _results())
-
-
-def _show_inspection(found: Any, progress: Progress) -> None:
-    dataset = found.dataset
-    progress.note(f"{dataset.root}: {dataset.reason}")
-    for note in dataset.notes:
-        progress.note("  " + note)
-    splits = [split for split in found.counts if any(found.counts[split].values())]
-    rows = [
-        [name, *(found.counts[split].get(name, 0) for split in splits)] for name in dataset.classes
-    ]
-    rows.append(["all", *(sum(found.counts[split].values()) for split in splits)])
-    progress.table(f"{len(dataset):,} samples", ["class", *splits], rows)
-    progress.note(f"Split: {found.split_reason}")
-    if found.formats:
-        formats = ", ".join(f"{name} {count:,}" for name, count in found.formats.most_common())
-        (w0, w1, w2), (h0, h1, h2) = found.sizes["width"], found.sizes["height"]
-        progress.note(
-            f"Formats: {formats}. Width {w0} to {w2} (median {w1:g}), "
-            f"height {h0} to {h2} (median {h1:g}) pixels."
-        )
-    if not found.findings:
-        progress.note("Nothing is wrong with it.")
-    for finding in found.findings:
-        lines = [f"{finding.message} {finding.remedy}"]
-        lines += [f"    {id_}" for id_ in finding.ids[:5]]
-        if len(finding.ids) > 5:
-            lines.append(f"    and {len(finding.ids) - 5:,} more (--output page.html lists all)")
-        text = "\n".join(lines)
-        if finding.severity == "error":
-            progress.warn("[makes a fit impossible] " + text)
-        else:
-            progress.warn(text)
-    for path in (found.page, found.sheet):
-        if path is not None:
-            progress.note(f"Written: {path}")
+    showing.show_inspection(found, _results())
 
 
 @app.command
@@ -152,25 +118,7 @@ def fit(
         raise ConfigError("What shall be fitted? Give a folder: headstart fit photos/")
     else:
         run = api.fit(data, load_options(config, given), progress=progress)
-    _show_run(run, _results())
-
-
-def _show_run(run: Any, progress: Progress) -> None:
-    rows = [
-        [
-            name,
-            f"{m.value:.3f}",
-            "" if m.low is None else f"{m.low:.3f} to {m.high:.3f}",
-            "" if m.n is None else m.n,
-        ]
-        for name, m in run.metrics.items()
-    ]
-    progress.table("On unseen samples", ["metric", "value", "95% interval", "n"], rows)
-    progress.note(
-        f"Report:  {run.report}\n"
-        f"Predict: headstart predict {run.path} NEW_PICTURES/\n"
-        f"Weights: {run.folder.weights}"
-    )
+    showing.show_run(run, _results())
 
 
 @app.command
@@ -211,8 +159,7 @@ def evaluate(
         device=device,
         progress=progress,
     )
-    rows = [[name, str(measure)] for name, measure in found.metrics.items()]
-    _results().table(f"On {found.n} samples of {data}", ["metric", "value"], rows)
+    showing.show_evaluation(found, data, _results())
     if output is not None:
         values = {
             "n": found.n,
@@ -286,6 +233,20 @@ def report(run: Path, /, *, open_it: Annotated[bool, Parameter(name="--open")] =
 
 
 @app.command
+def compare(*runs: Path, output: Path | None = None) -> None:
+    """Show how much better runs are than the first, on the same unseen samples.
+
+    Args:
+        runs: Two to eight run folders; the first is the reference.
+        output: An HTML page to write, with charts and the pictures they disagree on.
+    """
+    from headstart import api
+
+    found = api.compare(runs, output=output, progress=_progress())
+    showing.show_comparison(found, _results())
+
+
+@app.command
 def models(query: str = "", /) -> None:
     """List models whose name matches, those of the catalogue first.
 
@@ -297,23 +258,7 @@ def models(query: str = "", /) -> None:
     cards = api.models(query)
     if not cards:
         raise ConfigError(f"No model is called anything like `{query}`. Try part of a name: vgg")
-    shown = cards[:40]
-    rows = [
-        [
-            card.name,
-            f"{card.num_parameters / 1e6:.1f} M" if card.num_parameters else "",
-            card.input.replace("3 x ", "", 1),
-            card.licence,
-            card.domain,
-            "cache" if card.is_here else card.weights.partition("://")[0],
-        ]
-        for card in shown
-    ]
-    progress = _results()
-    columns = ["name", "size", "pixels", "licence", "domain", "from"]
-    progress.table("", columns, rows)
-    if len(cards) > len(shown):
-        progress.note(f"and {len(cards) - len(shown):,} more: narrow it, such as `models resnet50`")
+    showing.show_models(cards, _results())
 
 
 @app.command
@@ -341,25 +286,7 @@ def demo(*, output: Path | None = None, quiet: Quiet = False) -> None:
 
     progress = _progress(quiet=quiet)
     result = api.demo(output=output, progress=progress)
-    results = _results()
-    _show_run(result.run, results)
-    rows = [
-        [Path(id_).name, label, f"{probability:.2f}"]
-        for id_, label, probability in zip(
-            result.prediction.ids[:8],
-            result.prediction.labels,
-            result.prediction.probabilities.max(axis=1),
-            strict=False,
-        )
-    ]
-    results.table("New cells, never seen before", ["picture", "prediction", "confidence"], rows)
-    results.note(
-        f"All {len(result.prediction)} predictions: {result.predictions}\n"
-        f"Photos:  {result.data}\n\n"
-        "Now your own photos, in one folder a class:\n"
-        "  headstart inspect photos/\n"
-        "  headstart fit photos/"
-    )
+    showing.show_demo(result, _results())
 
 
 @cache_app.command(name="show")
@@ -368,12 +295,7 @@ def show_cache() -> None:
     """Show where the cache is and what is in it."""
     from headstart import cache
 
-    uses = cache.usage()
-    rows = [[use.kind, f"{use.num_files:,}", f"{use.num_bytes / 1e6:,.1f} MB"] for use in uses]
-    progress = _results()
-    progress.table(str(cache.cache_root()), ["part", "files", "size"], rows)
-    total = sum(use.num_bytes for use in uses)
-    progress.note(f"{total / 1e9:.2f} GB of at most {cache.limit_bytes() / 1e9:.1f} GB")
+    showing.show_cache(cache.cache_root(), cache.usage(), cache.limit_bytes(), _results())
 
 
 @cache_app.command(name="limit")

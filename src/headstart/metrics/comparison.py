@@ -20,11 +20,19 @@ from headstart.metrics.classification import (
     answers_of,
     mean_average_precision,
 )
-from headstart.metrics.intervals import LEVEL, Integers, bootstrap, critical_value
+from headstart.metrics.intervals import (
+    LEVEL,
+    NUM_RESAMPLES,
+    Floats,
+    Integers,
+    critical_value,
+    percentile_ends,
+    resamples,
+)
 
 # Metrics that are sums of losses: lower is better.
 LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
-# What cannot move while no sample is answered differently.
+# What is counted from answers alone.
 _OF_ANSWERS = ("accuracy", "balanced_accuracy", "macro_f1", "micro_f1")
 
 
@@ -93,9 +101,8 @@ def compare_predictions(
     """The difference of each metric between two models on the same samples.
 
     Accuracy by `paired_gain`; mean average precision by the infinitesimal jackknife; the others by
-    the paired bootstrap, in which each resample of samples (or groups) judges both models. Where
-    no sample is answered differently, a bootstrap of F1 or balanced accuracy has nothing to move,
-    and the interval of accuracy stands in.
+    the paired bootstrap, in which each resample of samples (or groups) judges both models; for
+    balanced accuracy and F1 it scales the interval of accuracy (`_paired_ends`).
 
     Args:
         probabilities_a: (n, K) of the first model, the reference.
@@ -124,11 +131,8 @@ def compare_predictions(
         {name: float(value[0]) for name, value in side.values(once).items()}
         for side in (first, second)
     )
-    ends = _bootstrap_ends(lambda w: (first.values(w), second.values(w)), n, groups=groups)
     gain = paired_gain(first.is_right, second.is_right, groups=groups)
-    assert gain.low is not None
-    assert gain.high is not None
-    ends["accuracy"] = (gain.low, gain.high)
+    ends = _paired_ends(lambda w: (first.values(w), second.values(w)), gain, groups=groups)
     if isinstance(first, IndependentAnswers) and isinstance(second, IndependentAnswers):
         sides = [
             mean_average_precision(p, first.is_true) for p in (probabilities_a, probabilities_b)
@@ -137,13 +141,7 @@ def compare_predictions(
         ends["map"] = _normal_ends(
             sides[1][0] - sides[0][0], sides[1][1] - sides[0][1], groups=groups
         )
-        is_same = bool((first.is_predicted == second.is_predicted).all())
-        headline = "macro_f1"
-    else:
-        is_same = bool((first.predicted == second.predicted).all())  # type: ignore[union-attr]
-        headline = "accuracy"
-    if is_same:
-        ends |= {name: ends["accuracy"] for name in _OF_ANSWERS if name in ends}
+    headline = "macro_f1" if isinstance(first, IndependentAnswers) else "accuracy"
     metrics = {name: _difference(values_a[name], values_b[name], ends[name]) for name in values_a}
     only_a = int((first.is_right > second.is_right).sum())
     only_b = int((second.is_right > first.is_right).sum())
@@ -249,7 +247,7 @@ def _crossing(score: Callable[[float], float], low: float, high: float, *, targe
     return (low + high) / 2
 
 
-def _effective_samples(change: NDArray[np.float64], groups: Integers) -> tuple[float, int]:
+def _effective_samples(change: Floats, groups: Integers) -> tuple[float, int]:
     """How many independent samples would leave the mean change (n,) as uncertain, and groups."""
     n = len(change)
     units = np.unique(groups, return_inverse=True)[1]
@@ -263,25 +261,46 @@ def _effective_samples(change: NDArray[np.float64], groups: Integers) -> tuple[f
     return (n if together <= alone else n * alone / together), num_units
 
 
-def _bootstrap_ends(
-    values: Callable[[NDArray[np.float64]], tuple[dict[str, Any], dict[str, Any]]],
-    n: int,
+def _paired_ends(
+    values: Callable[[Floats], tuple[dict[str, Floats], dict[str, Floats]]],
+    gain: Measure,
     *,
     groups: Integers | None,
 ) -> dict[str, tuple[float, float]]:
-    names: list[str] = []
+    """The ends of the interval of each metric's difference, from the paired bootstrap.
 
-    def differences(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    Log loss and calibration error move with every sample: theirs are percentiles. What is counted
+    from answers moves only with the few samples that are answered differently, where percentiles
+    are too sure of themselves. There the interval of the gain in accuracy is taken over, scaled by
+    how much wider the metric scatters over the resamples than accuracy does.
+    """
+    assert gain.n is not None
+    assert gain.low is not None
+    assert gain.high is not None
+    once_a, once_b = values(np.ones((1, gain.n)))
+    names = list(once_a)
+    draws = []
+    for weights in resamples(gain.n, groups=groups, num_resamples=NUM_RESAMPLES, seed=0):
         first, second = values(weights)
-        names[:] = first
-        return np.stack([second[name] - first[name] for name in first], axis=1)
-
-    low, high = bootstrap(differences, n, groups=groups)
-    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
+        draws.append(np.stack([second[name] - first[name] for name in names], axis=1))
+    differences = np.concatenate(draws)
+    low, high = percentile_ends(differences)
+    ends = {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
+    scatter = dict(zip(names, differences.std(axis=0).tolist(), strict=True))
+    unit = scatter["accuracy"]  # 0 where no sample is right in one model alone
+    for name in (name for name in _OF_ANSWERS if name in ends):
+        value = float(once_b[name][0] - once_a[name][0])
+        scale = scatter[name] / unit if unit > 0 else 1.0
+        start = value - scale * (gain.value - gain.low)
+        stop = value + scale * (gain.high - gain.value)
+        if unit == 0:
+            start, stop = min(start, ends[name][0]), max(stop, ends[name][1])
+        ends[name] = (max(-1.0, start), min(1.0, stop))
+    return ends
 
 
 def _normal_ends(
-    value: float, influence: NDArray[np.float64], *, groups: Integers | None
+    value: float, influence: Floats, *, groups: Integers | None
 ) -> tuple[float, float]:
     """From the influence (n,) of each sample, as the infinitesimal jackknife has it."""
     num_units = None
@@ -299,27 +318,27 @@ def _difference(value_a: float, value_b: float, ends: tuple[float, float]) -> Di
 
 
 def _verdict(difference: Difference, headline: str, *, names: tuple[str, str], n: int) -> str:
-    """The difference in plain words, in points of percent."""
-    figures = (
-        f"{_points(difference.value)} points (95% {_points(difference.low)} to "
-        f"{_points(difference.high)}, n={n:,})"
-    )
+    """The difference in plain words, in points of percent; the better model is named first."""
     first, second = names
-    if difference.is_shown:
-        better, worse = (second, first) if difference.value > 0 else (first, second)
-        what = (
-            "is right more often than" if headline == "accuracy" else "has a higher macro F1 than"
+    is_accuracy = headline == "accuracy"
+    value, low, high = difference.value, difference.low, difference.high
+    if not difference.is_shown:
+        what = "accuracy" if is_accuracy else "macro F1"
+        return (
+            f"No difference could be shown: {second} less {first} is {_points(value)} points of "
+            f"{what} (95% {_points(low)} to {_points(high)}, n={n:,})."
         )
-        if better == first:
-            figures = (
-                f"{_points(-difference.value)} points (95% {_points(-difference.high)} to "
-                f"{_points(-difference.low)}, n={n:,})"
-            )
-        return f"{better} {what} {worse}: {figures}."
-    what = "accuracy" if headline == "accuracy" else "macro F1"
-    return f"No difference in {what} could be shown between {first} and {second}: {figures}."
+    better, worse = (second, first) if value > 0 else (first, second)
+    if value < 0:
+        value, low, high = -value, -high, -low
+    what = "is right more often than" if is_accuracy else "has a higher macro F1 than"
+    return (
+        f"{better} {what} {worse}: {_points(value)} points (95% {_points(low)} to "
+        f"{_points(high)}, n={n:,})."
+    )
 
 
 def _points(share: float) -> str:
     """A difference of shares in points of percent, with its sign."""
-    return f"{100 * share:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0")
+    text = f"{100 * share:+.1f}"
+    return "0.0" if float(text) == 0 else text

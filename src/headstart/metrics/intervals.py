@@ -197,6 +197,12 @@ def bootstrap(
     """
     draws = resamples(n, groups=groups, num_resamples=num_resamples, seed=seed)
     values = np.concatenate([statistic(counts) for counts in draws])
+    low, high = percentile_ends(values, level=level)
+    return low, high
+
+
+def percentile_ends(values: Floats, *, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """(m,) lower and (m,) upper ends of the intervals of resampled values (R, m)."""
     tail = (1 - level) / 2
     low, high = np.quantile(values, [tail, 1 - tail], axis=0)
     return low, high

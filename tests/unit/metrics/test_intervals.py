@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.stats import binomtest
+from scipy.stats import t as student_t
 
-from headstart.metrics.intervals import bootstrap, mean_of_proportions, resamples, tally, wilson
+from headstart.metrics.intervals import (
+    bootstrap,
+    critical_value,
+    ratio_interval,
+    resamples,
+    share_interval,
+    tally,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(("successes", "n"), [(0, 1), (1, 1), (3, 10), (145, 153), (700, 1000)])
@@ -25,17 +34,54 @@ def test_without_trials_everything_is_possible() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 
 
-def test_the_mean_of_one_proportion_has_its_wilson_interval() -> None:
-    ends = mean_of_proportions(np.array([7.0]), np.array([9.0]))
-    assert ends == pytest.approx(wilson(7, 9))
+@pytest.mark.parametrize("num_units", [2, 3, 4, 5, 6, 8, 11, 17, 31, 101, 5000])
+@pytest.mark.parametrize("level", [0.8, 0.95, 0.99])
+def test_critical_values_are_those_of_student(num_units: int, level: float) -> None:
+    expected = student_t.ppf(0.5 + level / 2, num_units - 1)
+    assert critical_value(level, num_units=num_units) == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_mean_of_proportions_is_held_about_as_often_as_said() -> None:
+def test_units_of_one_trial_get_wilsons_interval() -> None:
+    parts = np.array([1.0] * 30 + [0.0] * 6)
+    assert ratio_interval(parts, np.ones(36)) == wilson(30, 36)
+
+
+def test_trials_that_go_together_count_as_one() -> None:
+    parts = np.repeat([4.0, 0.0], [30, 6])
+    low, high = ratio_interval(parts, np.full(36, 4.0))
+    alone_low, alone_high = wilson(30, 36)
+    assert low == pytest.approx(alone_low, abs=0.02)
+    assert high == pytest.approx(alone_high, abs=0.02)
+
+
+def test_units_that_are_more_even_than_chance_are_no_better_than_single_trials() -> None:
+    low, high = ratio_interval(np.full(200, 3.0), np.full(200, 4.0))
+    alone_low, alone_high = wilson(600, 800)
+    assert low <= alone_low
+    assert high >= alone_high
+
+
+def test_one_unit_tells_nothing() -> None:
+    assert ratio_interval(np.array([3.0]), np.array([5.0])) == (0.0, 1.0)
+    assert ratio_interval(np.array([]), np.array([])) == (0.0, 1.0)
+
+
+def test_units_that_are_all_right_are_not_certain() -> None:
+    assert ratio_interval(np.full(9, 5.0), np.full(9, 5.0)) == wilson(9, 9)
+
+
+def test_the_share_of_grouped_trials_is_held_about_as_often_as_said() -> None:
     rng = np.random.default_rng(0)
-    true, n = np.array([0.95, 0.7, 0.85]), np.array([20.0, 40.0, 15.0])
-    ends = np.array([mean_of_proportions(rng.binomial(n.astype(int), true), n) for _ in range(600)])
-    held = np.mean((ends[:, 0] <= true.mean()) & (true.mean() <= ends[:, 1]))
-    assert 0.92 <= held <= 0.99
+    held = 0
+    for _ in range(600):
+        rates = rng.beta(4, 1, size=25)  # of each unit; 0.8 on average
+        low, high = ratio_interval(rng.binomial(4, rates).astype(float), np.full(25, 4.0))
+        held += low <= 0.8 <= high
+    assert 0.92 <= held / 600 <= 0.98
+
+
+def test_an_interval_from_a_variance_is_wilsons_where_trials_are_independent() -> None:
+    assert share_interval(0.8, 0.8 * 0.2 / 50) == pytest.approx(wilson(40, 50))
 
 
 def test_the_bootstrap_of_a_mean_is_near_the_normal_interval() -> None:

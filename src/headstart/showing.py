@@ -1,0 +1,153 @@
+"""Results of the verbs as tables and sentences on the console. Knows no argument and no verb."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.progress import Progress
+
+if TYPE_CHECKING:
+    from headstart.api import Demonstration, Run
+    from headstart.contracts import Evaluation, ModelCard
+    from headstart.inspecting import Inspected
+    from headstart.report.comparison import Compared
+
+_MOST_MODELS = 40
+
+
+def show_inspection(found: Inspected, progress: Progress) -> None:
+    """What is in a data set, and what is wrong with it."""
+    dataset = found.dataset
+    progress.note(f"{dataset.root}: {dataset.reason}")
+    for note in dataset.notes:
+        progress.note("  " + note)
+    splits = [split for split in found.counts if any(found.counts[split].values())]
+    rows = [
+        [name, *(found.counts[split].get(name, 0) for split in splits)] for name in dataset.classes
+    ]
+    rows.append(["all", *(sum(found.counts[split].values()) for split in splits)])
+    progress.table(f"{len(dataset):,} samples", ["class", *splits], rows)
+    progress.note(f"Split: {found.split_reason}")
+    if found.formats:
+        most_common = sorted(found.formats.items(), key=lambda item: -item[1])
+        formats = ", ".join(f"{name} {count:,}" for name, count in most_common)
+        (w0, w1, w2), (h0, h1, h2) = found.sizes["width"], found.sizes["height"]
+        progress.note(
+            f"Formats: {formats}. Width {w0} to {w2} (median {w1:g}), "
+            f"height {h0} to {h2} (median {h1:g}) pixels."
+        )
+    if not found.findings:
+        progress.note("Nothing is wrong with it.")
+    for finding in found.findings:
+        lines = [f"{finding.message} {finding.remedy}"]
+        lines += [f"    {id_}" for id_ in finding.ids[:5]]
+        if len(finding.ids) > 5:
+            lines.append(f"    and {len(finding.ids) - 5:,} more (--output page.html lists all)")
+        text = "\n".join(lines)
+        if finding.severity == "error":
+            progress.warn("[makes a fit impossible] " + text)
+        else:
+            progress.warn(text)
+    for path in (found.page, found.sheet):
+        if path is not None:
+            progress.note(f"Written: {path}")
+
+
+def show_run(run: Run, progress: Progress) -> None:
+    """What a fit achieved, and what to do next."""
+    rows = [
+        [
+            name,
+            f"{m.value:.3f}",
+            "" if m.low is None else f"{m.low:.3f} to {m.high:.3f}",
+            "" if m.n is None else m.n,
+        ]
+        for name, m in run.metrics.items()
+    ]
+    progress.table("On unseen samples", ["metric", "value", "95% interval", "n"], rows)
+    progress.note(
+        f"Report:  {run.report}\n"
+        f"Predict: headstart predict {run.path} NEW_PICTURES/\n"
+        f"Weights: {run.folder.weights}"
+    )
+
+
+def show_evaluation(found: Evaluation, data: Path, progress: Progress) -> None:
+    """Metrics on other data."""
+    rows = [[name, str(measure)] for name, measure in found.metrics.items()]
+    progress.table(f"On {found.n} samples of {data}", ["metric", "value"], rows)
+
+
+def show_comparison(found: Compared, progress: Progress) -> None:
+    """Verdicts, then the differences of each run from the first, then what the runs are."""
+    from headstart.report.comparison import difference_rows
+
+    for comparison in found.comparisons:
+        progress.note(comparison.verdict)
+    for comparison in found.comparisons:
+        rows = [
+            [row.title, row.value_a, row.value_b, row.difference, row.interval, row.verdict]
+            for row in difference_rows(comparison)
+        ]
+        names = [comparison.name_a, comparison.name_b]
+        columns = ["metric", *names, "difference", "95% interval", f"{names[1]} is"]
+        progress.table(f"On the same {found.n:,} unseen samples", columns, rows)
+    rows = [
+        [run.name, run.strategy, run.backbone, "" if run.seconds is None else f"{run.seconds:.1f}"]
+        for run in found.runs
+    ]
+    progress.table("", ["run", "strategy", "backbone", "seconds"], rows)
+    if found.page is not None:
+        progress.note(f"Written: {found.page}")
+
+
+def show_models(cards: Sequence[ModelCard], progress: Progress) -> None:
+    """The first models of a list."""
+    shown = cards[:_MOST_MODELS]
+    rows = [
+        [
+            card.name,
+            f"{card.num_parameters / 1e6:.1f} M" if card.num_parameters else "",
+            card.input.replace("3 x ", "", 1),
+            card.licence,
+            card.domain,
+            "cache" if card.is_here else card.weights.partition("://")[0],
+        ]
+        for card in shown
+    ]
+    columns = ["name", "size", "pixels", "licence", "domain", "from"]
+    progress.table("", columns, rows)
+    if len(cards) > len(shown):
+        progress.note(f"and {len(cards) - len(shown):,} more: narrow it, such as `models resnet50`")
+
+
+def show_demo(result: Demonstration, progress: Progress) -> None:
+    """What the demo achieved and predicted, and how to go on with own photos."""
+    show_run(result.run, progress)
+    rows = [
+        [Path(id_).name, label, f"{probability:.2f}"]
+        for id_, label, probability in zip(
+            result.prediction.ids[:8],
+            result.prediction.labels,
+            result.prediction.probabilities.max(axis=1),
+            strict=False,
+        )
+    ]
+    progress.table("New cells, never seen before", ["picture", "prediction", "confidence"], rows)
+    progress.note(
+        f"All {len(result.prediction)} predictions: {result.predictions}\n"
+        f"Photos:  {result.data}\n\n"
+        "Now your own photos, in one folder a class:\n"
+        "  headstart inspect photos/\n"
+        "  headstart fit photos/"
+    )
+
+
+def show_cache(root: Path, uses: Sequence[Any], limit_bytes: int, progress: Progress) -> None:
+    """Where the cache is and what is in it."""
+    rows = [[use.kind, f"{use.num_files:,}", f"{use.num_bytes / 1e6:,.1f} MB"] for use in uses]
+    progress.table(str(root), ["part", "files", "size"], rows)
+    total = sum(use.num_bytes for use in uses)
+    progress.note(f"{total / 1e9:.2f} GB of at most {limit_bytes / 1e9:.1f} GB")
