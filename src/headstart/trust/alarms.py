@@ -18,8 +18,8 @@ from torch.nn import functional as F
 from headstart.contracts import Finding
 from headstart.errors import DataError
 
-# Below this share of its own size a feature's spread is rounding: bfloat16 has 8 bits, and its
-# relative step is 2 ** -8.
+# Up to this share of its size a feature's spread may be rounding: bfloat16 has steps of up to
+# 2 ** -7, and values on both sides of a step spread by half of it.
 _ROUNDING = 2.0**-8
 _MOSTLY = 0.5
 _ALIKE = 0.999
@@ -59,7 +59,7 @@ def check_features(features: Tensor) -> tuple[Finding, ...]:
         return ()
     features = features.detach().float()[:: max(1, n // _MAX_PICTURES)]
     spread, size = features.std(dim=0, correction=0), features.abs().amax(dim=0)
-    is_constant = spread <= _ROUNDING * size / 2
+    is_constant = spread <= _ROUNDING * size
     share = float(is_constant.float().mean())
     if share == 1.0:
         return (

@@ -272,6 +272,7 @@ def _votes(features: Tensor, marks: Floats, groups: NDArray[np.integer] | None) 
 
 
 def _reference(n: int) -> Tensor:
-    """At most so many samples to seek neighbours among, spread over all."""
-    step = max(1, -(-n // _MAX_REFERENCE))
-    return torch.arange(0, n, step)
+    """At most so many samples to seek neighbours among, at random, as classes may alternate."""
+    if n <= _MAX_REFERENCE:
+        return torch.arange(n)
+    return torch.randperm(n, generator=torch.Generator().manual_seed(0))[:_MAX_REFERENCE]
