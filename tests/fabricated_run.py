@@ -415,7 +415,7 @@ def fabricate_proven(path: Path, *, classes: Sequence[str], per: int = 40) -> Ru
     changes = {"metrics": evidence(test)}
     folder = fabricate(path, classes=classes, test=test, root=root, changes=changes)
     rows = [
-        f"{id_},{label},{classes[(i + 1) % len(classes)]},{0.99 - i / 50:.2f}"
+        f"{id_},{label},{classes[1 + i % (len(classes) - 1)]},{0.99 - i / 50:.2f}"
         for i, (id_, label) in enumerate(test[5:12])
     ]
     folder.write_text(folder.suspects, "\n".join(["id,label,likely label,score", *rows]) + "\n")

@@ -133,8 +133,16 @@ def bar_chart(bars: Sequence[tuple[str, float]], *, title: str, description: str
     return svg("".join(parts), 12 + step * len(bars), title, description)
 
 
-def interval_chart(estimates: Sequence[Estimate], *, title: str, description: str) -> str:
-    """Values from 0 to 100% as dots with their 95% intervals as bars, one below the other.
+def interval_chart(
+    estimates: Sequence[Estimate], *, title: str, description: str, start: float = 0.0
+) -> str:
+    """Values up to 100% as dots with their 95% intervals as bars, one below the other.
+
+    Args:
+        estimates: From top to bottom; the first in a colour of its own.
+        title: Unique in a page.
+        description: What it shows, in words.
+        start: Where the axis begins, below all values: a later one tells close values apart.
 
     Raises:
         ValueError: There is no estimate.
@@ -142,10 +150,10 @@ def interval_chart(estimates: Sequence[Estimate], *, title: str, description: st
     if not estimates:
         raise ValueError(f"`{title}` has no value to draw. Leave the chart out.")
     step, bottom = 46, 8 + 46 * len(estimates)
-    across = Scale(0.0, 1.0, 12, WIDTH - 18)
+    across = Scale(start, 1.0, 12, WIDTH - 18)
     parts = [
-        f'<text x="{across(t):.1f}" y="{bottom + 17}" text-anchor="middle">{100 * t:.0f}%</text>'
-        for t in (0.0, 0.25, 0.5, 0.75, 1.0)
+        f'<text x="{across(t):.1f}" y="{bottom + 17}" text-anchor="middle">{100 * t:.4g}%</text>'
+        for t in (start + (1.0 - start) * i / 4 for i in range(5))
     ]
     for i, item in enumerate(estimates):
         y, colour = 20 + i * step, 1 if i == 0 else 2

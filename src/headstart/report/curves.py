@@ -14,6 +14,7 @@ from headstart.report.axes import Axis, Scale, spread
 from headstart.report.drawing import (
     BOTTOM,
     LEFT,
+    LETTER,
     RIGHT,
     WIDTH,
     Mark,
@@ -27,8 +28,7 @@ from headstart.report.drawing import (
 from headstart.report.wording import shortened
 
 _HEIGHT, _TOP = 260, 34
-# Text is 12 units high, and this wide a letter on average in the fonts of a system.
-_LETTER, _LINE = 6.4, 14.0
+_LINE = 14.0
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _labels(points: Sequence[Point], across: Scale, up: Scale) -> list[str]:
         if not point.label:
             continue
         text = shortened(point.label, limit=26)
-        width = _LETTER * len(text)
+        width = LETTER * len(text)
         x, y = across(point.x), up(point.measure.value)
         places = [
             (x + side, y + shift)
@@ -188,7 +188,8 @@ def _labels(points: Sequence[Point], across: Scale, up: Scale) -> list[str]:
         taken.append(box)
         weight = ' font-weight="650"' if point.is_chosen else ""
         parts.append(
-            f'<text class="ink"{weight} x="{box[0]:.1f}" y="{box[3] - 3:.1f}">{escape(text)}</text>'
+            f'<text class="ink label"{weight} x="{box[0]:.1f}" y="{box[3] - 3:.1f}">'
+            f"{escape(text)}</text>"
         )
     return parts
 

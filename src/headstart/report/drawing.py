@@ -16,7 +16,9 @@ from html import escape
 from headstart.report.axes import Axis, Scale, spread, tick_text, ticks
 
 WIDTH = 400
-LEFT, RIGHT, BOTTOM = 52, 14, 40
+LEFT, RIGHT, BOTTOM = 52, 20, 40
+# Text is 12 units high, and a letter this wide on average in the fonts of a system.
+LETTER = 7.0
 
 STANDALONE_STYLE = """
 svg { --ink: #1c2024; --muted: #5b6470; --line: #dcdfe3; --paper: #ffffff;
@@ -34,6 +36,7 @@ svg .l3 { stroke: var(--c3); stroke-dasharray: 2 4; stroke-linecap: round; }
 svg .f1 { fill: var(--c1); } svg .f2 { fill: var(--c2); } svg .f3 { fill: var(--c3); }
 svg .band { fill-opacity: 0.18; } svg .hollow { fill: var(--paper); stroke-width: 2; }
 svg .s1 { stroke: var(--c1); } svg .s2 { stroke: var(--c2); } svg .s3 { stroke: var(--c3); }
+svg .label { paint-order: stroke; stroke: var(--paper); stroke-width: 4px; stroke-linejoin: round; }
 svg .mark { stroke: var(--ink); stroke-dasharray: 3 3; } svg .whisker { stroke: var(--ink); }
 """
 
@@ -116,11 +119,9 @@ def frame(across: Scale, up: Scale, x: Axis, y: Axis) -> str:
     for value in ticks(across.low, across.high, is_log=across.is_log):
         if is_counted and value != round(value):
             continue
+        text = tick_text(value, is_share=x.is_share)
         at = across(value)
-        parts.append(
-            f'<text x="{at:.1f}" y="{up.start + 16}" text-anchor="middle">'
-            f"{tick_text(value, is_share=x.is_share)}</text>"
-        )
+        parts.append(f'<text x="{at:.1f}" y="{up.start + 16}" text-anchor="middle">{text}</text>')
     middle = (across.start + across.end) / 2
     parts.append(
         f'<text x="{middle:.0f}" y="{up.start + 34}" text-anchor="middle">{escape(x.label)}</text>'
@@ -129,14 +130,14 @@ def frame(across: Scale, up: Scale, x: Axis, y: Axis) -> str:
 
 
 def legend(series: Sequence[Series]) -> str:
-    """Names of the lines with a stroke of each, as wide as their text needs (7 units a letter)."""
+    """Names of the lines with a stroke of each, as wide as their text needs."""
     parts, at = [], float(LEFT)
     for i, line in enumerate(series, start=1):
         parts.append(
             f'<line class="l{i}" x1="{at:.0f}" x2="{at + 24:.0f}" y1="12" y2="12"/>'
             f'<text class="ink" x="{at + 30:.0f}" y="16">{escape(line.name)}</text>'
         )
-        at += 30 + 7 * len(line.name) + 16
+        at += 30 + LETTER * len(line.name) + 16
     return "".join(parts)
 
 

@@ -93,7 +93,7 @@ def hang_gallery(
         *(mistake.id for mistake in mistakes.surest),
         *sorted(shown),
         *(suspect.id for suspect in suspects),
-        *(sample_id for sample_id, _ in strangers),
+        *(sample_id for sample_id, _, _ in strangers),
         *(explanation.id for explanation in explained),
     ]
     album = fill_album(record, ids, progress=progress)
@@ -110,8 +110,10 @@ def hang_gallery(
         cells={key: _sheet(cell, album, shown) for key, cell in behind.items()},
         suspects=tuple(_suspect_tile(suspect, album) for suspect in suspects),
         strangers=tuple(
-            album.tile(sample_id, Line("distance", f"{score:.3g}"))
-            for sample_id, score in strangers
+            album.tile(
+                sample_id, Line("distance", f"{score:.3g}", ", flagged" if is_flagged else "")
+            )
+            for sample_id, score, is_flagged in strangers
         ),
         explained=tuple(_explain(item, album, record) for item in explained),
         num_missing=sum(album.thumbnail(sample_id) is None for sample_id in dict.fromkeys(ids)),
@@ -154,14 +156,18 @@ def _suspect_tile(suspect: SuspectLabel, album: Album) -> Tile:
     )
 
 
-def _strangest(record: RunRecord, predictions: PredictionTable) -> list[tuple[str, float]]:
-    """(sample id, score) of the farthest test samples; the flagged ones, or the first six."""
+def _strangest(record: RunRecord, predictions: PredictionTable) -> list[tuple[str, float, bool]]:
+    """(sample id, score, is flagged) of the farthest test samples: the flagged, at least six."""
     strangers, scores = record.evidence.strangers, predictions.strangeness
     if strangers is None or scores is None:
         return []
-    ranked = sorted(zip(predictions.ids, scores, strict=True), key=lambda pair: (-pair[1], pair[0]))
-    num_flagged = sum(score > strangers.threshold for _, score in ranked)
-    return ranked[: max(6, min(num_flagged, MOST_STRANGERS))]
+    rows = [
+        (sample_id, score, score > strangers.threshold)
+        for sample_id, score in zip(predictions.ids, scores, strict=True)
+    ]
+    rows.sort(key=lambda row: (-row[1], row[0]))
+    num_flagged = sum(is_flagged for _, _, is_flagged in rows)
+    return rows[: max(6, min(num_flagged, MOST_STRANGERS))]
 
 
 def _explain(item: Explanation, album: Album, record: RunRecord) -> ExplainedTile:

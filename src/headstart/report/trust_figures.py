@@ -32,6 +32,8 @@ from headstart.report.wording import (
 
 # A rung that takes less is drawn there: baselines cost nothing, and a logarithm has no zero.
 _LEAST_SECONDS = 0.1
+# Where an axis of shares may begin, so that its five ticks are round.
+_STARTS = (0.9, 0.8, 0.6, 0.0)
 
 
 def ladder_drawing(rungs: Sequence[Rung], *, metric: str) -> Drawing | None:
@@ -236,11 +238,13 @@ def _estimates(
     if len(known) < 2 or not words.is_share:
         return None
     rows = tuple((name, *_cells(m, is_share=True)) for name, m in known.items())
+    least = min(m.value if m.low is None else m.low for m in known.values())
     chart = interval_chart(
         [Estimate(name, m.value, m.low, m.high, percent(m.value)) for name, m in known.items()],
         title=title,
         description="; ".join(f"{name}: {told(m, is_share=True)}" for name, m in known.items())
         + ".",
+        start=next(start for start in _STARTS if start <= least or start == 0.0),
     )
     return Drawing(title, chart, ("Measured", words.title, "95% interval"), rows)
 
