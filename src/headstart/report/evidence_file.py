@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,7 +98,7 @@ def _calibration(values: Mapping[str, Any]) -> Calibration | None:
             ),
         )
         for row in values.get("bins") or []
-        if row["n"] and row.get("accuracy") is not None
+        if row["n"] and _number(row.get("accuracy")) is not None
     )
     return Calibration(
         temperature=float(values.get("temperature") or 1.0),
@@ -120,7 +121,7 @@ def _coverage(rows: Sequence[Mapping[str, Any]]) -> tuple[CoveragePoint, ...]:
             n=None if row.get("n") is None else int(row["n"]),
         )
         for row in rows
-        if row.get("accuracy") is not None
+        if _number(row.get("accuracy")) is not None
     ]
     return tuple(sorted(points, key=lambda point: point.coverage))
 
@@ -167,7 +168,11 @@ def _leakage(values: Mapping[str, Any]) -> Leakage | None:
 def _transfer(values: Mapping[str, Any]) -> Transfer | None:
     sides = {name: values.get(name) or {} for name in ("pretrained", "scratch")}
     curves = {
-        name: tuple((float(row["seconds"]), float(row["value"])) for row in rows or [])
+        name: tuple(
+            (float(row["seconds"]), float(row["value"]))
+            for row in rows or []
+            if _number(row.get("value")) is not None
+        )
         for name, rows in (values.get("curves") or {}).items()
     }
     return Transfer(
@@ -191,7 +196,7 @@ def _explanations(rows: Sequence[Mapping[str, Any]]) -> tuple[Explanation, ...]:
             label=str(row.get("label") or ""),
             predicted=str(row.get("predicted") or ""),
             probability=_number(row.get("probability")),
-            heat=tuple(tuple(float(value) for value in line) for line in row["heat"]),
+            heat=tuple(tuple(_number(value) or 0.0 for value in line) for line in row["heat"]),
         )
         for row in rows
         if row.get("heat")
@@ -209,11 +214,12 @@ def _measures(values: Mapping[str, Any] | None) -> Measures:
 
 
 def _measure(values: Mapping[str, Any] | None) -> Measure | None:
-    if values is None or values.get("value") is None:
+    value = None if values is None else _number(values.get("value"))
+    if values is None or value is None:
         return None
     n = values.get("n")
     return Measure(
-        float(values["value"]),
+        value,
         _number(values.get("low")),
         _number(values.get("high")),
         None if n is None else int(n),
@@ -221,4 +227,5 @@ def _measure(values: Mapping[str, Any] | None) -> Measure | None:
 
 
 def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+    """A finite number; None for none, and for NaN and infinity, which cannot be drawn."""
+    return None if value is None or not math.isfinite(float(value)) else float(value)

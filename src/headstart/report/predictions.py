@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def read_prediction_table(record: RunRecord) -> PredictionTable:
 
 
 def _numbers(column: Any) -> list[float] | None:
-    """A column of floats; None when it is empty or has a hole."""
+    """A column of finite floats; None when it is empty or has a hole."""
     values: list[float | None] = column.to_pylist()
-    known = [float(value) for value in values if value is not None]
+    known = [float(value) for value in values if value is not None and math.isfinite(value)]
     return known if known and len(known) == len(values) else None

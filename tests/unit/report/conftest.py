@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,17 @@ def make_run(tmp_path: Path) -> Callable[..., RunFolder]:
     return make
 
 
+@pytest.fixture(scope="session")
+def proven_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `proven_run` copies. Not to be written to."""
+    path = tmp_path_factory.mktemp("proven") / "photos-1"
+    fabricated_run.fabricate_proven(path, classes=("ants", "bees", "wasps"))
+    return path
+
+
 @pytest.fixture
-def proven_run(tmp_path: Path) -> RunFolder:
-    """A run with every proof a run can have, and with its pictures."""
-    return fabricated_run.fabricate_proven(tmp_path / "photos-1", classes=("ants", "bees", "wasps"))
+def proven_run(proven_template: Path, tmp_path: Path) -> RunFolder:
+    """A run with every proof a run can have; its pictures lie beside the template."""
+    path = tmp_path / "photos-1"
+    shutil.copytree(proven_template, path, ignore=shutil.ignore_patterns("photos"))
+    return RunFolder(path)

@@ -204,6 +204,17 @@ def test_a_proof_that_cannot_be_read_is_named(
         read_evidence({part: values}, path=proven_run.metrics)
 
 
+def test_figures_that_are_no_numbers_are_left_out(proven_run: RunFolder) -> None:
+    nan = float("nan")
+    rungs = proven_run.read_json(proven_run.metrics)["rungs"]
+    rungs[1]["metrics"]["accuracy"]["value"] = nan
+    rungs[2]["metrics"]["accuracy"]["low"] = nan
+    rows = [{"coverage": c, "accuracy": nan if c < 0.5 else 0.9} for c in (0.3, 0.6, 1.0)]
+    write_report(changed(proven_run, rungs=rungs, coverage=rows))
+    for path in proven_run.figures.iterdir():
+        assert "nan" not in path.read_text(encoding="utf-8")
+
+
 def test_suspects_are_shown_with_both_labels(proven_run: RunFolder) -> None:
     text = Page(proven_run).text
     assert "7 labels look wrong to models that had not seen the picture" in text
