@@ -3,12 +3,14 @@
 from headstart.report.card import model_card, write_model_card
 from headstart.report.figures import lr_finder_figure
 from headstart.report.inspection import Inspection, write_inspection
+from headstart.report.notebook import summary_html
 from headstart.report.page import write_report
 
 __all__ = [
     "Inspection",
     "lr_finder_figure",
     "model_card",
+    "summary_html",
     "write_inspection",
     "write_model_card",
     "write_report",

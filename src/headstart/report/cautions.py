@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from headstart.report.evidence import Leakage, Rung
 from headstart.report.record import RunRecord
-from headstart.report.wording import count, names, percent
+from headstart.report.suspects import read_suspects
+from headstart.report.wording import count, figure, metric_words, names, percent, told
 
 # Below this, the 95% interval of an accuracy of 0.9 is wider than 12 points (Wilson, 1927).
 SMALL_TEST_SET = 100
@@ -16,6 +18,12 @@ FEW_TEST_SAMPLES = 10
 FEW_TRAINING_SAMPLES = 10
 # Stated confidence then misses the actual share of right answers by a tenth.
 LARGE_CALIBRATION_ERROR = 0.10
+# Real, well-kept data sets have around 3% wrong labels (Northcutt, Athalye, Mueller 2021).
+MANY_SUSPECTS = 0.03
+# The threshold lets some 1% of training-like pictures through as strangers; this is five times it.
+MANY_STRANGERS = 0.05
+
+_BASELINES = ("majority", "trivial")
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,13 @@ class Caution:
 
 def cautions(record: RunRecord) -> tuple[Caution, ...]:
     """Everything to watch out for, the serious first, each once."""
-    found = [*_about_results(record), *_about_training(record), *_about_data(record)]
+    found = [
+        *_about_results(record),
+        *_about_evidence(record),
+        *_about_classes(record),
+        *_about_training(record),
+        *_about_data(record),
+    ]
     told = " ".join(caution.message for caution in found)
     found += [Caution(message) for message in record.warnings if message not in told]
     if record.num_damaged_lines:
@@ -73,6 +87,73 @@ def _about_results(record: RunRecord) -> Iterator[Caution]:
             "mean right nine times in ten.",
             "Use the confidence to sort pictures, not as a probability.",
         )
+
+
+def _about_evidence(record: RunRecord) -> Iterator[Caution]:
+    evidence = record.evidence
+    if evidence.leakage is not None and evidence.leakage.num_leaked:
+        yield _leak(record, evidence.leakage)
+    yield from _about_ladder(evidence.rungs)
+    strangers = evidence.strangers
+    share = None if strangers is None else strangers.share_flagged
+    if share is not None and share > MANY_STRANGERS:
+        yield Caution(
+            f"{percent(share)} of the test pictures look unlike anything in training.",
+            "Add training pictures like them; the section on strangers shows them.",
+        )
+    suspects = read_suspects(record.folder) or ()
+    if len(suspects) > MANY_SUSPECTS * max(1, sum(record.split_sizes.values())):
+        yield Caution(
+            f"{count(len(suspects), 'label looks', plural='labels look')} wrong, which is more "
+            "than in most data sets.",
+            f"Look through them below, then fit with `--drop-suspects {record.folder.suspects}`.",
+        )
+
+
+def _leak(record: RunRecord, leakage: Leakage) -> Caution:
+    """Test samples that stand in training too, with the figures that they flatter."""
+    pictures = count(leakage.num_leaked, "test picture")
+    message = f"{pictures} also {'stands' if leakage.num_leaked == 1 else 'stand'} in training"
+    name, words = record.headline, metric_words(record.headline)
+    before, after = leakage.with_leaked.get(name), leakage.without_leaked.get(name)
+    if before is None or after is None:
+        return Caution(
+            f"{message}, or nearly.", "Take them out of one of the two.", is_serious=True
+        )
+    return Caution(
+        f"{message}, or nearly: {words.title.lower()} is "
+        f"{figure(before.value, is_share=words.is_share)} with them and "
+        f"{told(after, is_share=words.is_share)} without.",
+        "Trust the second figure.",
+        is_serious=True,
+    )
+
+
+def _about_ladder(rungs: Sequence[Rung]) -> Iterator[Caution]:
+    kept = next((rung for rung in rungs if rung.is_kept), None)
+    if kept is None:
+        return
+    if kept.strategy in _BASELINES:
+        yield Caution(
+            "No rung of the ladder was clearly better than a trivial baseline, which was kept.",
+            "More samples, or another backbone, may help; do not rely on it yet.",
+            is_serious=True,
+        )
+        return
+    for rung in rungs:
+        ours, theirs = kept.measures.get("accuracy"), rung.measures.get("accuracy")
+        if rung.strategy != "trivial" or ours is None or theirs is None:
+            continue
+        if (ours.value if ours.low is None else ours.low) <= theirs.value:
+            yield Caution(
+                f"Colours alone do about as well: {told(theirs, is_share=True)} against "
+                f"{told(ours, is_share=True)}. The model may look at nothing else.",
+                "Look whether background, light or camera give the class away.",
+                is_serious=True,
+            )
+
+
+def _about_classes(record: RunRecord) -> Iterator[Caution]:
     confusion = record.metrics.get("confusion")
     if confusion:
         said = [sum(column) for column in zip(*confusion["counts"], strict=True)]
@@ -87,6 +168,18 @@ def _about_results(record: RunRecord) -> Iterator[Caution]:
                 "Add training pictures of these classes, or fit with `--balance weights`.",
                 is_serious=True,
             )
+    weak = {
+        name: row["recall"]
+        for name, row in record.metrics["per_class"].items()
+        if 0 < (row.get("recall") or 0) < 0.5 and row.get("n", 0) >= FEW_TEST_SAMPLES
+    }
+    if weak:
+        listed = [f"{name} ({percent(weak[name])})" for name in sorted(weak, key=weak.__getitem__)]
+        yield Caution(
+            f"It misses more than half of {names(listed)}: in brackets the share it finds.",
+            "Add training pictures of these classes, or fit with `--balance weights`.",
+            is_serious=True,
+        )
 
 
 def _about_training(record: RunRecord) -> Iterator[Caution]:

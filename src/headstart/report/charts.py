@@ -1,58 +1,30 @@
 """Charts as hand-made SVG text: lines, bars, histograms, intervals, heat maps. Knows no run.
 
-Made by hand and not by a plotting library because these pages must follow light and dark through
-CSS variables, be read by screen readers (`role=img` with title and description), cost no import of
-0.7 s, and stay one self-contained file. Every text is escaped here. Charts are drawn 400 units
-wide, so that their text stays readable on a phone; wide pages set several side by side.
+Each is 400 units wide; `drawing` says why they are made by hand.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from headstart.report.axes import Axis, Scale, spread, tick_text, ticks
+from headstart.report.axes import Axis, Scale, spread, tick_text
+from headstart.report.drawing import (
+    BOTTOM,
+    LEFT,
+    RIGHT,
+    WIDTH,
+    Mark,
+    Series,
+    draw_mark,
+    frame,
+    legend,
+    svg,
+    value_scale,
+)
 from headstart.report.wording import shortened
-
-WIDTH = 400
-_LEFT, _RIGHT, _BOTTOM = 52, 14, 40
-
-STANDALONE_STYLE = """
-svg { --ink: #1c2024; --muted: #5b6470; --line: #dcdfe3; --paper: #ffffff;
- --c1: #0b6e74; --c2: #b4510f; --c3: #5a4fcf; background: var(--paper);
- font-family: system-ui, sans-serif; }
-@media (prefers-color-scheme: dark) { svg { --ink: #e7e9ec; --muted: #a2abb6; --line: #3a4149;
- --paper: #15181c; --c1: #4fc3c7; --c2: #f0a060; --c3: #a79ff5; } }
-"""
-CHART_STYLE = """
-svg text { font-size: 12px; fill: var(--muted); } svg .ink { fill: var(--ink); }
-svg .grid { stroke: var(--line); stroke-width: 1; } svg .axis { stroke: var(--muted); }
-svg .l1, svg .l2, svg .l3 { fill: none; stroke-width: 2; stroke-linejoin: round; }
-svg .l1 { stroke: var(--c1); } svg .l2 { stroke: var(--c2); stroke-dasharray: 6 4; }
-svg .l3 { stroke: var(--c3); stroke-dasharray: 2 4; stroke-linecap: round; }
-svg .f1 { fill: var(--c1); } svg .f2 { fill: var(--c2); } svg .f3 { fill: var(--c3); }
-svg .mark { stroke: var(--ink); stroke-dasharray: 3 3; } svg .whisker { stroke: var(--ink); }
-"""
-
-
-@dataclass(frozen=True)
-class Series:
-    """A named line; `xs` and `ys` are of one length, and a value that is not finite breaks it."""
-
-    name: str
-    xs: Sequence[float]
-    ys: Sequence[float]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """A labelled vertical line at a place on the x axis."""
-
-    x: float
-    label: str
 
 
 @dataclass(frozen=True)
@@ -64,13 +36,6 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     text: str = ""
-
-
-def standalone(svg: str) -> str:
-    """A chart as a file of its own, with its colours for light and dark."""
-    style = f"<style>{STANDALONE_STYLE}{CHART_STYLE}</style>"
-    head, body = svg.split(">", 1)
-    return f'{head} xmlns="http://www.w3.org/2000/svg">{style}{body}\n'
 
 
 def line_chart(
@@ -95,13 +60,11 @@ def line_chart(
         raise ValueError(f"`{title}` has no finite point to draw. Leave the chart out.")
     height, top = 236, 34
     xs = [p[0] for p in points] + ([mark.x] if mark is not None else [])
-    across = Scale(
-        *spread(min(xs), max(xs), is_log=x.is_log), _LEFT, WIDTH - _RIGHT, is_log=x.is_log
-    )
-    up = _value_scale([p[1] for p in points], y, height - _BOTTOM, top)
-    parts = [_frame(across, up, x, y), _legend(series)]
+    across = Scale(*spread(min(xs), max(xs), is_log=x.is_log), LEFT, WIDTH - RIGHT, is_log=x.is_log)
+    up = value_scale([p[1] for p in points], y, height - BOTTOM, top)
+    parts = [frame(across, up, x, y), legend(series)]
     if mark is not None:
-        parts.append(_draw_mark(mark, across, top, height - _BOTTOM))
+        parts.append(draw_mark(mark, across, top, height - BOTTOM))
     for i, (line, pieces) in enumerate(zip(series, runs, strict=True), start=1):
         for piece in pieces:
             path = " ".join(f"{across(a):.1f},{up(b):.1f}" for a, b in piece)
@@ -112,10 +75,12 @@ def line_chart(
                     f"<title>{escape(f'{line.name}: {b:.4g} at {a:.4g}')}</title></circle>"
                     for a, b in piece
                 ]
-    return _svg("".join(parts), height, title, description)
+    return svg("".join(parts), height, title, description)
 
 
-def histogram(values: Sequence[float], *, title: str, description: str, x: Axis) -> str:
+def histogram(
+    values: Sequence[float], *, title: str, description: str, x: Axis, mark: Mark | None = None
+) -> str:
     """How often values occur, in up to 20 bins (of equal ratio on a logarithmic axis).
 
     Raises:
@@ -123,23 +88,26 @@ def histogram(values: Sequence[float], *, title: str, description: str, x: Axis)
     """
     if not values:
         raise ValueError(f"`{title}` has no value to draw. Leave the chart out.")
-    height, top, num_bins = 210, 12, 20
-    low, high = spread(min(values), max(values), is_log=x.is_log)
+    height, top, num_bins = 210, 12 if mark is None else 20, 20
+    reach = [*values, *([] if mark is None else [mark.x])]
+    low, high = spread(min(reach), max(reach), is_log=x.is_log)
     unit = Scale(low, high, 0.0, float(num_bins), is_log=x.is_log)
     counts = [0] * num_bins
     for value in values:
         counts[min(num_bins - 1, int(unit(value)))] += 1
-    across = Scale(low, high, _LEFT, WIDTH - _RIGHT, is_log=x.is_log)
-    up = Scale(0.0, float(max(counts)), height - _BOTTOM, top)
-    step = (WIDTH - _RIGHT - _LEFT) / num_bins
+    across = Scale(low, high, LEFT, WIDTH - RIGHT, is_log=x.is_log)
+    up = Scale(0.0, float(max(counts)), height - BOTTOM, top)
+    step = (WIDTH - RIGHT - LEFT) / num_bins
     bars = [
-        f'<rect class="f1" x="{_LEFT + i * step + 1:.1f}" y="{up(n):.1f}" '
+        f'<rect class="f1" x="{LEFT + i * step + 1:.1f}" y="{up(n):.1f}" '
         f'width="{step - 2:.1f}" height="{up(0) - up(n):.1f}"><title>{n:,}</title></rect>'
         for i, n in enumerate(counts)
         if n
     ]
-    frame = _frame(across, up, x, Axis("pictures"))
-    return _svg(frame + "".join(bars), height, title, description)
+    parts = [frame(across, up, x, Axis("pictures")), *bars]
+    if mark is not None:
+        parts.append(draw_mark(mark, across, top, height - BOTTOM))
+    return svg("".join(parts), height, title, description)
 
 
 def bar_chart(bars: Sequence[tuple[str, float]], *, title: str, description: str) -> str:
@@ -162,11 +130,19 @@ def bar_chart(bars: Sequence[tuple[str, float]], *, title: str, description: str
             f'<rect class="f1" x="{left}" y="{y + 2}" width="{width:.1f}" height="17" rx="2"/>'
             f'<text x="{left + width + 8:.1f}" y="{y + 15}">{tick_text(value)}</text>'
         )
-    return _svg("".join(parts), 12 + step * len(bars), title, description)
+    return svg("".join(parts), 12 + step * len(bars), title, description)
 
 
-def interval_chart(estimates: Sequence[Estimate], *, title: str, description: str) -> str:
-    """Values from 0 to 100% as dots with their 95% intervals as bars, one below the other.
+def interval_chart(
+    estimates: Sequence[Estimate], *, title: str, description: str, start: float = 0.0
+) -> str:
+    """Values up to 100% as dots with their 95% intervals as bars, one below the other.
+
+    Args:
+        estimates: From top to bottom; the first in a colour of its own.
+        title: Unique in a page.
+        description: What it shows, in words.
+        start: Where the axis begins, below all values: a later one tells close values apart.
 
     Raises:
         ValueError: There is no estimate.
@@ -174,10 +150,10 @@ def interval_chart(estimates: Sequence[Estimate], *, title: str, description: st
     if not estimates:
         raise ValueError(f"`{title}` has no value to draw. Leave the chart out.")
     step, bottom = 46, 8 + 46 * len(estimates)
-    across = Scale(0.0, 1.0, 12, WIDTH - 18)
+    across = Scale(start, 1.0, 12, WIDTH - 18)
     parts = [
-        f'<text x="{across(t):.1f}" y="{bottom + 17}" text-anchor="middle">{100 * t:.0f}%</text>'
-        for t in (0.0, 0.25, 0.5, 0.75, 1.0)
+        f'<text x="{across(t):.1f}" y="{bottom + 17}" text-anchor="middle">{100 * t:.4g}%</text>'
+        for t in (start + (1.0 - start) * i / 4 for i in range(5))
     ]
     for i, item in enumerate(estimates):
         y, colour = 20 + i * step, 1 if i == 0 else 2
@@ -197,7 +173,7 @@ def interval_chart(estimates: Sequence[Estimate], *, title: str, description: st
         parts.append(
             f'<circle class="f{colour}" cx="{across(item.value):.1f}" cy="{y + 14}" r="4.5"/>'
         )
-    return _svg("".join(parts), bottom + 26, title, description)
+    return svg("".join(parts), bottom + 26, title, description)
 
 
 def heat_map(
@@ -241,18 +217,7 @@ def heat_map(
                     f'y="{y + 4:.1f}">{n}</text>'
                 )
     side = num * cell
-    return _svg("".join(parts), top + side + 6, title, description, width=left + side + 6)
-
-
-def _svg(
-    body: str, height: float, title: str, description: str, *, width: float = float(WIDTH)
-) -> str:
-    name = "chart-" + re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
-    return (
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" '
-        f'aria-labelledby="{name}-title {name}-text"><title id="{name}-title">{escape(title)}'
-        f'</title><desc id="{name}-text">{escape(description)}</desc>{body}</svg>'
-    )
+    return svg("".join(parts), top + side + 6, title, description, width=left + side + 6)
 
 
 def _unbroken(line: Series, x: Axis, y: Axis) -> list[list[tuple[float, float]]]:
@@ -265,62 +230,3 @@ def _unbroken(line: Series, x: Axis, y: Axis) -> list[list[tuple[float, float]]]
         elif pieces[-1]:
             pieces.append([])
     return [piece for piece in pieces if piece]
-
-
-def _value_scale(values: Sequence[float], axis: Axis, bottom: float, top: float) -> Scale:
-    """A y scale with some air; from zero where the values come near it, and never over 100%."""
-    low, high = spread(min(values), max(values), is_log=axis.is_log)
-    if not axis.is_log:
-        margin = (high - low) * 0.08
-        low = 0.0 if 0 <= low < 0.35 * high else low - margin
-        high = min(1.0, high + margin) if axis.is_share and high <= 1.0 else high + margin
-    return Scale(low, high, bottom, top, is_log=axis.is_log)
-
-
-def _frame(across: Scale, up: Scale, x: Axis, y: Axis) -> str:
-    """Grid lines, ticks and axis labels."""
-    parts, sides = [], f'x1="{across.start}" x2="{across.end}"'
-    for value in ticks(up.low, up.high, is_log=up.is_log, wanted=4):
-        at = up(value)
-        parts.append(
-            f'<line class="grid" {sides} y1="{at:.1f}" y2="{at:.1f}"/>'
-            f'<text x="{across.start - 7}" y="{at + 4:.1f}" text-anchor="end">'
-            f"{tick_text(value, is_share=y.is_share)}</text>"
-        )
-    parts.append(f'<line class="axis" {sides} y1="{up.start}" y2="{up.start}"/>')
-    is_counted = x.label == "epoch"
-    for value in ticks(across.low, across.high, is_log=across.is_log):
-        if is_counted and value != round(value):
-            continue
-        at = across(value)
-        parts.append(
-            f'<text x="{at:.1f}" y="{up.start + 16}" text-anchor="middle">'
-            f"{tick_text(value, is_share=x.is_share)}</text>"
-        )
-    middle = (across.start + across.end) / 2
-    parts.append(
-        f'<text x="{middle:.0f}" y="{up.start + 34}" text-anchor="middle">{escape(x.label)}</text>'
-    )
-    return "".join(parts)
-
-
-def _legend(series: Sequence[Series]) -> str:
-    """Names of the lines with a stroke of each, as wide as their text needs (7 units a letter)."""
-    parts, at = [], float(_LEFT)
-    for i, line in enumerate(series, start=1):
-        parts.append(
-            f'<line class="l{i}" x1="{at:.0f}" x2="{at + 24:.0f}" y1="12" y2="12"/>'
-            f'<text class="ink" x="{at + 30:.0f}" y="16">{escape(line.name)}</text>'
-        )
-        at += 30 + 7 * len(line.name) + 16
-    return "".join(parts)
-
-
-def _draw_mark(mark: Mark, across: Scale, top: float, bottom: float) -> str:
-    at = across(mark.x)
-    is_right = at > (across.start + across.end) / 2
-    return (
-        f'<line class="mark" x1="{at:.1f}" x2="{at:.1f}" y1="{top - 6}" y2="{bottom}"/>'
-        f'<text class="ink" x="{at + (-6 if is_right else 6):.1f}" y="{top + 4}" '
-        f'text-anchor="{"end" if is_right else "start"}">{escape(mark.label)}</text>'
-    )

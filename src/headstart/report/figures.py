@@ -9,13 +9,11 @@ from typing import Any
 from headstart.report.axes import Axis
 from headstart.report.charts import (
     Estimate,
-    Mark,
-    Series,
     heat_map,
     interval_chart,
     line_chart,
-    standalone,
 )
+from headstart.report.drawing import Drawing, Mark, Series, standalone
 from headstart.report.record import RunRecord
 from headstart.report.wording import figure, metric_words
 
@@ -50,21 +48,25 @@ def _lr_finder_chart(lrs: Sequence[float], losses: Sequence[float], chosen: floa
     )
 
 
-def run_charts(record: RunRecord) -> dict[str, str]:
-    """Charts of a run by name, as inline SVG: `loss`, `scores`, `lr`, `lr_finder`, `selection`.
+def run_charts(record: RunRecord) -> dict[str, Drawing]:
+    """Charts of the training by name: `loss`, `scores`, `lr`, `lr_finder`, `selection`.
 
     Only those that the run has data for.
     """
-    charts: dict[str, str] = {}
+    charts: dict[str, Drawing] = {}
     if record.epochs:
         charts |= _epoch_charts(record)
     finder = record.lr_finder
     if finder is not None and any(math.isfinite(_number(loss)) for loss in finder["losses"]):
-        charts["lr_finder"] = _lr_finder_chart(
-            finder["lrs"], finder["losses"], float(finder["chosen"])
+        lrs, losses = finder["lrs"], finder["losses"]
+        charts["lr_finder"] = Drawing(
+            "Learning-rate finder",
+            _lr_finder_chart(lrs, losses, float(finder["chosen"])),
+            ("Learning rate", "Loss"),
+            tuple((f"{lr:.3g}", f"{_number(v):.4f}") for lr, v in zip(lrs, losses, strict=True)),
         )
-    selection = _selection_chart(record.fit)
-    if selection:
+    selection = _selection_drawing(record.fit)
+    if selection is not None:
         charts["selection"] = selection
     return charts
 
@@ -105,38 +107,38 @@ def confusion_chart(record: RunRecord) -> str:
     )
 
 
-def _epoch_charts(record: RunRecord) -> dict[str, str]:
+def _epoch_charts(record: RunRecord) -> dict[str, Drawing]:
     best = record.best_epoch
     mark = None if best is None else Mark(float(best), "kept")
     x = Axis("epoch")
     charts = {}
     losses = _lines(record.epochs, {"train_loss": "training", "val_loss": "validation"})
     if losses:
-        charts["loss"] = line_chart(
-            losses,
-            title="Loss",
-            description=_ends(losses) + _kept(best),
-            x=x,
-            y=Axis("loss"),
-            mark=mark,
-        )
+        charts["loss"] = _drawing(losses, "Loss", x=x, y=Axis("loss"), mark=mark)
     known = {"val_accuracy": "accuracy", "val_macro_f1": "macro F1"}
     scores = _lines(record.epochs, {**known, "val_balanced_accuracy": "balanced accuracy"})
     if scores:
-        charts["scores"] = line_chart(
-            scores,
-            title="Validation scores",
-            description=_ends(scores) + _kept(best),
-            x=x,
-            y=Axis("score", is_share=True),
-            mark=mark,
-        )
+        y = Axis("score", is_share=True)
+        charts["scores"] = _drawing(scores, "Validation scores", x=x, y=y, mark=mark)
     rates = _lines(record.epochs, {"lr": "learning rate"})
     if rates:
-        charts["lr"] = line_chart(
-            rates, title="Learning rate", description=_ends(rates), x=x, y=Axis("learning rate")
-        )
+        charts["lr"] = _drawing(rates, "Learning rate", x=x, y=Axis("learning rate"))
     return charts
+
+
+def _drawing(
+    lines: Sequence[Series], title: str, *, x: Axis, y: Axis, mark: Mark | None = None
+) -> Drawing:
+    """Lines over the epochs, the mark at the epoch that was kept."""
+    kept = "" if mark is None else f" The weights of epoch {mark.x:.0f} were kept."
+    chart = line_chart(lines, title=title, description=_ends(lines) + kept, x=x, y=y, mark=mark)
+    rows = (
+        (f"{epoch:.0f}", *(f"{line.ys[i]:.4g}" for line in lines))
+        for i, epoch in enumerate(lines[0].xs)
+    )
+    return Drawing(
+        title, chart, ("Epoch", *(line.name.capitalize() for line in lines)), tuple(rows)
+    )
 
 
 def _lines(epochs: Sequence[Mapping[str, Any]], keys: Mapping[str, str]) -> list[Series]:
@@ -159,25 +161,21 @@ def _ends(lines: Sequence[Series]) -> str:
     return f"Over {len(lines[0].xs)} epochs: {', '.join(told)}."
 
 
-def _kept(best: int | None) -> str:
-    return "" if best is None else f" The weights of epoch {best} were kept."
-
-
-def _selection_chart(fit: Mapping[str, Any]) -> str:
-    """Score against the setting that cross-validation chose; empty unless it is a curve."""
+def _selection_drawing(fit: Mapping[str, Any]) -> Drawing | None:
+    """Score against the setting that cross-validation chose; None unless it is a curve."""
     rows = fit.get("cross_validation") or []
     if len(rows) < 2:
-        return ""
+        return None
     setting = next(iter(rows[0]))
     score = next((key for key in ("log_loss", "accuracy") if key in rows[0]), "")
     values = [_number(row.get(setting)) for row in rows]
     if not score or not all(math.isfinite(value) and value > 0 for value in values):
-        return ""
+        return None
     line = Series(score.replace("_", " "), values, [_number(row.get(score)) for row in rows])
     if not any(map(math.isfinite, line.ys)):
-        return ""
+        return None
     chosen = _number(fit.get(setting))
-    return line_chart(
+    chart = line_chart(
         [line],
         title=f"Choice of {setting}",
         description=f"Cross-validated {line.name} at each {setting} tried; {chosen:.3g} was taken.",
@@ -185,6 +183,8 @@ def _selection_chart(fit: Mapping[str, Any]) -> str:
         y=Axis(line.name, is_share=score == "accuracy"),
         mark=Mark(chosen, f"chosen: {chosen:.3g}") if math.isfinite(chosen) else None,
     )
+    rows = tuple((f"{a:.3g}", f"{b:.4g}") for a, b in zip(values, line.ys, strict=True))
+    return Drawing("Choice by cross-validation", chart, (setting, line.name.capitalize()), rows)
 
 
 def _number(value: Any) -> float:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headstart.errors import RunError
-from headstart.report.record import RunRecord
+from headstart.report.predictions import PredictionTable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,42 +54,24 @@ class ConfusedPair:
     share: float
 
 
-def read_mistakes(record: RunRecord, *, limit: int = 24) -> Mistakes:
-    """The mistakes in predictions.parquet, the surest first.
+def find_mistakes(
+    predictions: PredictionTable, *, classes: Sequence[str], is_multilabel: bool, limit: int = 24
+) -> Mistakes:
+    """The mistakes among predictions, the surest first.
 
-    Raises:
-        RunError: The file is missing, damaged, or does not fit the model's classes.
+    Args:
+        predictions: On the test samples.
+        classes: Of the columns of their probabilities.
+        is_multilabel: Whether a sample may have several labels, or none.
+        limit: How many of the surest are kept.
     """
-    import numpy as np
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = record.folder.predictions
-    columns = ["id", "truth", "prediction", "probabilities"]
-    try:
-        # By buffers: `pq.read_table` and `to_numpy` import pandas wherever it is installed.
-        table = pq.ParquetFile(path).read(columns=columns)
-    except FileNotFoundError:
-        raise RunError(f"`{path}` is missing from the run. Fit again.") from None
-    except (pa.ArrowException, OSError) as error:
-        raise RunError(f"`{path}` cannot be read ({error}). Fit again.") from None
-    if missing := [c for c in columns if c not in table.column_names]:
-        raise RunError(f"`{path}` has no column `{missing[0]}`. Fit again.")
-    chunks = [np.from_dlpack(chunk.values) for chunk in table["probabilities"].chunks]
-    flat = np.concatenate([np.empty(0, np.float32), *chunks])
-    if len(flat) != table.num_rows * len(record.classes):
-        raise RunError(
-            f"`{path}` holds {len(flat)} probabilities for {table.num_rows} samples, but the "
-            f"model has {len(record.classes)} classes. Fit again."
-        )
-    probabilities = flat.reshape(table.num_rows, len(record.classes))
-    ids, truths, answers = (table[c].to_pylist() for c in columns[:3])
-    if record.is_multilabel:
-        found = _wrong_decisions(ids, truths, probabilities, record.classes)
+    ids, truths, probabilities = predictions.ids, predictions.truths, predictions.probabilities
+    if is_multilabel:
+        found = _wrong_decisions(ids, truths, probabilities, classes)
         num_judged = len(ids)
     else:
         confidences = probabilities.max(axis=1).tolist() if len(ids) else []
-        rows = zip(ids, truths, answers, confidences, strict=True)
+        rows = zip(ids, truths, predictions.answers, confidences, strict=True)
         found = [Mistake(*row) for row in rows if row[1] and row[1] != row[2]]
         num_judged = sum(bool(truth) for truth in truths)
     found.sort(key=lambda mistake: (-mistake.confidence, mistake.id))

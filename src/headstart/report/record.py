@@ -12,6 +12,8 @@ from typing import Any
 
 from headstart.contracts import SPLITS, BackboneSpec, InputContract, Measure
 from headstart.errors import RunError
+from headstart.report.evidence import Evidence
+from headstart.report.evidence_file import read_evidence
 from headstart.rundir import RunFolder
 
 _HEADLINES = ("accuracy", "macro_f1", "map", "balanced_accuracy")
@@ -110,6 +112,11 @@ class RunRecord:
             if name in self.measures:
                 return name
         raise RunError(f"`{self.folder.metrics}` lists no metric. Fit again.")
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What the run proves about itself; each part only where it was written."""
+        return read_evidence(self.metrics, path=self.folder.metrics)
 
     @property
     def majority_accuracy(self) -> float | None:

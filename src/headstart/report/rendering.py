@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.report.charts import CHART_STYLE
+from headstart.report.drawing import CHART_STYLE
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -39,6 +39,7 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
         "duration": wording.duration,
         "size": wording.size,
         "count": wording.count,
+        "told": wording.told,
         "listed": wording.names,
     }
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
+from headstart.report.evidence import CoveragePoint
 from headstart.report.record import RunRecord
-from headstart.report.wording import count, figure, interval, metric_words, names, percent
+from headstart.report.wording import count, figure, interval, metric_words, names, percent, told
 
 _CLASSIFIERS = {
     "logistic": "a logistic classifier",
@@ -69,6 +70,82 @@ def comparison(record: RunRecord) -> str:
         f"Always answering “{record.most_common_class}”, the most common class, would be right on "
         f"{percent(majority)}."
     )
+
+
+# Off by less than this on average, a stated 90% means right 85 to 95 times in 100.
+_SMALL_CALIBRATION_ERROR = 0.05
+# An accuracy worth leaving the rest to people for, and the least share still worth automating.
+_NEARLY_ALWAYS_RIGHT, _LEAST_COVERAGE = 0.99, 0.3
+
+
+def sureness(record: RunRecord) -> tuple[str, ...]:
+    """How sure the figures are, and how far an answer can be trusted: a sentence for each proof."""
+    evidence, learning = record.evidence, record.evidence.learning_curve
+    found = [
+        _long_run(record),
+        _confidence(record),
+        _abstention(record),
+        evidence.verdict,
+        "" if evidence.transfer is None else evidence.transfer.sentence,
+        "" if learning is None else learning.sentence,
+    ]
+    return tuple(sentence for sentence in found if sentence)
+
+
+def _long_run(record: RunRecord) -> str:
+    measure = record.measures[record.headline]
+    words = metric_words(record.headline)
+    bounds = interval(measure, is_share=words.is_share)
+    num = f"{measure.n or record.num_tested:,}"
+    if not bounds:
+        return f"No interval is known for this figure, which rests on {num} pictures."
+    if record.headline != "accuracy":
+        return f"The 95% interval is {bounds}: {num} pictures cannot tell it closer."
+    return (
+        f"In the long run, expect {bounds} of pictures like these to be right (95% interval): "
+        f"{num} pictures cannot tell it closer."
+    )
+
+
+def _confidence(record: RunRecord) -> str:
+    """That stated confidence can be trusted; empty where it cannot, or was not measured."""
+    calibration = record.evidence.calibration
+    if calibration is None or calibration.error is None:
+        return ""
+    error = calibration.error
+    if error.value > _SMALL_CALIBRATION_ERROR:
+        return ""
+    return (
+        "Its stated confidence can be taken at its word: on average it is off by "
+        f"{told(error, is_share=True)}."
+    )
+
+
+def _abstention(record: RunRecord) -> str:
+    """What leaving the unsure pictures to people would bring; empty where that is nothing."""
+    point = best_abstention(record)
+    if point is None or point.min_confidence is None:
+        return ""
+    return (
+        f"Where it is at least {percent(point.min_confidence)} sure, which is on "
+        f"{percent(point.coverage)} of the pictures, it is right on "
+        f"{told(point.accuracy, is_share=True)}."
+    )
+
+
+def best_abstention(record: RunRecord) -> CoveragePoint | None:
+    """The largest share of pictures to answer that is nearly always right; None without one.
+
+    Where no share is that good, the share of the best accuracy, if it is better than that on all.
+    """
+    points = [p for p in record.evidence.coverage if _LEAST_COVERAGE <= p.coverage <= 1.0]
+    if not points:
+        return None
+    good = [p for p in points if p.accuracy.value >= _NEARLY_ALWAYS_RIGHT]
+    if good:
+        return max(good, key=lambda p: p.coverage)
+    best = max(points, key=lambda p: (p.accuracy.value, p.coverage))
+    return best if best.accuracy.value > points[-1].accuracy.value else None
 
 
 def data_name(record: RunRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _QUALITY = 75
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture: its data: address, and its size in pixels."""
+
+    source: str
+    width: int
+    height: int
 
 
 def embed(picture: Image.Image) -> str:
@@ -27,11 +37,18 @@ def embed_file(path: Path, *, size: int) -> str | None:
 
     It cannot be shown when it is no longer there or no readable picture; the page then says so.
     """
+    thumbnail = read_thumbnail(path, size=size)
+    return None if thumbnail is None else thumbnail.source
+
+
+def read_thumbnail(path: Path, *, size: int) -> Thumbnail | None:
+    """As `embed_file`, with the size of the small picture."""
     from headstart.data.images import thumbnail
 
     if not path.is_file():
         return None
     try:
-        return embed(thumbnail(path, size=size))
+        picture = thumbnail(path, size=size)
     except DataError:
         return None
+    return Thumbnail(embed(picture), *picture.size)

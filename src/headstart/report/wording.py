@@ -95,6 +95,37 @@ def interval(measure: Measure, *, is_share: bool) -> str:
     return f"{low}–{high}"
 
 
+def told(measure: Measure, *, is_share: bool) -> str:
+    """A value with its interval, as a sentence has it.
+
+    Example:
+        >>> told(Measure(0.948, 0.902, 0.98), is_share=True)
+        '94.8% (95% interval 90.2–98.0%)'
+    """
+    bounds = interval(measure, is_share=is_share)
+    value = figure(measure.value, is_share=is_share)
+    return f"{value} (95% interval {bounds})" if bounds else value
+
+
+def points(measure: Measure, *, is_share: bool = True) -> str:
+    """A difference of two values, signed, with its interval; of shares in percentage points.
+
+    Example:
+        >>> points(Measure(0.004, -0.005, 0.013)), points(Measure(-0.1))
+        ('+0.4 points (95% interval −0.5 to +1.3)', '−10.0 points')
+    """
+    unit = " points" if is_share else ""
+
+    def signed(value: float) -> str:
+        text = f"{100 * value:+.1f}" if is_share else f"{value:+.3f}"
+        return text.replace("-", "−")
+
+    value = signed(measure.value) + unit
+    if measure.low is None or measure.high is None:
+        return value
+    return f"{value} (95% interval {signed(measure.low)} to {signed(measure.high)})"
+
+
 def count(number: int, noun: str, *, plural: str = "") -> str:
     """A number with its noun.
 
@@ -117,6 +148,25 @@ def names(items: Sequence[str], *, limit: int = 6) -> str:
     if len(items) < 2:
         return "".join(items)
     return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+RUNG_WORDS = {
+    "majority": "Most common class",
+    "trivial": "Colours alone",
+    "knn": "Nearest neighbours",
+    "probe": "Linear probe",
+    "head": "New head",
+    "gradual": "Gradual unfreezing",
+    "full": "Full fine-tuning",
+    "lora": "Low-rank adapters",
+    "scratch": "From scratch",
+    "as-is": "As it comes",
+}
+
+
+def rung_words(strategy: str) -> str:
+    """What a rung of the ladder is called for a reader; an unknown one by its own name."""
+    return RUNG_WORDS.get(strategy, strategy)
 
 
 def duration(seconds: float) -> str:

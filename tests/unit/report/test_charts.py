@@ -12,15 +12,13 @@ from headstart.report import lr_finder_figure
 from headstart.report.axes import Axis, tick_text, ticks
 from headstart.report.charts import (
     Estimate,
-    Mark,
-    Series,
     bar_chart,
     heat_map,
     histogram,
     interval_chart,
     line_chart,
-    standalone,
 )
+from headstart.report.drawing import Mark, Series, standalone
 
 EPOCHS, LOSS = Axis("epoch"), Axis("loss")
 

@@ -1,0 +1,80 @@
+"""A run in a few lines, as a notebook shows it: a fragment of HTML without script or style sheet.
+
+Colours are those of the notebook, so that it is right in light and dark themes alike.
+"""
+
+from __future__ import annotations
+
+from html import escape
+
+from headstart.report import summary
+from headstart.report.cautions import cautions
+from headstart.report.record import RunRecord, read_record
+from headstart.report.wording import figure, interval, metric_words
+from headstart.rundir import RunFolder
+
+MOST_CAUTIONS = 3
+_FRAME = "max-width:46rem;line-height:1.5;border-left:3px solid #0f8a91;padding:.2rem 0 .2rem 1rem"
+_CELL = "text-align:left;padding:.15rem 1.2rem .15rem 0"
+_TRACK = (
+    "position:relative;display:inline-block;width:8rem;height:.7rem;"
+    "background:rgba(128,128,128,.25);border-radius:3px"
+)
+
+
+def summary_html(folder: RunFolder) -> str:
+    """What the model of a finished run can do, how sure that is, and what to watch out for.
+
+    Args:
+        folder: The run.
+
+    Returns:
+        A self-contained fragment of HTML: no script, no style sheet, no picture, nothing loaded.
+
+    Raises:
+        RunError: A file of the run is missing or damaged.
+    """
+    record = read_record(folder)
+    rows = "".join(_row(record, name) for name in record.measures)
+    found = cautions(record)
+    warned = "".join(
+        f"<li><b>{'Problem' if caution.is_serious else 'Note'}:</b> {escape(caution.message)}</li>"
+        for caution in found[:MOST_CAUTIONS]
+    )
+    more = len(found) - MOST_CAUTIONS
+    if more > 0:
+        warned += f"<li>and {more:,} more in the report</li>"
+    watched = f"<p><b>What to watch out for</b></p><ul>{warned}</ul>" if warned else ""
+    comparison = escape(summary.comparison(record))
+    return (
+        f'<section aria-label="{escape(f"Run {record.name}", quote=True)}" style="{_FRAME}">'
+        f"<p><b>{escape(summary.data_name(record))}: {escape(record.name)}</b><br/>"
+        f"{escape(summary.purpose(record))} {escape(summary.making(record))}</p>"
+        f"<p><b>{escape(summary.verdict(record))}</b> {comparison}</p>"
+        f"<table><thead><tr>{_heading('Metric')}{_heading('Value')}{_heading('95% interval')}"
+        f"</tr></thead><tbody>{rows}</tbody></table>{watched}"
+        f"<p>The whole report: <code>{escape(folder.report.as_posix())}</code></p></section>"
+    )
+
+
+def _heading(text: str) -> str:
+    return f'<th scope="col" style="{_CELL}">{text}</th>'
+
+
+def _row(record: RunRecord, name: str) -> str:
+    """A metric with its interval, drawn too where it is a share."""
+    measure, words = record.measures[name], metric_words(name)
+    bounds = interval(measure, is_share=words.is_share)
+    drawn = ""
+    if words.is_share and measure.low is not None and measure.high is not None:
+        left, width = 100 * measure.low, max(1.0, 100 * (measure.high - measure.low))
+        drawn = (
+            f'<span aria-hidden="true" style="{_TRACK}"><span style="position:absolute;top:0;'
+            f"bottom:0;left:{left:.1f}%;width:{width:.1f}%;background:#0f8a91;"
+            'border-radius:3px"></span></span> '
+        )
+    return (
+        f'<tr><th scope="row" style="{_CELL}">{escape(words.title)}</th>'
+        f'<td style="{_CELL}">{escape(figure(measure.value, is_share=words.is_share))}</td>'
+        f'<td style="{_CELL}">{drawn}{escape(bounds) or "–"}</td></tr>'
+    )

@@ -1,0 +1,146 @@
+"""What the page tells about the results: metrics, classes, confusion and ladder, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.contracts import Measure
+from headstart.report.evidence import Rung
+from headstart.report.figures import MOST_CLASSES_DRAWN
+from headstart.report.mistakes import confused_pairs
+from headstart.report.record import RunRecord
+from headstart.report.wording import (
+    duration,
+    figure,
+    interval,
+    metric_words,
+    points,
+    rung_words,
+)
+
+# A table of more classes than this is told by its worst pairs instead: it fits no screen.
+MOST_CLASSES_TABLED = 20
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A line of a metrics table; `low` and `high` end the drawn interval, None draws none."""
+
+    title: str
+    meaning: str
+    value: str
+    interval: str
+    is_share: bool
+    measure: Measure
+
+
+@dataclass(frozen=True)
+class RungRow:
+    """A line of the table of rungs, as texts."""
+
+    name: str
+    score: str
+    interval: str
+    gain: str
+    time: str
+    judged_on: str
+    is_kept: bool
+    why: str
+
+
+def results_context(record: RunRecord) -> dict[str, Any]:
+    """What the sections on metrics, confusion and ladder fill in."""
+    confusion: Mapping[str, Any] | None = record.metrics.get("confusion")
+    num_confused = len(confusion["classes"]) if confusion else 0
+    is_tabled = num_confused <= MOST_CLASSES_TABLED
+    per_class = sorted(
+        record.metrics["per_class"].items(), key=lambda item: (item[1].get("f1") or 0.0, item[0])
+    )
+    rungs = record.evidence.rungs
+    return {
+        "metric_rows": [metric_row(name, m) for name, m in record.measures.items()],
+        "per_class": [
+            (
+                name,
+                [_class_measure(row, key) for key in ("precision", "recall", "f1")],
+                int(row.get("n", 0)),
+            )
+            for name, row in per_class
+        ],
+        "confusion": confusion if is_tabled else None,
+        "pairs": confused_pairs(confusion) if confusion and not is_tabled else [],
+        "is_too_large_to_draw": num_confused > MOST_CLASSES_DRAWN,
+        "rungs": _rung_rows(record) if len(rungs) > 1 else [],
+        "rung_metric": metric_words(rung_metric(record)).title,
+    }
+
+
+def rung_metric(record: RunRecord) -> str:
+    """The metric that rungs are told by: the headline where they have it, else their first."""
+    measured = [rung.measures for rung in record.evidence.rungs if rung.measures]
+    if not measured or any(record.headline in measures for measures in measured):
+        return record.headline
+    return next(iter(measured[0]))
+
+
+def _rung_rows(record: RunRecord) -> list[RungRow]:
+    metric = rung_metric(record)
+    is_share = metric_words(metric).is_share
+    rows = []
+    for rung in record.evidence.rungs:
+        measure = rung.measures.get(metric)
+        gain = "–" if rung.gain is None else points(rung.gain, is_share=is_share)
+        if rung.gain is not None and rung.gain_over:
+            gain += f" over {rung_words(rung.gain_over).lower()}"
+        rows.append(
+            RungRow(
+                name=rung.label or rung_words(rung.strategy),
+                score="–" if measure is None else figure(measure.value, is_share=is_share),
+                interval="" if measure is None else interval(measure, is_share=is_share),
+                gain=gain,
+                time=_rung_time(rung),
+                judged_on=rung.judged_on,
+                is_kept=rung.is_kept,
+                why=rung.why,
+            )
+        )
+    return rows
+
+
+def _rung_time(rung: Rung) -> str:
+    predicted = rung.predicted_seconds
+    if not rung.was_tried:
+        return "not tried" if predicted is None else f"not tried: {duration(predicted)} predicted"
+    if predicted is None:
+        return duration(rung.seconds)
+    return f"{duration(rung.seconds)} ({duration(predicted)} predicted)"
+
+
+def metric_row(name: str, measure: Measure) -> MetricRow:
+    """A metric as a table has it."""
+    words = metric_words(name)
+    return MetricRow(
+        title=words.title,
+        meaning=words.meaning,
+        value=figure(measure.value, is_share=words.is_share),
+        interval=interval(measure, is_share=words.is_share),
+        is_share=words.is_share,
+        measure=measure,
+    )
+
+
+def _class_measure(row: Mapping[str, Any], key: str) -> MetricRow | None:
+    """Precision, recall or F1 of a class; None where it is undefined."""
+    if row.get(key) is None:
+        return None
+    measure = Measure(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"))
+    return MetricRow(
+        title=key,
+        meaning="",
+        value=figure(measure.value, is_share=True),
+        interval=interval(measure, is_share=True),
+        is_share=True,
+        measure=measure,
+    )

@@ -1,0 +1,54 @@
+"""Labels that look wrong, as suspects.csv of a run has them. Draws nothing."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+
+from headstart.errors import RunError
+from headstart.rundir import RunFolder
+
+_COLUMNS = ("id", "label", "likely label", "score")
+
+
+@dataclass(frozen=True)
+class SuspectLabel:
+    """A sample whose label looks wrong; `score` is None when the file has no number there."""
+
+    id: str
+    label: str
+    likely: str
+    score: float | None
+
+
+def read_suspects(folder: RunFolder) -> tuple[SuspectLabel, ...] | None:
+    """The suspects, most suspicious first; None when the run did not look for any.
+
+    Raises:
+        RunError: The file lacks a column, or is no text.
+    """
+    path = folder.suspects
+    if not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise RunError(
+                    f"`{path}` has no column `{missing[0]}`; it needs {', '.join(_COLUMNS)}. "
+                    "Fit again."
+                )
+            return tuple(
+                SuspectLabel(row["id"], row["label"], row["likely label"], _number(row["score"]))
+                for row in reader
+            )
+    except UnicodeDecodeError as error:
+        raise RunError(f"`{path}` is no UTF-8 text ({error}). Fit again.") from None
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
