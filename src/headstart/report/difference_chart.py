@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from headstart.report.axes import Scale, ticks
-from headstart.report.charts import WIDTH
+from headstart.report.drawing import WIDTH
 from headstart.report.wording import shortened
 
 _MARGIN = 16
