@@ -151,11 +151,11 @@ def paired(shares, n: int, *, repeats: int, is_grouped: bool) -> np.ndarray:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--repeats", type=int, default=500, help="test sets of each world")
+    parser.add_argument("--repeats", type=int, default=400, help="test sets of each world")
     parser.add_argument(
-        "--percentile", type=int, default=60, help="test sets for the percentile bootstrap"
+        "--percentile", type=int, default=40, help="test sets for the percentile bootstrap"
     )
-    parser.add_argument("--paired", type=int, default=200, help="pairs of models of each world")
+    parser.add_argument("--paired", type=int, default=150, help="pairs of models of each world")
     options = parser.parse_args()
     rows, started = [], time.perf_counter()
     for is_grouped in (False, True):

@@ -18,7 +18,6 @@ from headstart.errors import DataError
 from headstart.metrics.classification import (
     IndependentAnswers,
     answers_of,
-    mean_average_precision,
 )
 from headstart.metrics.intervals import (
     LEVEL,
@@ -29,6 +28,7 @@ from headstart.metrics.intervals import (
     percentile_ends,
     resamples,
 )
+from headstart.metrics.ranking import mean_average_precision
 
 # Metrics that are sums of losses: lower is better.
 LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
