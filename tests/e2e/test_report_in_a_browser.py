@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -97,8 +98,8 @@ def browser() -> str:
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a run with every proof a run can have, with its pictures."""
+def fabricated_run() -> ModuleType:
+    """The module that fabricates runs."""
     path = Path(__file__).resolve().parents[1] / "fabricated_run.py"
     spec = importlib.util.spec_from_file_location("fabricated_run", path)
     assert spec is not None
@@ -106,8 +107,14 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     module = importlib.util.module_from_spec(spec)
     sys.modules["fabricated_run"] = module
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, fabricated_run: ModuleType) -> Path:
+    """The report of a run with every proof a run can have, with its pictures."""
     folder = tmp_path_factory.mktemp("runs") / "photos-1"
-    return write_report(module.fabricate_proven(folder, classes=("ants", "bees", "wasps")))
+    return write_report(fabricated_run.fabricate_proven(folder, classes=("ants", "bees", "wasps")))
 
 
 def browse(
@@ -168,6 +175,17 @@ def test_the_page_fits_its_window_and_can_be_read(
     assert seen["broken"] == 0
     assert seen["failed"] == []
     assert seen["console"] == []
+
+
+def test_long_and_hostile_names_do_not_widen_the_page(
+    browser: str, fabricated_run: ModuleType, tmp_path: Path
+) -> None:
+    classes = ("<script>alert(1)</script>", "long_name_" * 12, "日本 & co")
+    test = [(f"val/{i}/{j}.jpg", name) for i, name in enumerate(classes) for j in range(9)]
+    run = fabricated_run.fabricate(tmp_path / "photos-1", classes=classes, test=test)
+    seen = seen_at(browser, write_report(run), tmp_path / "profile", width=400)
+    assert seen["scrollWidth"] <= 400
+    assert seen["failed"] == []
 
 
 def test_a_cell_of_the_matrix_opens_its_pictures_and_no_others(
