@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from headstart.contracts import Measure
 from headstart.errors import RunError
 from headstart.progress import Progress
-from headstart.report.answers import Answers, read_answers
 from headstart.report.comparison import Compared, ComparedRun, Disagreement, write_comparison
+from headstart.report.predictions import PredictionTable, read_prediction_table
 from headstart.report.record import RunRecord, read_record
 from headstart.rundir import RunFolder
 
@@ -46,7 +46,7 @@ def compare(
     paths = _distinct([Path(run) for run in runs])
     records = [read_record(RunFolder.open(path)) for path in paths]
     names = _names(paths)
-    answers = [read_answers(record) for record in records]
+    answers = [read_prediction_table(record) for record in records]
     _require_same_classes(records, names)
     _require_unseen(records, answers, names)
     ids, notes = _shared(records, answers, names)
@@ -146,7 +146,7 @@ def _require_same_classes(records: Sequence[RunRecord], names: Sequence[str]) ->
 
 
 def _require_unseen(
-    records: Sequence[RunRecord], answers: Sequence[Answers], names: Sequence[str]
+    records: Sequence[RunRecord], answers: Sequence[PredictionTable], names: Sequence[str]
 ) -> None:
     """No model may have learned from, or been chosen by, what another is tested on."""
     for tester, answer, tested_name in zip(records, answers, names, strict=True):
@@ -167,7 +167,7 @@ def _require_unseen(
 
 
 def _shared(
-    records: Sequence[RunRecord], answers: Sequence[Answers], names: Sequence[str]
+    records: Sequence[RunRecord], answers: Sequence[PredictionTable], names: Sequence[str]
 ) -> tuple[list[str], list[str]]:
     """Ids of the samples that all runs were tested on, in the order of the first, and notes."""
     common = set(answers[0].ids).intersection(*(answer.ids for answer in answers[1:]))
@@ -199,7 +199,7 @@ def _shared(
     return [id_ for id_ in answers[0].ids if id_ in common], notes
 
 
-def _require_same_truth(shared: Sequence[Answers], names: Sequence[str]) -> None:
+def _require_same_truth(shared: Sequence[PredictionTable], names: Sequence[str]) -> None:
     first = shared[0]
     for answer, name in zip(shared[1:], names[1:], strict=True):
         differing = [
@@ -215,14 +215,16 @@ def _require_same_truth(shared: Sequence[Answers], names: Sequence[str]) -> None
             )
 
 
-def _in_order(answers: Answers, classes: Sequence[str], wanted: Sequence[str]) -> Answers:
+def _in_order(
+    answers: PredictionTable, classes: Sequence[str], wanted: Sequence[str]
+) -> PredictionTable:
     """The same answers with the columns of the probabilities in the wanted order."""
     columns = [list(classes).index(name) for name in wanted]
     probabilities = answers.probabilities[:, columns]
-    return Answers(answers.ids, answers.truths, answers.labels, probabilities)
+    return replace(answers, probabilities=probabilities)
 
 
-def _truth(answers: Answers, record: RunRecord) -> np.ndarray:
+def _truth(answers: PredictionTable, record: RunRecord) -> np.ndarray:
     """(n,) class indices, or (n, num_classes) of 0 and 1 for multi-label."""
     import numpy as np
 
@@ -239,10 +241,12 @@ def _truth(answers: Answers, record: RunRecord) -> np.ndarray:
     return np.array([place[truth] for truth in answers.truths], dtype=np.int64)
 
 
-def _disagreements(first: Answers, other: Answers, record: RunRecord) -> tuple[Disagreement, ...]:
+def _disagreements(
+    first: PredictionTable, other: PredictionTable, record: RunRecord
+) -> tuple[Disagreement, ...]:
     """Samples that just one of two runs answered right."""
     found = []
-    for id_, truth, a, b in zip(first.ids, first.truths, first.labels, other.labels, strict=True):
+    for id_, truth, a, b in zip(first.ids, first.truths, first.answers, other.answers, strict=True):
         is_right_a, is_right_b = (set(said.split("|")) == set(truth.split("|")) for said in (a, b))
         if is_right_a != is_right_b:
             found.append(Disagreement(id_, record.sample_path(id_), truth, a, b))
@@ -250,7 +254,7 @@ def _disagreements(first: Answers, other: Answers, record: RunRecord) -> tuple[D
 
 
 def _measured(
-    answers: Answers, truth: np.ndarray, record: RunRecord, *, groups: np.ndarray | None
+    answers: PredictionTable, truth: np.ndarray, record: RunRecord, *, groups: np.ndarray | None
 ) -> Mapping[str, Measure]:
     from headstart.metrics.classification import evaluate_multilabel, evaluate_single_label
 

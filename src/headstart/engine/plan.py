@@ -113,4 +113,4 @@ class FitResult:
     stopped: str
     num_steps: int
     seconds: float
-    kept: tuple[dict[str, Tensor], ...] = ()
+    kept: tuple[dict[str, Tensor], ...] = field(default=(), compare=False)

@@ -34,6 +34,18 @@ class PredictionTable:
     probabilities: np.ndarray
     strangeness: Sequence[float] | None = None
 
+    def only(self, ids: Sequence[str]) -> PredictionTable:
+        """Those of these ids, in their order."""
+        place = {id_: i for i, id_ in enumerate(self.ids)}
+        rows = [place[id_] for id_ in ids]
+        return PredictionTable(
+            ids=list(ids),
+            truths=[self.truths[i] for i in rows],
+            answers=[self.answers[i] for i in rows],
+            probabilities=self.probabilities[rows],
+            strangeness=None if self.strangeness is None else [self.strangeness[i] for i in rows],
+        )
+
 
 def read_prediction_table(record: RunRecord) -> PredictionTable:
     """Read predictions.parquet.

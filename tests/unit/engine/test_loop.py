@@ -242,7 +242,11 @@ RECIPES = {
         {"dropout": 0.5},
         replace(PLAN, num_epochs=6, ema=0.9, schedule="plateau", warmup=0.1),
     ),
-    "full, one-cycle, accumulation": ("full", {}, replace(PLAN, num_epochs=6, accumulate=2)),
+    "full, one-cycle, accumulation": (
+        "full",
+        {},
+        replace(PLAN, num_epochs=6, accumulate=2, num_kept=3),
+    ),
     "scratch, SGD, cosine": (
         "scratch",
         {"hidden": 5, "dropout": 0.3},
@@ -268,6 +272,9 @@ def test_a_fit_interrupted_three_times_ends_with_the_same_weights(
     found = run.fit()
     assert_same(run.weights, whole.weights)
     assert replace(found, seconds=0.0) == replace(expected, seconds=0.0)
+    assert len(found.kept) == len(expected.kept) == plan.num_kept
+    for own, other in zip(found.kept, expected.kept, strict=True):
+        assert_same(own, other)
     (note,) = run.recorder.of("note")
     assert note.message.startswith("Resumed in epoch 5 of 6")
 
