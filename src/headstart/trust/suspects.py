@@ -22,8 +22,8 @@ from headstart.errors import DataError
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-# Of bench/suspects.py: with 5, 11 and 21 neighbours alone, 75, 83 and 84% of the labels flipped
-# among ants and bees were found, 99% of those among solar cells.
+# On the data of bench/suspects.py 5, 11 and 21 neighbours alone found 75, 83 and 84% of the labels
+# flipped among ants and bees, and 99% of those among solar cells.
 _NUM_NEIGHBOURS = 11
 _TEMPERATURE = 0.07  # of the votes: Wu et al., "Unsupervised feature learning" (CVPR 2018), 3.4
 _CHUNK_ELEMENTS = 2**24  # similarities held at once, 64 MB
