@@ -28,7 +28,7 @@ DEFAULT_CS: tuple[float, ...] = (1e-5, 5e-5, 2e-4, 1e-3, 5e-3, 2e-2, 1e-1, 5e-1,
 
 # Problems are solved in groups whose logits have no more elements than this (64 MB in float32, and
 # some eight arrays of that size at the peak).
-_GROUP_ELEMENTS = 2**24
+GROUP_ELEMENTS = 2**24
 # Values of C that are solved together, at most. The next ones are tried while log loss has not
 # risen by a tenth over the least: far past the best C the fits cost most and are worth nothing
 # (measured on solar cells: the two largest took 60% of the time at two to three times the loss).
@@ -264,7 +264,7 @@ def fit_at(
 ) -> LinearFit:
     """The linear layer that minimises the loss on all samples."""
     seen = torch.ones_like(data.weights[:, :1])
-    solutions = _solve(rotated, data, loss, seen=seen, cs=[c], tolerance=loss.final_tolerance)
+    solutions = solve(rotated, data, loss, seen=seen, cs=[c], tolerance=loss.final_tolerance)
     coefficients = data.widen(solutions.coefficients[:, :, 0])
     weight, bias = rotated.to_raw(coefficients)
     return LinearFit(weight, bias, bool(solutions.has_converged.all()))
@@ -351,19 +351,17 @@ def _out_of_fold(
     numbers = check_folds(folds, num_samples=n)
     place = torch.searchsorted(torch.tensor(numbers, device=folds.device), folds)
     seen = torch.stack([folds != number for number in numbers], dim=1).to(data.features)
-    size = min(_GROUP_CS, max(1, _GROUP_ELEMENTS // (n * num_outputs * len(numbers))))
+    size = min(_GROUP_CS, max(1, GROUP_ELEMENTS // (n * num_outputs * len(numbers))))
     for start in range(0, len(cs), size):
         group = list(cs[start : start + size])
-        solutions = _solve(
-            rotated, data, loss, seen=seen, cs=group, tolerance=loss.search_tolerance
-        )
+        solutions = solve(rotated, data, loss, seen=seen, cs=group, tolerance=loss.search_tolerance)
         logits = solutions.logits.reshape(n, num_outputs, len(group), len(numbers))
         own = logits[torch.arange(n, device=place.device), :, :, place]  # (n, K, len(group))
         for i in range(len(group)):
             yield data.widen(own[:, :, i])
 
 
-def _solve(
+def solve(
     rotated: RotatedFeatures,
     data: LabelledFeatures,
     loss: LinearLoss,

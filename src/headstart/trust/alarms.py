@@ -57,7 +57,7 @@ def check_features(features: Tensor) -> tuple[Finding, ...]:
     n, width = features.shape
     if n < 2:
         return ()
-    features = features.detach().float()[:: max(1, n // _MAX_PICTURES)]
+    features = features.detach()[:: max(1, n // _MAX_PICTURES)].cpu().float()
     spread, size = features.std(dim=0, correction=0), features.abs().amax(dim=0)
     is_constant = spread <= _ROUNDING * size
     share = float(is_constant.float().mean())
@@ -140,7 +140,7 @@ def check_pixels(
         )
     if not len(ids):
         return ()
-    flat = inputs.flatten(1)
+    flat = inputs.detach().cpu().flatten(1)
     low, high = flat.amin(dim=1).double(), flat.amax(dim=1).double()
     top, bottom = float(high.max()), float(low.min())
     if not math.isfinite(top) or not math.isfinite(bottom) or top > scale * 1.001 or bottom < 0:

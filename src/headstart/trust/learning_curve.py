@@ -161,7 +161,7 @@ class LearningCurve:
 
 
 def trace_learning_curve(
-    score: Callable[[Integers], NDArray[np.floating] | NDArray[np.bool_]],
+    score: Callable[[Sequence[Integers]], Sequence[NDArray[np.floating] | NDArray[np.bool_]]],
     targets: NDArray[np.integer] | NDArray[np.floating],
     *,
     groups: NDArray[np.integer] | None = None,
@@ -176,9 +176,10 @@ def trace_learning_curve(
     than one refit on all samples. Groups enter one by one.
 
     Args:
-        score: Indices (m,) of training samples, ascending -> (num_judged,) how right a refit on
-            them is about each of the same other samples, 0 to 1 (whether its class is right; any
-            loss as 1 - loss). Refit with all choices fixed, such as C, so that it is cheap.
+        score: Indices (m,) of training samples, ascending, of all parts at once -> for each part
+            (num_judged,) how right a refit on it is about each of the same other samples, 0 to 1
+            (whether its class is right; any loss as 1 - loss). Refit with all choices fixed, such
+            as C, so that it is cheap.
         targets: (n,) class indices of the training samples, or (n, K) of 0 and 1.
         groups: (n,) of the training samples.
         judged_groups: (num_judged,) of the judged ones: they are resampled together.
@@ -197,10 +198,9 @@ def trace_learning_curve(
         )
     sizes, notes = _sizes(n, _num_classes(targets), shares)
     orders = [_order(targets, groups, seed=seed + i) for i in range(_NUM_REPEATS)]
-    scores: list[list[Floats]] = []
-    for size in sizes:
-        drawn = orders[: max(1, n // size)]
-        scores.append([_judged(score(np.sort(order[:size]))) for order in drawn])
+    drawn = [[np.sort(o[:size]) for o in orders[: max(1, n // size)]] for size in sizes]
+    judged = iter([_judged(each) for each in score([part for parts in drawn for part in parts])])
+    scores = [[next(judged) for _ in parts] for parts in drawn]
     lengths = {len(each) for repeats in scores for each in repeats}
     if len(lengths) > 1 or 0 in lengths:
         raise DataError(

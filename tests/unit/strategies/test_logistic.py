@@ -273,7 +273,7 @@ def test_large_problems_are_solved_in_groups_alike(monkeypatch: pytest.MonkeyPat
     features, targets = samples(60, 20, num_classes=3)
     folds = torch.arange(60) // 3 % 5
     whole = cross_validate_logistic(features, targets, folds, num_classes=3)
-    monkeypatch.setattr("headstart.strategies.linear_fit._GROUP_ELEMENTS", 1)
+    monkeypatch.setattr("headstart.strategies.linear_fit.GROUP_ELEMENTS", 1)
     parts = cross_validate_logistic(features, targets, folds, num_classes=3)
     assert parts.Cs == whole.Cs
     assert parts.log_loss == pytest.approx(whole.log_loss, abs=1e-4)

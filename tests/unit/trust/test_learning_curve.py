@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from headstart.errors import DataError
-from headstart.strategies.logistic import fit_logistic
+from headstart.strategies.logistic import fit_logistic_on_parts
 from headstart.trust.learning_curve import trace_learning_curve
 
 
@@ -19,9 +20,9 @@ def made_up(
     asked: list[NDArray[np.int64]] = []
     ease = (np.random.default_rng(0).permutation(num_judged) + 0.5) / num_judged
 
-    def score(indices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        asked.append(indices)
-        return ease > floor + scale * len(indices) ** -exponent
+    def score(parts: Sequence[NDArray[np.int64]]) -> list[NDArray[np.bool_]]:
+        asked.extend(parts)
+        return [ease > floor + scale * len(part) ** -exponent for part in parts]
 
     return asked, score
 
@@ -50,10 +51,10 @@ def test_intervals_hold_what_they_promise() -> None:
         rng = np.random.default_rng(seed)
         ease = rng.random(200)
 
-        def score(indices, ease=ease, rng=rng):
-            error = 0.08 + 1.0 * len(indices) ** -0.5 + rng.normal(0, 0.2 / len(indices) ** 0.5)
-            shaken = (ease + rng.normal(0, 0.03, len(ease))) % 1.0
-            return shaken > error
+        def score(parts, ease=ease, rng=rng):
+            for part in parts:
+                error = 0.08 + len(part) ** -0.5 + rng.normal(0, 0.2 / len(part) ** 0.5)
+                yield (ease + rng.normal(0, 0.03, len(ease))) % 1.0 > error
 
         curve = trace_learning_curve(score, np.arange(300) % 2, seed=seed)
         gain = curve.gain()
@@ -152,10 +153,13 @@ def test_refits_of_a_logistic_regression_get_better_with_more_samples() -> None:
     features = torch.randn(600, 40, generator=generator) + 1.5 * torch.eye(3, 40)[targets]
     train, judged = slice(0, 400), slice(400, None)
 
-    def score(indices: NDArray[np.int64]) -> NDArray[np.bool_]:
-        part = torch.from_numpy(indices)
-        fit = fit_logistic(features[train][part], targets[train][part], num_classes=3, C=0.01)
-        return (fit.logits(features[judged]).argmax(dim=1) == targets[judged]).numpy()
+    def score(parts: Sequence[NDArray[np.int64]]) -> list[NDArray[np.bool_]]:
+        indices = [torch.from_numpy(part) for part in parts]
+        fits = fit_logistic_on_parts(
+            features[train], targets[train], indices, num_classes=3, C=0.01
+        )
+        answers = [fit.logits(features[judged]).argmax(dim=1) for fit in fits]
+        return [(answer == targets[judged]).numpy() for answer in answers]
 
     curve = trace_learning_curve(score, targets[train].numpy())
     assert curve.points[0].value + 0.05 < curve.points[-1].value
@@ -180,8 +184,8 @@ def test_the_seed_decides_the_result() -> None:
 
 
 def test_losses_can_be_traced_as_what_they_leave_to_one() -> None:
-    def score(indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.full(50, 1 - 0.1 - len(indices) ** -0.5)
+    def score(parts: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float64]]:
+        return [np.full(50, 1 - 0.1 - len(part) ** -0.5) for part in parts]
 
     curve = trace_learning_curve(score, np.arange(100) % 2, metric="1 - Brier score")
     assert curve.metric == "1 - Brier score"
@@ -194,14 +198,14 @@ def test_losses_can_be_traced_as_what_they_leave_to_one() -> None:
 )
 def test_scores_that_are_none_are_refused(values: NDArray[np.float64], told: str) -> None:
     with pytest.raises(DataError, match=told):
-        trace_learning_curve(lambda indices: values, np.arange(100) % 2)
+        trace_learning_curve(lambda parts: [values] * len(parts), np.arange(100) % 2)
 
 
 def test_refits_must_be_judged_on_the_same_samples() -> None:
     with pytest.raises(DataError, match="same ones"):
-        trace_learning_curve(lambda indices: np.ones(len(indices)), np.arange(100) % 2)
+        trace_learning_curve(lambda parts: [np.ones(len(p)) for p in parts], np.arange(100) % 2)
 
 
 def test_impossible_shares_are_refused() -> None:
     with pytest.raises(DataError, match="up to 1"):
-        trace_learning_curve(lambda indices: np.ones(5), np.arange(100) % 2, shares=(0.5, 1.5))
+        trace_learning_curve(lambda parts: [], np.arange(100) % 2, shares=(0.5, 1.5))
