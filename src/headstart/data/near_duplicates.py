@@ -117,6 +117,8 @@ def find_near_duplicates(
     """
     copies = _copies(facts)
     ids = list(copies)
+    if not ids:
+        return NearDuplicates()
     pixels = as_pixels([facts[id_].perceptual for id_ in ids])
     blank = is_blank(pixels)
     notes = []
