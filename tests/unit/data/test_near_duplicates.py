@@ -34,6 +34,15 @@ def scenes(number: int, *, seed: int = 0) -> np.ndarray:
     return (128 + 40 * smooth).clip(0, 255)
 
 
+def film(number: int, *, persistence: float) -> dict[str, np.ndarray]:
+    """Miniatures that each share so much with the one before."""
+    frame, frames = np.zeros((SIDE, SIDE)), {}
+    for i, step in enumerate(scenes(number, seed=5) - 128):
+        frame = persistence * frame + (1 - persistence**2) ** 0.5 * step if i else step
+        frames[f"film {i:02}.png"] = (128 + frame).clip(0, 255)
+    return frames
+
+
 def changed(picture: np.ndarray, seed: int) -> np.ndarray:
     noise = np.random.default_rng(seed).normal(0, 2, picture.shape)
     return (picture * 0.8 + 20 + noise).clip(0, 255)
@@ -93,19 +102,24 @@ def test_look_alikes_are_no_near_duplicates() -> None:
 
 
 def test_a_chain_through_much_of_the_data_is_broken_and_said() -> None:
-    pictures = {f"{i:03}.png": p for i, p in enumerate(scenes(200))}
-    steps = scenes(40, seed=5) - 128
-    frame = steps[0]
-    for i, step in enumerate(steps):  # a film: each frame is near the one before
-        frame = 0.97 * frame + 0.243 * step
-        pictures[f"film {i:02}.png"] = (128 + frame).clip(0, 255)
-    pictures["film 40.png"] = pictures["film 39.png"] + 1
+    pictures = {f"{i:03}.png": p for i, p in enumerate(scenes(300))}
+    pictures |= film(80, persistence=0.96)
+    pictures["film 80.png"] = pictures["film 79.png"] + 1
     found = find_near_duplicates(facts_of(pictures))
     (note,) = found.notes
     assert "look-alikes" in note
     assert "--group" in note
-    assert found.group_of["film 39.png"] == found.group_of["film 40.png"]
+    assert found.group_of["film 79.png"] == found.group_of["film 80.png"]
     assert max(map(len, found.groups)) < 20
+
+
+def test_a_film_whose_frames_looks_cannot_tell_apart_is_said() -> None:
+    pictures = {f"{i:03}.png": p for i, p in enumerate(scenes(200))}
+    found = find_near_duplicates(facts_of(pictures | film(60, persistence=0.99)))
+    assert found.pairs == ()
+    (note,) = found.notes
+    assert "as the frames of a film do" in note
+    assert "--group" in note
 
 
 def test_blanks_are_left_alone_and_said() -> None:
