@@ -115,8 +115,9 @@ def perceptual_hashes(pixels: np.ndarray) -> np.ndarray:
 def likeness_vectors(pixels: np.ndarray) -> np.ndarray:
     """(n, SIDE * SIDE) float32 unit vectors, whose products are the likeness of the pictures.
 
-    What all pictures share (the bars of a solar cell, the oval of an X-ray) is no likeness: the
-    mean picture of the data, over all views, is taken off each.
+    What all pictures share (the rim of a solar cell, the oval of an X-ray) is no likeness: the mean
+    picture of the data, over all eight views, is taken off each. It is its own mirror image, so
+    that what a copy has been turned or mirrored by makes no difference.
 
     Args:
         pixels: (n, SIDE, SIDE) uint8, none blank.
@@ -137,9 +138,9 @@ def view_places() -> np.ndarray:
 def without_mean(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Vectors (n, d) without most of their mean (d,), scaled to length 1.
 
-    The share taken off is n / (n + 32): of two pictures, the mean is half of each.
+    The share taken off is n / (n + 8): of two pictures, the mean is half of each.
     """
     num_pictures = len(vectors)
-    centred = vectors - mean * np.float32(num_pictures / (num_pictures + 32))
+    centred = vectors - mean * np.float32(num_pictures / (num_pictures + 8))
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.asarray(centred / np.maximum(lengths, 1e-6), np.float32)
