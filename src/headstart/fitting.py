@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from headstart.attempt import Attempt, Situation
+from headstart.attempt import Attempt, Embedder, Situation, measure_format
 from headstart.backbones import load_backbone, resolve_auto
 from headstart.collecting import Collector
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
+from headstart.contracts import Backbone
 from headstart.errors import DataError, InterruptedFit, RunError
 from headstart.interrupt import StopSignal
 from headstart.ladder import Ladder
 from headstart.learning import NUM_TRIED, learn
-from headstart.preparing import PreparedData, as_when_begun, prepare_data
+from headstart.predictor import Predictor
+from headstart.preparing import PreparedData, as_when_begun, kept_together, prepare_data
 from headstart.progress import JsonlSink, Progress
 from headstart.proving import Prover
 from headstart.recording import record_results, record_start
@@ -70,7 +74,7 @@ class FitJob:
         with StopSignal(self.progress) as stop:
             data = self._read()
             seconds = {"read": time.monotonic() - started}
-            folder, data = self._open_folder(data)
+            folder = self._open_folder()
             budget = self.options.budget
             try:
                 self.where = Situation(
@@ -114,37 +118,76 @@ class FitJob:
         decode = strategy in GRADIENT_STRATEGIES and strategy != "head"
         return prepare_data(self.path, self.options, decode=decode, progress=self.progress)
 
-    def _open_folder(self, data: PreparedData) -> tuple[RunFolder, PreparedData]:
+    def _open_folder(self) -> RunFolder:
         earlier: dict[str, Any] = {}
         if self.resume is not None:
             folder = self.resume
             folder.remove_leftovers()
             choices = folder.read_json(folder.config)["choices"]
             earlier = {choice["name"]: choice["value"] for choice in choices}
-            data = as_when_begun(data, folder)
         else:
             name = self.path.resolve().stem or "run"
             folder = RunFolder.create(name, output=self.options.output)
         self.progress = self.progress.with_sink(JsonlSink(folder.log))
         self.progress.note(f"Run folder: {folder.path}")
         self.choices = Choices(self.options, progress=self.progress, earlier=earlier)
-        return folder, data
+        return folder
 
     def _settle(self) -> None:
-        """The strategy and its model, in the format that is fastest for it."""
+        """The backbone, the data split so that nothing leaks, and the strategy with its model."""
         # The ladder begins with what is quickest: one pass, then classifiers on the features.
         strategy = "probe" if self.is_climbing else self.options.strategy
+        backbone = self._load_backbone(is_random=strategy == "scratch")
+        headless = self.where.task.build(backbone, nn.Identity())
+        inference = measure_format(
+            headless, backbone, mode="inference", where=self.where, choices=self.choices
+        )
+        predictor = Predictor(
+            headless,
+            self.where.task,
+            contract=backbone.contract,
+            classes=self.where.data.dataset.classes,
+            device=self.where.device,
+            compute_format=inference.compute_format,
+        )
+        self._keep_together(predictor, backbone)
+        self.attempt = Attempt(
+            strategy,
+            self.where,
+            embedder=Embedder(backbone, inference, predictor.twin),
+            choices=self.choices.branch(),
+        )
+
+    def _load_backbone(self, *, is_random: bool) -> Backbone:
         reference, weights = self.options.backbone, self.options.weights
-        if strategy == "scratch":
+        if is_random:
             weights = "random"
         if reference == "auto":
             reference, reason = resolve_auto(progress=self.progress)
             self.choices.add(Choice("backbone", reference, reason))
         backbone = load_backbone(reference, weights=weights, progress=self.progress)
         backbone.module.to(self.where.device)
-        self.attempt = Attempt(
-            strategy, self.where, backbone=backbone, choices=self.choices.branch()
+        return backbone
+
+    def _keep_together(self, predictor: Predictor, backbone: Backbone) -> None:
+        """Split anew with near-duplicates in one group, confirmed by features."""
+        where = self.where
+        samples = {sample.id: sample for sample in where.data.dataset}
+        collector = self._collector(predictor, backbone)
+
+        def features(ids: Sequence[str]) -> dict[str, np.ndarray]:
+            found = collector.collect([samples[id_] for id_ in ids])
+            return {id_: row.numpy() for id_, row in found.items()}
+
+        data = kept_together(
+            where.data,
+            features=features if backbone.spec.weights else None,
+            seed=self.options.seed,
+            progress=self.progress,
         )
+        if self.resume is not None:
+            data = as_when_begun(data, where.folder)
+        self.where = replace(where, data=data)
 
     # --- features -----------------------------------------------------------------------------
 
@@ -153,7 +196,7 @@ class FitJob:
         where, attempt = self.where, self.attempt
         if self.resume is None:  # a resumed fit keeps the record of its choices until it has them
             record_start(where.folder, attempt.record())
-        collector = self._collector()
+        collector = self._collector(attempt.predictor, attempt.backbone)
         self.tables: list[dict[str, Tensor]] = []
         self.statistics: dict[str, Tensor] = {}
         started = time.monotonic()
@@ -164,17 +207,16 @@ class FitJob:
             self._collect_views(collector)
         where.seconds["features"] = time.monotonic() - started
 
-    def _collector(self) -> Collector:
-        where, attempt = self.where, self.attempt
+    def _collector(self, predictor: Predictor, backbone: Backbone) -> Collector:
+        where = self.where
         reading_ends = float("inf")
         if where.deadline is not None:
             reading_ends = where.started + _READING_SHARE * (where.deadline - where.started)
         return Collector(
-            predictor=attempt.predictor,
-            backbone=attempt.backbone,
+            predictor=predictor,
+            backbone=backbone,
             facts=where.data.checkup.facts,
-            loading=attempt.loading,
-            augment_name=attempt.value("augment") if self.own_augment is None else None,
+            seed=self.options.seed,
             reading_ends=reading_ends,
             stops_at_bad=self.options.on_bad == "stop",
             is_stopped=lambda: where.stop.is_set,
@@ -185,8 +227,11 @@ class FitJob:
     def _collect_views(self, collector: Collector) -> None:
         """Augmented views of the training pictures; fewer of them where the budget ends first."""
         wanted, train = self.attempt.num_views, self.where.data.samples("train")
+        loading = self.attempt.loading
+        # Features under an augmentation of the caller's own cannot be found again.
+        name = uuid.uuid4().hex if self.own_augment is not None else self.attempt.value("augment")
         for view in range(wanted):
-            table = collector.collect(train, view=view)
+            table = collector.collect_view(train, view, loading=loading, name=name)
             if any(sample.id not in table for sample in self.where.data.samples("train")):
                 self.progress.warn(f"The budget had time for {view} of {wanted} augmented views.")
                 return

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.attempt import Attempt
+from headstart.attempt import Attempt, Embedder
 from headstart.contracts import Batch, Evaluation, FeatureTable, Measure, Prediction, Sample
 from headstart.engine.merging import State, merge_weights
 from headstart.learning import feature_table, learn, samples_for_table
@@ -208,15 +208,20 @@ class Ladder:
         backbone = replace(shared, module=copy.deepcopy(shared.module))
         where = replace(self.where, deadline=self.until)
         choices = self.choices.branch()
-        attempt = Attempt(strategy, where, backbone=backbone, choices=choices)
+        attempt = Attempt(
+            strategy,
+            where,
+            embedder=Embedder(backbone, self.probe.embedder.inference),
+            choices=choices,
+        )
         attempt.num_kept = _NUM_KEPT
         return attempt
 
     def _cost(self, full: Attempt, num_validation: int) -> tuple[float, float]:
         """Seconds of the whole training as planned, and of one epoch."""
         data = self.where.data
-        training = full.choose_format("training").samples_per_s
-        inference = full.choose_format("inference").samples_per_s
+        training = full.training.samples_per_s
+        inference = full.embedder.inference.samples_per_s
         if not training or not inference:  # a resumed fit measures nothing anew
             return 0.0, 0.0
         epoch_s = _STEP_OVERHEAD * len(data.samples("train")) / training

@@ -168,7 +168,7 @@ def _surroundings(
     where = attempt.where
     compute_format = ComputeFormat()
     if not trains_on_features:
-        compute_format = attempt.choose_format("training").compute_format
+        compute_format = attempt.training.compute_format
     return Surroundings(
         device=where.device,
         compute_format=compute_format,

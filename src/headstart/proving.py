@@ -19,6 +19,7 @@ from torch import Tensor
 from headstart.attempt import Attempt
 from headstart.contracts import FeatureTable, Finding, Prediction, Sample
 from headstart.errors import DataError
+from headstart.leakage import measure_leakage
 from headstart.learning import feature_table, samples_for_table
 from headstart.metrics.calibration import fit_temperature, reliability
 from headstart.metrics.selective import coverage_curve
@@ -123,6 +124,9 @@ class Prover:
         self.proof.metrics["coverage"] = coverage_curve(
             prediction.probabilities, truth, groups=groups
         )
+        leakage = measure_leakage(self.attempt, self._frozen_features, prediction, samples)
+        if leakage is not None:
+            self.proof.metrics["leakage"] = leakage
         near = self.proof.strangers
         if near is not None and prediction.strangers is not None:
             scores = prediction.strangers
@@ -132,6 +136,10 @@ class Prover:
                 "share_flagged": float(scores.is_stranger.mean()),
                 "n": len(prediction),
             }
+
+    @property
+    def _frozen_features(self) -> Mapping[str, Tensor]:
+        return self.features if self.attempt.is_frozen else {}
 
     # --- before the test ----------------------------------------------------------------------
 
