@@ -125,7 +125,9 @@ def recall_and_strangers(
     return len(right) / len(original), len(strangers)
 
 
-def measure(folder: Path, cache: Path, *, num_planted: int, show: Path | None) -> None:
+def measure(
+    folder: Path, cache: Path, *, num_planted: int, has_features: bool, show: Path | None
+) -> None:
     dataset = open_dataset(folder)
     started = time.perf_counter()
     checkup = check_dataset(dataset, decode=False, progress=Progress(), hashed=True)
@@ -139,7 +141,7 @@ def measure(folder: Path, cache: Path, *, num_planted: int, show: Path | None) -
     (cache / "copies").mkdir(exist_ok=True)
     planted = plant(chosen, cache / "copies")
     copies = [copy for _, _, copies in planted.values() for copy in copies]
-    features = Features([*samples, *copies])
+    features = Features([*samples, *copies]) if has_features else None
     rows: list[tuple[Any, ...]] = []
     alone, both = find_near_duplicates(facts), find_near_duplicates(facts, features=features)
     own = {frozenset((pair.first, pair.second)) for pair in alone.pairs}
@@ -147,15 +149,16 @@ def measure(folder: Path, cache: Path, *, num_planted: int, show: Path | None) -
     for name, (of_copies, original, _) in planted.items():
         everything = {**facts, **of_copies}
         row: list[Any] = [name]
-        for how, known in ((None, own), (features, own_both)):
+        for how, known in ((None, own), (features, own_both))[: 1 + has_features]:
             found = find_near_duplicates(everything, features=how)
             recall, strangers = recall_and_strangers(found, original, known)
             row += [f"{recall:.3f}", strangers]
         rows.append(tuple(row))
-    rows.append(("nothing", "", len(alone.pairs), "", len(both.pairs)))
+    rows.append(("nothing", "", len(alone.pairs), "", len(both.pairs))[: 3 + 2 * has_features])
     print(f"\n{folder.name}: {len(facts)} pictures, {len(chosen)} copies of each kind")
-    print(f"{alone.rule}\n{both.rule}")
-    print_table(("planted", "found", "others", "with features", "others"), rows)
+    print("\n".join(dict.fromkeys((alone.rule, both.rule))))
+    columns = ("planted", "found", "others", "with features", "others")
+    print_table(columns[: 3 + 2 * has_features], rows)
     each = 1000 / len(dataset)
     print(
         f"milliseconds a picture: checks {bare * each:.2f}, with miniatures {took * each:.2f}, "
@@ -257,6 +260,7 @@ def draw_pairs(found: NearDuplicates, paths: Mapping[str, Path], target: Path) -
 def main() -> None:
     parser = arguments(__doc__, data=("ants-bees", "elpv"))
     parser.add_argument("--planted", type=int, default=150, help="copies of each kind")
+    parser.add_argument("--no-features", action="store_true", help="miniatures alone: quick")
     parser.add_argument("--hashes", action="store_true", help="compare hashes instead")
     parser.add_argument("--sides", action="store_true", help="compare sizes of miniatures instead")
     parser.add_argument("--show", type=Path, help="draw the pairs found beside those planted")
@@ -269,7 +273,13 @@ def main() -> None:
             elif given.sides:
                 compare_sides(folder, num_planted=given.planted)
             else:
-                measure(folder, cache, num_planted=given.planted, show=given.show)
+                measure(
+                    folder,
+                    cache,
+                    num_planted=given.planted,
+                    has_features=not given.no_features,
+                    show=given.show,
+                )
 
 
 if __name__ == "__main__":

@@ -137,8 +137,8 @@ def find_near_duplicates(
     if share_with_many > 1 - _QUANTILE:  # then it is they who decide what is needed
         notes.append(
             f"{share_with_many:.0%} of the pictures look much like more than {_many(len(ids)):,} "
-            "others each, as the frames of a film do: looks do not tell which belong together. If they "
-            "show few scenes or objects, name those with --group."
+            "others each, as the frames of a film do: looks do not tell which belong together. If "
+            "they show few scenes or objects, name those with --group."
         )
     found = search.candidates(needed if features is None else min(needed, _LOOSE))
     rule = f"Miniatures with a likeness of {needed:.3f} or more are near-duplicates"
