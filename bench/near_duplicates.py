@@ -180,24 +180,28 @@ def compare_hashes(folder: Path, *, num_planted: int) -> None:
             pixels[i] = miniature(content, name="")
         except DataError:
             continue
+    places = {i: place for place, i in enumerate(pixels)}
+    chosen = [i for i in chosen if i in places]
+    everything = as_pixels(list(pixels.values()))
+    own_places = [places[i] for i in chosen]
+    copies = {
+        name: as_pixels([miniature(change(read_image(data[i])), name="") for i in chosen])
+        for name, change in CHANGES.items()
+    }
     rows = []
     for way, hashes in ways.items():
-        all_own = hashes(as_pixels(list(pixels.values())))
-        places = {i: place for place, i in enumerate(pixels)}
-        chosen_here = [i for i in chosen if i in places]
-        turned = [hashes(view) for view in views(as_pixels(list(pixels.values())))]
-        own = all_own[[places[i] for i in chosen_here]]
-        apart = np.min([np.bitwise_count(own[:, None] ^ h) for h in turned], axis=0)
-        apart[np.arange(len(own)), [places[i] for i in chosen_here]] = 99
+        own = hashes(everything)[own_places]
+        apart = np.min(
+            [np.bitwise_count(own[:, None] ^ hashes(view)) for view in views(everything)], axis=0
+        )
+        apart[np.arange(len(own)), own_places] = 99
+        of_copies = [
+            np.min([np.bitwise_count(own ^ hashes(view)) for view in views(changed)], axis=0)
+            for changed in copies.values()
+        ]
         for most in (8, 10, MAX_BITS, 14):
-            row: list[Any] = [f"{way}, {most} bits", f"{(apart <= most).mean():.6f}"]
-            for change in CHANGES.values():
-                copies = as_pixels(
-                    [miniature(change(read_image(data[i])), name="") for i in chosen_here]
-                )
-                seen = [np.bitwise_count(own ^ hashes(view)) for view in views(copies)]
-                row.append(f"{(np.min(seen, axis=0) <= most).mean():.3f}")
-            rows.append(row)
+            shares = [f"{(bits <= most).mean():.3f}" for bits in of_copies]
+            rows.append([f"{way}, {most} bits", f"{(apart <= most).mean():.6f}", *shares])
     print(f"\n{folder.name}: share of strangers that are candidates, share of copies that are")
     print_table(("hash", "strangers", *CHANGES), rows)
 
