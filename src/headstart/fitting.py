@@ -100,7 +100,8 @@ class FitJob:
             except (KeyboardInterrupt, InterruptedFit):
                 if not folder.config.is_file():
                     raise InterruptedFit(
-                        f"Stopped before anything was done; `{folder.path}` can be removed."
+                        "Stopped before the data was split. What was read is in the cache, so fit "
+                        f"again; `{folder.path}` can be removed."
                     ) from None
                 raise InterruptedFit(
                     f"Stopped. Go on with: headstart fit --resume {folder.path}"

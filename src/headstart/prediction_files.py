@@ -106,11 +106,11 @@ def _write_parquet(path: Path, prediction: Prediction) -> None:
         "prediction": prediction.labels,
         "confidence": prediction.probabilities.max(axis=1),
     }
+    for index, name in enumerate(prediction.classes):
+        columns[f"p({name})"] = prediction.probabilities[:, index]
     if prediction.strangers is not None:
         columns["ood"] = prediction.strangers.scores
         columns["is_stranger"] = prediction.strangers.is_stranger
-    for index, name in enumerate(prediction.classes):
-        columns[f"p({name})"] = prediction.probabilities[:, index]
     pq.write_table(pa.table(columns), path)
 
 

@@ -113,7 +113,8 @@ def test_a_feature_pass_that_is_stopped_keeps_what_it_read(
     embed = Predictor.embed
 
     def then_stop(predictor: Predictor, images: Any) -> Any:
-        signal.raise_signal(signal.SIGTERM)
+        if (run / "config.json").is_file():  # beyond the search for near-duplicates
+            signal.raise_signal(signal.SIGTERM)
         return embed(predictor, images)
 
     run = tmp_path / "run"
