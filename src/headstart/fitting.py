@@ -98,6 +98,7 @@ class FitJob:
                 self._save()
                 self._verify()
             except (KeyboardInterrupt, InterruptedFit):
+                folder.metrics.unlink(missing_ok=True)  # written, but not verified
                 if not folder.config.is_file():
                     raise InterruptedFit(
                         "Stopped before the data was split. What was read is in the cache, so fit "
@@ -279,7 +280,7 @@ class FitJob:
         self.where.seconds["evaluate"] = time.monotonic() - started
 
     def _save(self) -> None:
-        """Weights, predictions, metrics; then the report. The checkpoint is no longer needed."""
+        """Weights, predictions, metrics; then the report."""
         folder = self.where.folder
         record_results(
             folder,
@@ -288,7 +289,6 @@ class FitJob:
             self.prediction,
             proof=self.prover.proof,
         )
-        folder.remove_checkpoint()
 
     def _verify(self) -> None:
         """The saved model, loaded anew, must predict what the model in memory predicts.
@@ -309,4 +309,5 @@ class FitJob:
                 f"does: probabilities differ by {difference:.2g}. The run is marked unfinished. "
                 "This is a defect of Headstart: please report it with the run's config.json."
             )
+        folder.remove_checkpoint()
         self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} pictures.")
