@@ -173,6 +173,7 @@ def predict(
     model: Path | str,
     paths: Sequence[Path | str],
     *,
+    min_confidence: float | None = None,
     device: str = "auto",
     on_bad: str = "stop",
     progress: Progress | None = None,
@@ -182,15 +183,19 @@ def predict(
     Args:
         model: A run folder, or a pretrained classifier such as `timm:resnet50`.
         paths: Folders (searched through), files, or patterns such as `new/*.jpg`.
+        min_confidence: Leave samples undecided that are answered less surely than this.
         device: See FitOptions.
         on_bad: `stop` at a file that cannot be read, or `skip` it with a warning.
         progress: Told about everything; None is silent.
 
     Raises:
+        ConfigError: `min_confidence` is no share.
         DataError: Nothing was found, or a file cannot be read.
     """
     from headstart.data import find_pictures
+    from headstart.saved import check_confidence
 
+    check_confidence(min_confidence)
     progress = progress or Progress()
     samples = find_pictures(paths)
     fitted = _load(model, device=device, progress=progress)
@@ -198,9 +203,10 @@ def predict(
     def warn(sample: Any, error: DataError) -> None:
         progress.warn(str(error))
 
-    return fitted.predictor.predict(
+    prediction = fitted.predictor.predict(
         samples, progress=progress, on_error=warn if on_bad == "skip" else None
     )
+    return replace(prediction, min_confidence=min_confidence)
 
 
 def evaluate(

@@ -16,17 +16,20 @@ from headstart.backbones import load_backbone, resolve_auto
 from headstart.collecting import Collector
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
+from headstart.controlling import train_control
+from headstart.dropping import drop_suspects, without_samples
 from headstart.errors import DataError, InterruptedFit, RunError
+from headstart.explaining import explain
 from headstart.interrupt import StopSignal
 from headstart.ladder import Ladder
 from headstart.learning import NUM_TRIED, learn
 from headstart.preparing import PreparedData, as_when_begun, prepare_data
 from headstart.progress import JsonlSink, Progress
 from headstart.proving import Prover
-from headstart.recording import record_results, record_start
+from headstart.recording import record_results, record_start, record_transfer
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
-from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices
+from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices, refuse_pointless
 from headstart.tasks import make_task
 
 # Of the budget, what reading pictures may take before samples are left out.
@@ -66,6 +69,7 @@ class FitJob:
             HeadstartError: With what to do; nothing that was done is lost.
         """
         started = time.monotonic()
+        refuse_pointless(self.options)
         torch.manual_seed(self.options.seed)
         with StopSignal(self.progress) as stop:
             data = self._read()
@@ -93,6 +97,7 @@ class FitJob:
                 self._evaluate()
                 self._save()
                 self._verify()
+                self._control()
             except (KeyboardInterrupt, InterruptedFit):
                 if not folder.config.is_file():
                     raise InterruptedFit(
@@ -119,10 +124,16 @@ class FitJob:
         if self.resume is not None:
             folder = self.resume
             folder.remove_leftovers()
+            # As it was dropped then: the file may have changed since.
+            begun_without = folder.read_json(folder.dataset).get("dropped_suspects", [])
+            data = without_samples(data, begun_without)
             choices = folder.read_json(folder.config)["choices"]
             earlier = {choice["name"]: choice["value"] for choice in choices}
             data = as_when_begun(data, folder)
         else:
+            if self.options.drop_suspects is not None:
+                suspects = self.options.drop_suspects
+                data = drop_suspects(data, suspects, progress=self.progress)
             name = self.path.resolve().stem or "run"
             folder = RunFolder.create(name, output=self.options.output)
         self.progress = self.progress.with_sink(JsonlSink(folder.log))
@@ -230,6 +241,8 @@ class FitJob:
         self.tested = [replace(s, group=groups[s.id]) for s in samples if s.id in read]
         self.evaluation = self.attempt.task.evaluate(self.prediction, self.tested)
         self.prover.after_test(self.prediction, self.tested)
+        explained = explain(self.attempt.predictor, self.prediction, self.tested)
+        self.prover.proof.metrics["explanations"] = explained
         self.where.seconds["evaluate"] = time.monotonic() - started
 
     def _save(self) -> None:
@@ -264,3 +277,13 @@ class FitJob:
                 "This is a defect of Headstart: please report it with the run's config.json."
             )
         self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} pictures.")
+
+    def _control(self) -> None:
+        """What random weights do in the same time; the run is finished whatever comes of it."""
+        if self.options.control is None or self.where.stop.is_set:
+            return
+        transfer = train_control(
+            self.attempt, self.tested, prediction=self.prediction, evaluation=self.evaluation
+        )
+        if transfer is not None:
+            record_transfer(self.where.folder, transfer)

@@ -29,6 +29,7 @@ class PreparedData:
         checkup: What the checks found.
         split: Which sample is in which split.
         left_out: sample id -> why it takes no part. Grows while pictures are read.
+        dropped: Suspects that a person has confirmed; no longer in `dataset` and `split`.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class PreparedData:
     checkup: Checkup
     split: SplitPlan
     left_out: dict[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
 
     def samples(self, *splits: Split) -> list[Sample]:
         """The samples of some splits, in the order of the data set."""
