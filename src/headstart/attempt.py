@@ -87,6 +87,7 @@ class Attempt:
         facts: What the strategy and the training told.
         out_of_fold: (n, num_classes) logits of the samples it was fitted on, see `Initialised`.
         num_kept: Weights of so many of the best epochs are wanted.
+        training_s: Seconds that its epochs may take in all, or None.
         begin: The weights that training began with, if several are wanted.
         kept: The weights of the best epochs, the best first.
         climb: The ladder that led here, if one was climbed.
@@ -110,6 +111,7 @@ class Attempt:
         self.seconds = 0.0
         self.out_of_fold: Tensor | None = None
         self.num_kept = 1
+        self.training_s: float | None = None
         self.begin: State | None = None
         self.kept: tuple[State, ...] = ()
         self.climb: Climb | None = None
@@ -250,6 +252,7 @@ class Attempt:
             fingerprint=data.checkup.fingerprint,
             split=data.split,
             left_out=dict(data.left_out),
+            dropped=data.dropped,
             backbone=self.backbone,
             model=self.model,
             device=where.device,

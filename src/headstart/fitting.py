@@ -19,7 +19,10 @@ from headstart.collecting import Collector
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
 from headstart.contracts import Backbone
+from headstart.controlling import train_control
+from headstart.dropping import drop_suspects, without_samples
 from headstart.errors import DataError, InterruptedFit, RunError
+from headstart.explaining import explain
 from headstart.interrupt import StopSignal
 from headstart.ladder import Ladder
 from headstart.learning import NUM_TRIED, learn
@@ -27,10 +30,10 @@ from headstart.predictor import Predictor
 from headstart.preparing import PreparedData, as_when_begun, kept_together, prepare_data
 from headstart.progress import JsonlSink, Progress
 from headstart.proving import Prover
-from headstart.recording import record_results, record_start
+from headstart.recording import record_results, record_start, record_transfer
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
-from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices
+from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices, refuse_pointless
 from headstart.tasks import make_task
 
 # Of the budget, what reading pictures may take before samples are left out.
@@ -70,6 +73,7 @@ class FitJob:
             HeadstartError: With what to do; nothing that was done is lost.
         """
         started = time.monotonic()
+        refuse_pointless(self.options)
         torch.manual_seed(self.options.seed)
         with StopSignal(self.progress) as stop:
             data = self._read()
@@ -107,6 +111,7 @@ class FitJob:
                 raise InterruptedFit(
                     f"Stopped. Go on with: headstart fit --resume {folder.path}"
                 ) from None
+            self._control()
         return folder
 
     @property
@@ -118,7 +123,11 @@ class FitJob:
         # A feature pass finds by itself what cannot be decoded; training must not stop for it.
         strategy = self.options.strategy
         decode = strategy in GRADIENT_STRATEGIES and strategy != "head"
-        return prepare_data(self.path, self.options, decode=decode, progress=self.progress)
+        data = prepare_data(self.path, self.options, decode=decode, progress=self.progress)
+        if self.options.drop_suspects is not None and self.resume is None:
+            # What is wrong with it stops here; it is done once the split is final.
+            drop_suspects(data, self.options.drop_suspects, progress=Progress())
+        return data
 
     def _open_folder(self) -> RunFolder:
         earlier: dict[str, Any] = {}
@@ -187,8 +196,14 @@ class FitJob:
             seed=self.options.seed,
             progress=self.progress,
         )
-        if self.resume is not None:
+        # After the split, so that the test is the same as without dropping.
+        if self.resume is not None:  # as it was dropped then: the file may have changed since
+            data = without_samples(
+                data, where.folder.read_json(where.folder.dataset).get("dropped_suspects", [])
+            )
             data = as_when_begun(data, where.folder)
+        elif self.options.drop_suspects is not None:
+            data = drop_suspects(data, self.options.drop_suspects, progress=self.progress)
         self.where = replace(where, data=data)
 
     # --- features -----------------------------------------------------------------------------
@@ -277,6 +292,8 @@ class FitJob:
         self.tested = [replace(s, group=groups[s.id]) for s in samples if s.id in read]
         self.evaluation = self.attempt.task.evaluate(self.prediction, self.tested)
         self.prover.after_test(self.prediction, self.tested)
+        explained = explain(self.attempt.predictor, self.prediction, self.tested)
+        self.prover.proof.metrics["explanations"] = explained
         self.where.seconds["evaluate"] = time.monotonic() - started
 
     def _save(self) -> None:
@@ -311,3 +328,13 @@ class FitJob:
             )
         folder.remove_checkpoint()
         self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} pictures.")
+
+    def _control(self) -> None:
+        """What random weights do in the same time; the run is finished whatever comes of it."""
+        if self.options.control is None or self.where.stop.is_set:
+            return
+        transfer = train_control(
+            self.attempt, self.tested, prediction=self.prediction, evaluation=self.evaluation
+        )
+        if transfer is not None:
+            record_transfer(self.where.folder, transfer)

@@ -35,6 +35,7 @@ class PreparedData:
         left_out: sample id -> why it takes no part. Grows while pictures are read.
         near: Near-duplicates among the samples.
         leaks: Samples of the test that also stand, or nearly, in train or validation.
+        dropped: Suspects that a person has confirmed; no longer in `dataset` and `split`.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class PreparedData:
     left_out: dict[str, str] = field(default_factory=dict)
     near: NearDuplicates = field(default_factory=NearDuplicates)
     leaks: tuple[LeakedSample, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     def samples(self, *splits: Split) -> list[Sample]:
         """The samples of some splits, in the order of the data set."""
