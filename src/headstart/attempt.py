@@ -88,6 +88,7 @@ class Attempt:
         out_of_fold: (n, num_classes) logits of the samples it was fitted on, see `Initialised`.
         num_kept: Weights of so many of the best epochs are wanted.
         training_s: Seconds that its epochs may take in all, or None.
+        num_looked_at_after: Pictures that will be looked at to choose among those weights.
         begin: The weights that training began with, if several are wanted.
         kept: The weights of the best epochs, the best first.
         climb: The ladder that led here, if one was climbed.
@@ -112,6 +113,7 @@ class Attempt:
         self.out_of_fold: Tensor | None = None
         self.num_kept = 1
         self.training_s: float | None = None
+        self.num_looked_at_after = 0
         self.begin: State | None = None
         self.kept: tuple[State, ...] = ()
         self.climb: Climb | None = None
@@ -170,6 +172,8 @@ class Attempt:
         self.model: Model = self.task.build(self.backbone, head).to(where.device)
 
     def _tell_without_effect(self) -> None:
+        if self.where.options.strategy == "auto":  # what one rung has no use for, another has
+            return
         unused = without_effect(self.where.options, strategy=self.name)
         is_blind = self.name == "as-is" or (self.name == "probe" and not self.value("views"))
         if self.where.own_augment is not None and is_blind:
