@@ -5,6 +5,7 @@ Nothing is imported at the top that imports torch, so that `headstart --help` an
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from headstart.contracts import (
 from headstart.errors import DataError, RunError
 from headstart.inspecting import Inspected as Inspected
 from headstart.inspecting import inspect as inspect
-from headstart.progress import Progress
+from headstart.progress import Event, Progress
 from headstart.rundir import RunFolder
 
 if TYPE_CHECKING:
@@ -155,18 +156,35 @@ def resume(path: Path | str, *, augment: Any = None, progress: Progress | None =
 def load(reference: Path | str, *, device: str = "auto") -> FittedModel:
     """A model that predicts: of a run folder, or a pretrained classifier such as `timm:resnet50`.
 
+    Of a fit that was interrupted it is the best model so far, with a Python warning.
+
     Raises:
-        RunError: There is no finished run there.
+        RunError: There is no run there, or none that has a model yet.
         WeightsError: The pretrained weights cannot be had.
     """
-    return _load(reference, device=device, progress=Progress())
+    return _load(reference, device=device, progress=Progress([_PythonWarnings()]))
+
+
+class _PythonWarnings:
+    """A sink that shows warnings as Python does, to callers who gave no other."""
+
+    def handle(self, event: Event) -> None:
+        if event.kind == "warning":
+            warnings.warn(event.message, stacklevel=2)
 
 
 def _load(reference: Path | str, *, device: str, progress: Progress) -> FittedModel:
     from headstart.saved import load_model, load_pretrained
 
     if Path(reference).is_dir() or not _is_backbone(str(reference)):
-        return load_model(RunFolder.open(Path(reference)), device=device)
+        folder = RunFolder.open_unfinished(Path(reference))
+        if folder.is_finished or not folder.has_usable_model:
+            return load_model(RunFolder.open(folder.path), device=device)
+        progress.warn(
+            f"`{reference}` is not finished: this is its best model so far, whose accuracy has not "
+            f"been measured. Go on with: headstart fit --resume {reference}"
+        )
+        return load_model(folder.so_far, device=device)
     return load_pretrained(str(reference), device=device, progress=progress)
 
 

@@ -60,6 +60,7 @@ def inspect(
     augment: Preset | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    group: str | None = None,
 ) -> None:
     """Show what is in a data set, and everything that is wrong with it.
 
@@ -69,6 +70,7 @@ def inspect(
         augment: Draw a sheet of augmented samples: into the page, or a .png.
         image_column: The column of a table that holds picture paths.
         label_column: The column of a table that holds labels.
+        group: Samples that belong together: a column, or a pattern on file names; see `fit`.
     """
     from headstart import api
 
@@ -77,6 +79,7 @@ def inspect(
         data,
         image_column=image_column,
         label_column=label_column,
+        group=group,
         output=output,
         augment=augment,
         progress=progress,
@@ -327,7 +330,7 @@ def clear_cache(part: str | None = None, /) -> None:
     """Empty the cache, or one part of it. Everything in it can be made or fetched again.
 
     Args:
-        part: features, weights, speed or data; all without it.
+        part: features, weights, miniatures, speed or data; all without it.
     """
     from headstart import cache
 

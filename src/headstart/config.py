@@ -75,7 +75,8 @@ class FitOptions(BaseModel):
     group: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None,
         description="Samples of one group (a patient, a scene) stay in one split: a column of the "
-        "table, or a pattern on file names with one bracket, such as 'patient_(\\d+)'.",
+        "table, or else a pattern on file names, a regular expression with one bracket that "
+        "matches every file, such as 'patient_(\\d+)'. Copies and near-duplicates always do.",
     )
     on_bad: Annotated[Literal["stop", "skip"], Parameter(group=_DATA)] = Field(
         "stop", description="Files that cannot be used: stop and list them, or leave them out."

@@ -62,8 +62,12 @@ class Finding:
     Attributes:
         kind: A stable word: `unreadable`, `truncated`, `zero-byte`, `not-a-picture`,
             `decompression-bomb`, `float-values`, `sixteen-bit`, `missing-file`, `missing-label`,
-            `repeated-row`, `looping-link`, `duplicate`, `leaked-duplicate`,
-            `conflicting-labels`, `tiny-class`, `one-class`, `no-class`, `unbalanced`, `empty`.
+            `repeated-row`, `looping-link`, `duplicate`, `near-duplicate`, `leaked-duplicate`,
+            `leaked-near-duplicate`, `leaked-group`, `conflicting-labels`,
+            `conflicting-near-duplicates`, `tiny-class`, `one-class`, `no-class`, `unbalanced`,
+            `empty`; of features and pixels `constant-features`, `alike-features`,
+            `collapsed-features`, `unit-range`, `unused-bits`, `out-of-range`, `no-contrast`; of a
+            model `no-better-than-trivial`.
         severity: `error` makes a fit impossible, `warning` does not.
         message: What was found, with figures, in one sentence.
         remedy: What to do about it, in one sentence.

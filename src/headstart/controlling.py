@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.attempt import Attempt
+from headstart.attempt import Attempt, Embedder
 from headstart.backbones import load_backbone
 from headstart.config import FitOptions
 from headstart.contracts import Evaluation, Measure, Prediction, Sample
@@ -116,7 +116,7 @@ def _seconds_of(kept: Attempt) -> float:
     Features that were in the cache count as if they had been computed: they once were.
     """
     measured = kept.where.seconds.get("features", 0.0)
-    rate = kept.choose_format("inference").samples_per_s
+    rate = kept.embedder.inference.samples_per_s
     uses_features = kept.strategy.needs_features or kept.is_frozen
     num_passed = len(kept.where.data.samples("train", "validation")) * (1 + kept.num_views)
     computed = num_passed / rate if rate and uses_features else 0.0
@@ -134,7 +134,8 @@ def _new_control(kept: Attempt, *, where: Any, seconds: float) -> Attempt:
     backbone = load_backbone(reference, weights="random", progress=where.progress)
     backbone.module.to(where.device)
     choices = Choices(where.options, progress=where.progress)
-    control = Attempt("scratch", where, backbone=backbone, choices=choices)
+    embedder = Embedder(backbone, kept.embedder.inference)
+    control = Attempt("scratch", where, embedder=embedder, choices=choices)
     control.training_s = seconds
     return control
 

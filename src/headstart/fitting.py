@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from headstart.attempt import Attempt, Situation
+from headstart.attempt import Attempt, Embedder, Situation, measure_format
 from headstart.backbones import load_backbone, resolve_auto
 from headstart.collecting import Collector
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
+from headstart.contracts import Backbone
 from headstart.controlling import train_control
 from headstart.dropping import drop_suspects, without_samples
 from headstart.errors import DataError, InterruptedFit, RunError
@@ -23,7 +26,8 @@ from headstart.explaining import explain
 from headstart.interrupt import StopSignal
 from headstart.ladder import Ladder
 from headstart.learning import NUM_TRIED, learn
-from headstart.preparing import PreparedData, as_when_begun, prepare_data
+from headstart.predictor import Predictor
+from headstart.preparing import PreparedData, as_when_begun, kept_together, prepare_data
 from headstart.progress import JsonlSink, Progress
 from headstart.proving import Prover
 from headstart.recording import record_results, record_start, record_transfer
@@ -74,7 +78,7 @@ class FitJob:
         with StopSignal(self.progress) as stop:
             data = self._read()
             seconds = {"read": time.monotonic() - started}
-            folder, data = self._open_folder(data)
+            folder = self._open_folder()
             budget = self.options.budget
             try:
                 self.where = Situation(
@@ -97,15 +101,17 @@ class FitJob:
                 self._evaluate()
                 self._save()
                 self._verify()
-                self._control()
             except (KeyboardInterrupt, InterruptedFit):
+                folder.metrics.unlink(missing_ok=True)  # written, but not verified
                 if not folder.config.is_file():
                     raise InterruptedFit(
-                        f"Stopped before anything was done; `{folder.path}` can be removed."
+                        "Stopped before the data was split. What was read is in the cache, so fit "
+                        f"again; `{folder.path}` can be removed."
                     ) from None
                 raise InterruptedFit(
                     f"Stopped. Go on with: headstart fit --resume {folder.path}"
                 ) from None
+            self._control()
         return folder
 
     @property
@@ -117,45 +123,88 @@ class FitJob:
         # A feature pass finds by itself what cannot be decoded; training must not stop for it.
         strategy = self.options.strategy
         decode = strategy in GRADIENT_STRATEGIES and strategy != "head"
-        return prepare_data(self.path, self.options, decode=decode, progress=self.progress)
+        data = prepare_data(self.path, self.options, decode=decode, progress=self.progress)
+        if self.options.drop_suspects is not None and self.resume is None:
+            # What is wrong with it stops here; it is done once the split is final.
+            drop_suspects(data, self.options.drop_suspects, progress=Progress())
+        return data
 
-    def _open_folder(self, data: PreparedData) -> tuple[RunFolder, PreparedData]:
+    def _open_folder(self) -> RunFolder:
         earlier: dict[str, Any] = {}
         if self.resume is not None:
             folder = self.resume
             folder.remove_leftovers()
-            # As it was dropped then: the file may have changed since.
-            begun_without = folder.read_json(folder.dataset).get("dropped_suspects", [])
-            data = without_samples(data, begun_without)
             choices = folder.read_json(folder.config)["choices"]
             earlier = {choice["name"]: choice["value"] for choice in choices}
-            data = as_when_begun(data, folder)
         else:
-            if self.options.drop_suspects is not None:
-                suspects = self.options.drop_suspects
-                data = drop_suspects(data, suspects, progress=self.progress)
             name = self.path.resolve().stem or "run"
             folder = RunFolder.create(name, output=self.options.output)
         self.progress = self.progress.with_sink(JsonlSink(folder.log))
         self.progress.note(f"Run folder: {folder.path}")
         self.choices = Choices(self.options, progress=self.progress, earlier=earlier)
-        return folder, data
+        return folder
 
     def _settle(self) -> None:
-        """The strategy and its model, in the format that is fastest for it."""
+        """The backbone, the data split so that nothing leaks, and the strategy with its model."""
         # The ladder begins with what is quickest: one pass, then classifiers on the features.
         strategy = "probe" if self.is_climbing else self.options.strategy
+        backbone = self._load_backbone(is_random=strategy == "scratch")
+        headless = self.where.task.build(backbone, nn.Identity())
+        inference = measure_format(
+            headless, backbone, mode="inference", where=self.where, choices=self.choices
+        )
+        predictor = Predictor(
+            headless,
+            self.where.task,
+            contract=backbone.contract,
+            classes=self.where.data.dataset.classes,
+            device=self.where.device,
+            compute_format=inference.compute_format,
+        )
+        self._keep_together(predictor, backbone)
+        self.attempt = Attempt(
+            strategy,
+            self.where,
+            embedder=Embedder(backbone, inference, predictor.twin),
+            choices=self.choices.branch(),
+        )
+
+    def _load_backbone(self, *, is_random: bool) -> Backbone:
         reference, weights = self.options.backbone, self.options.weights
-        if strategy == "scratch":
+        if is_random:
             weights = "random"
         if reference == "auto":
             reference, reason = resolve_auto(progress=self.progress)
             self.choices.add(Choice("backbone", reference, reason))
         backbone = load_backbone(reference, weights=weights, progress=self.progress)
         backbone.module.to(self.where.device)
-        self.attempt = Attempt(
-            strategy, self.where, backbone=backbone, choices=self.choices.branch()
+        return backbone
+
+    def _keep_together(self, predictor: Predictor, backbone: Backbone) -> None:
+        """Split anew with near-duplicates in one group, confirmed by features."""
+        where = self.where
+        samples = {sample.id: sample for sample in where.data.dataset}
+        collector = self._collector(predictor, backbone)
+
+        def features(ids: Sequence[str]) -> dict[str, np.ndarray]:
+            found = collector.collect([samples[id_] for id_ in ids])
+            return {id_: row.numpy() for id_, row in found.items()}
+
+        data = kept_together(
+            where.data,
+            features=features if backbone.spec.weights else None,
+            seed=self.options.seed,
+            progress=self.progress,
         )
+        # After the split, so that the test is the same as without dropping.
+        if self.resume is not None:  # as it was dropped then: the file may have changed since
+            data = without_samples(
+                data, where.folder.read_json(where.folder.dataset).get("dropped_suspects", [])
+            )
+            data = as_when_begun(data, where.folder)
+        elif self.options.drop_suspects is not None:
+            data = drop_suspects(data, self.options.drop_suspects, progress=self.progress)
+        self.where = replace(where, data=data)
 
     # --- features -----------------------------------------------------------------------------
 
@@ -164,7 +213,7 @@ class FitJob:
         where, attempt = self.where, self.attempt
         if self.resume is None:  # a resumed fit keeps the record of its choices until it has them
             record_start(where.folder, attempt.record())
-        collector = self._collector()
+        collector = self._collector(attempt.predictor, attempt.backbone)
         self.tables: list[dict[str, Tensor]] = []
         self.statistics: dict[str, Tensor] = {}
         started = time.monotonic()
@@ -175,17 +224,16 @@ class FitJob:
             self._collect_views(collector)
         where.seconds["features"] = time.monotonic() - started
 
-    def _collector(self) -> Collector:
-        where, attempt = self.where, self.attempt
+    def _collector(self, predictor: Predictor, backbone: Backbone) -> Collector:
+        where = self.where
         reading_ends = float("inf")
         if where.deadline is not None:
             reading_ends = where.started + _READING_SHARE * (where.deadline - where.started)
         return Collector(
-            predictor=attempt.predictor,
-            backbone=attempt.backbone,
+            predictor=predictor,
+            backbone=backbone,
             facts=where.data.checkup.facts,
-            loading=attempt.loading,
-            augment_name=attempt.value("augment") if self.own_augment is None else None,
+            seed=self.options.seed,
             reading_ends=reading_ends,
             stops_at_bad=self.options.on_bad == "stop",
             is_stopped=lambda: where.stop.is_set,
@@ -196,8 +244,11 @@ class FitJob:
     def _collect_views(self, collector: Collector) -> None:
         """Augmented views of the training pictures; fewer of them where the budget ends first."""
         wanted, train = self.attempt.num_views, self.where.data.samples("train")
+        loading = self.attempt.loading
+        # Features under an augmentation of the caller's own cannot be found again.
+        name = uuid.uuid4().hex if self.own_augment is not None else self.attempt.value("augment")
         for view in range(wanted):
-            table = collector.collect(train, view=view)
+            table = collector.collect_view(train, view, loading=loading, name=name)
             if any(sample.id not in table for sample in self.where.data.samples("train")):
                 self.progress.warn(f"The budget had time for {view} of {wanted} augmented views.")
                 return
@@ -246,7 +297,7 @@ class FitJob:
         self.where.seconds["evaluate"] = time.monotonic() - started
 
     def _save(self) -> None:
-        """Weights, predictions, metrics; then the report. The checkpoint is no longer needed."""
+        """Weights, predictions, metrics; then the report."""
         folder = self.where.folder
         record_results(
             folder,
@@ -255,7 +306,6 @@ class FitJob:
             self.prediction,
             proof=self.prover.proof,
         )
-        folder.remove_checkpoint()
 
     def _verify(self) -> None:
         """The saved model, loaded anew, must predict what the model in memory predicts.
@@ -276,6 +326,7 @@ class FitJob:
                 f"does: probabilities differ by {difference:.2g}. The run is marked unfinished. "
                 "This is a defect of Headstart: please report it with the run's config.json."
             )
+        folder.remove_checkpoint()
         self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} pictures.")
 
     def _control(self) -> None:

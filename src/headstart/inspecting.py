@@ -7,11 +7,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.atomic import replacing
 from headstart.contracts import Dataset, Finding, Sample
+from headstart.errors import DataError
 from headstart.progress import Progress
+
+if TYPE_CHECKING:
+    from headstart.data.leaks import LeakedSample
+    from headstart.data.near_duplicates import NearDuplicates
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,8 @@ class Inspected:
         sizes: `width` and `height` -> smallest, median and largest, in pixels.
         page: The HTML page, if one was asked for.
         sheet: The sheet of augmented samples, if one was asked for.
+        near: Pictures that are nearly the same.
+        leaks: Samples of a ready-made test that also stand, or nearly, in train or validation.
     """
 
     dataset: Dataset
@@ -37,6 +44,8 @@ class Inspected:
     sizes: Mapping[str, tuple[int, float, int]]
     page: Path | None = None
     sheet: Path | None = None
+    near: NearDuplicates | None = None
+    leaks: tuple[LeakedSample, ...] = ()
 
 
 def inspect(
@@ -44,6 +53,7 @@ def inspect(
     *,
     image_column: str | None = None,
     label_column: str | None = None,
+    group: str | None = None,
     output: Path | str | None = None,
     augment: Any = None,
     progress: Progress | None = None,
@@ -54,6 +64,7 @@ def inspect(
         data: A folder or a table.
         image_column: See FitOptions.
         label_column: See FitOptions.
+        group: See FitOptions.
         output: An HTML page to write, with contact sheets and distributions; with `augment` alone,
             `.png` writes just the sheet.
         augment: A preset (or in Python any augmentation) to draw on some samples.
@@ -64,17 +75,35 @@ def inspect(
     """
     from headstart.data import open_dataset
     from headstart.data.checks import check_dataset
+    from headstart.data.leaks import leak_findings, leaked, near_duplicate_findings
+    from headstart.data.near_duplicates import find_near_duplicates
     from headstart.data.splits import class_counts, split_dataset
     from headstart.report import Inspection, write_inspection
 
     progress = progress or Progress()
-    dataset = open_dataset(Path(data), image_column=image_column, label_column=label_column)
-    checkup = check_dataset(dataset, decode=True, progress=progress)
+    dataset = open_dataset(
+        Path(data), image_column=image_column, label_column=label_column, group=group
+    )
+    checkup = check_dataset(dataset, decode=True, progress=progress, hashed=True)
+    near = find_near_duplicates(checkup.facts)
+    for note in near.notes:
+        progress.note(note)
     usable = dataset.without(checkup.bad_ids)
     counts, reason = class_counts(dataset), "no sample can be used"
+    leaks: tuple[LeakedSample, ...] = ()
     if usable.samples:
-        split = split_dataset(usable, seed=0, same_content=checkup.same_content)
-        counts, reason = class_counts(usable, split.assignment), split.reason
+        same_content = checkup.same_content
+        try:
+            split = split_dataset(
+                usable, seed=0, same_content=same_content, near_duplicates=near.group_of
+            )
+        except DataError as error:  # a fit would stop here; an inspection has more to say
+            reason = str(error)
+        else:
+            counts, reason = class_counts(usable, split.assignment), split.reason
+            leaks = leaked(split, usable, same_content=same_content, near=near)
+    told = (*near_duplicate_findings(dataset, near), *leak_findings(leaks))
+    findings = (*checkup.errors, *checkup.warnings, *told)
     page = Path(output) if output is not None else None
     picture = sheet_path = None
     if augment is not None:
@@ -89,24 +118,28 @@ def inspect(
             page,
             Inspection(
                 dataset=dataset,
-                findings=checkup.findings,
+                findings=findings,
                 facts=facts,
                 counts=counts,
                 split_reason=reason,
                 augmented=picture,
                 augment_name=str(augment or ""),
+                near=near,
+                leaks=leaks,
             ),
             progress=progress,
         )
     return Inspected(
         dataset=dataset,
-        findings=(*checkup.errors, *checkup.warnings),
+        findings=findings,
         counts=counts,
         split_reason=reason,
         formats=Counter(fact.format for fact in facts.values()),
         sizes=_sizes(list(facts.values())),
         page=page,
         sheet=sheet_path,
+        near=near,
+        leaks=leaks,
     )
 
 

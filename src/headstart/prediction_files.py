@@ -114,11 +114,11 @@ def _write_parquet(path: Path, prediction: Prediction) -> None:
     }
     if prediction.min_confidence is not None:
         columns["undecided"] = prediction.is_undecided
+    for index, name in enumerate(prediction.classes):
+        columns[f"p({name})"] = prediction.probabilities[:, index]
     if prediction.strangers is not None:
         columns["ood"] = prediction.strangers.scores
         columns["is_stranger"] = prediction.strangers.is_stranger
-    for index, name in enumerate(prediction.classes):
-        columns[f"p({name})"] = prediction.probabilities[:, index]
     pq.write_table(pa.table(columns), path)
 
 

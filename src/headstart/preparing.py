@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import numpy as np
 
 from headstart.config import FitOptions
 from headstart.contracts import Dataset, Sample, Split
 from headstart.data import open_dataset
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
+from headstart.data.leaks import LeakedSample, leak_findings, leaked, near_duplicate_findings
+from headstart.data.near_duplicates import NearDuplicates, find_near_duplicates
 from headstart.data.splits import SplitPlan, split_dataset
 from headstart.errors import DataError, RunError
 from headstart.progress import Progress
@@ -29,6 +33,8 @@ class PreparedData:
         checkup: What the checks found.
         split: Which sample is in which split.
         left_out: sample id -> why it takes no part. Grows while pictures are read.
+        near: Near-duplicates among the samples.
+        leaks: Samples of the test that also stand, or nearly, in train or validation.
         dropped: Suspects that a person has confirmed; no longer in `dataset` and `split`.
     """
 
@@ -37,6 +43,8 @@ class PreparedData:
     checkup: Checkup
     split: SplitPlan
     left_out: dict[str, str] = field(default_factory=dict)
+    near: NearDuplicates = field(default_factory=NearDuplicates)
+    leaks: tuple[LeakedSample, ...] = ()
     dropped: tuple[str, ...] = ()
 
     def samples(self, *splits: Split) -> list[Sample]:
@@ -73,7 +81,7 @@ def prepare_data(
     progress.note(f"{path}: {dataset.reason}")
     for note in dataset.notes:
         progress.note("  " + note)
-    checkup = check_dataset(dataset, decode=decode, progress=progress)
+    checkup = check_dataset(dataset, decode=decode, progress=progress, hashed=True)
     left_out: dict[str, str] = {}
     if options.on_bad == "skip" and checkup.bad_ids:
         left_out = dict.fromkeys(checkup.bad_ids, UNUSABLE)
@@ -82,14 +90,43 @@ def prepare_data(
     for finding in checkup.warnings:
         progress.warn(f"{finding.message} {finding.remedy}")
     split = split_dataset(dataset, seed=options.seed, same_content=checkup.same_content)
-    for note in split.notes:
-        progress.note("  " + note)
     if not split.ids("test"):
         raise DataError(
             f"`{path}` leaves no sample to test with: {split.reason} "
             "Add samples: at least two a class."
         )
     return PreparedData(path, dataset, checkup, split, left_out)
+
+
+def kept_together(
+    data: PreparedData,
+    *,
+    features: Callable[[Sequence[str]], Mapping[str, np.ndarray]] | None,
+    seed: int,
+    progress: Progress,
+) -> PreparedData:
+    """The data split so that no near-duplicates straddle what Headstart draws.
+
+    Ready-made splits stay as they are; what of their test stands in training is told.
+
+    Args:
+        data: Split by content and named groups alone.
+        features: Of samples by id, to confirm what looks alike; None where there are no pretrained
+            weights.
+        seed: Of the split.
+        progress: Is told what could not be met.
+    """
+    near = find_near_duplicates(data.checkup.facts, features=features)
+    same = data.checkup.same_content
+    split = split_dataset(data.dataset, seed=seed, same_content=same, near_duplicates=near.group_of)
+    for note in (*near.notes, *split.notes):
+        progress.note("  " + note)
+    leaks = leaked(split, data.dataset, same_content=same, near=near)
+    told = (*near_duplicate_findings(data.dataset, near), *leak_findings(leaks))
+    for finding in told:
+        progress.warn(f"{finding.message} {finding.remedy}")
+    checkup = replace(data.checkup, findings=(*data.checkup.findings, *told))
+    return replace(data, checkup=checkup, split=split, near=near, leaks=leaks)
 
 
 def as_when_begun(data: PreparedData, folder: RunFolder) -> PreparedData:

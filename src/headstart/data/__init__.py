@@ -82,8 +82,8 @@ def open_dataset(
         path: A folder, or a table.
         image_column: The column of a table that holds picture paths; found out when not given.
         label_column: The column of a table that holds labels; found out when not given.
-        group: A column of the table, or a pattern on sample ids with one bracket, such as
-            `patient_(\\d+)`: samples of one group never straddle a split.
+        group: A column of the table, or else a pattern on sample ids with one bracket that matches
+            every one, such as `patient_(\\d+)`: samples of one group never straddle a split.
 
     Raises:
         DataError: There is nothing there, no format fits, or it cannot be read as asked.

@@ -44,7 +44,7 @@ class Request:
     Attributes:
         image_column: The column of a table that holds picture paths.
         label_column: The column of a table that holds labels.
-        group: A column of the table, or a pattern on sample ids with one bracket.
+        group: A column of the table, or else a pattern on sample ids with one bracket.
     """
 
     image_column: str | None = None
@@ -193,11 +193,11 @@ def apply_groups(
     Args:
         samples: Any.
         pattern: A regular expression with one bracket, such as `patient_(\\d+)`, searched for
-            anywhere in an id. None leaves the samples alone.
+            anywhere in an id (the file name relative to the data). None leaves the samples alone.
         columns: Names of the table's columns, which the pattern may have been meant to be.
 
     Raises:
-        DataError: It is no pattern, has another number of brackets, or matches no sample.
+        DataError: It is no pattern, has another number of brackets, or does not match every sample.
     """
     if pattern is None:
         return list(samples), []
@@ -213,25 +213,29 @@ def apply_groups(
     if compiled.groups != 1:
         found = f"{compiled.groups} brackets" if compiled.groups else "no bracket"
         raise DataError(f"`--group {pattern}` has {found}. {needed}")
-    grouped, num_unmatched = [], 0
+    grouped, unmatched = [], []
     for sample in samples:
         match = compiled.search(sample.id)
         name = match[1] if match else None
-        num_unmatched += name is None
-        grouped.append(sample if name is None else replace(sample, group=name))
-    if num_unmatched == len(samples):
+        if not name:  # an empty name would put all such files into one group
+            unmatched.append(sample.id)
+        grouped.append(replace(sample, group=name))
+    if len(unmatched) == len(samples):
         example = samples[0].id if samples else ""
         raise DataError(
             f"`--group {pattern}` matches none of {len(samples)} samples, such as `{example}`. "
             f"{needed}"
         )
-    num_groups = len({s.group for s in grouped if s.group is not None})
-    notes = [f"The pattern {pattern} puts the samples into {count(num_groups, 'group')}."]
-    if num_unmatched:
-        notes.append(
-            f"{count(num_unmatched, 'sample')} without a match: each is a group of its own."
+    if unmatched:
+        examples = series((f"`{id_}`" for id_ in unmatched), limit=5)
+        raise DataError(
+            f"`--group {pattern}` does not match {count(len(unmatched), 'file')} of "
+            f"{len(samples):,}: {examples}. Every file needs a group, or it might stand in train "
+            "and, under another name, in test. Widen the pattern, rename the files, or use a table "
+            "with a column of groups, in which an empty cell is a group of its own."
         )
-    return grouped, notes
+    num_groups = len({s.group for s in grouped})
+    return grouped, [f"The pattern {pattern} puts the samples into {count(num_groups, 'group')}."]
 
 
 def find_pictures(paths: Sequence[Path | str]) -> list[Sample]:

@@ -15,7 +15,8 @@ from headstart import cache
 from headstart.atomic import replacing
 from headstart.data.images import grey_miniature
 
-# 16 pixels tell copies from look-alikes better than 8 or 32: bench/near_duplicates.py --sides.
+# With 8, copies are lost among solar cells; with 32, cropped photos are further from their
+# originals, at four times the memory: bench/near_duplicates.py --sides.
 SIDE = 16
 # A part of the cache folder of its own for each way to make them.
 _LAYOUT = f"bilinear-{SIDE}-1"
@@ -101,8 +102,8 @@ def perceptual_hashes(pixels: np.ndarray) -> np.ndarray:
         pixels: (n, SIDE, SIDE) uint8.
 
     Source: Zauner 2010, "Implementation and benchmarking of perceptual image hash functions",
-        section 3.2.1 (pHash by DCT). Against the difference hash on two sets of photos, it finds
-        as many copies with a tenth of the false candidates: bench/near_duplicates.py --hashes.
+        section 3.2.1 (pHash by DCT). Against the difference hash it finds as many copies,
+        among solar cells with a tenth of the false candidates: bench/near_duplicates.py --hashes.
     """
     places = np.arange(SIDE) * 2 + 1
     basis = np.cos(np.pi * np.outer(np.arange(8), places) / (2 * SIDE)).astype(np.float32)
@@ -115,8 +116,9 @@ def perceptual_hashes(pixels: np.ndarray) -> np.ndarray:
 def likeness_vectors(pixels: np.ndarray) -> np.ndarray:
     """(n, SIDE * SIDE) float32 unit vectors, whose products are the likeness of the pictures.
 
-    What all pictures share (the bars of a solar cell, the oval of an X-ray) is no likeness: the
-    mean picture of the data, over all views, is taken off each.
+    What all pictures share (the rim of a solar cell, the oval of an X-ray) is no likeness: the mean
+    picture of the data, over all eight views, is taken off each. It is its own mirror image, so
+    that what a copy has been turned or mirrored by makes no difference.
 
     Args:
         pixels: (n, SIDE, SIDE) uint8, none blank.
@@ -137,9 +139,9 @@ def view_places() -> np.ndarray:
 def without_mean(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Vectors (n, d) without most of their mean (d,), scaled to length 1.
 
-    The share taken off is n / (n + 32): of two pictures, the mean is half of each.
+    The share taken off is n / (n + 8): of two pictures, the mean is half of each.
     """
     num_pictures = len(vectors)
-    centred = vectors - mean * np.float32(num_pictures / (num_pictures + 32))
+    centred = vectors - mean * np.float32(num_pictures / (num_pictures + 8))
     lengths = np.linalg.norm(centred, axis=1, keepdims=True)
     return np.asarray(centred / np.maximum(lengths, 1e-6), np.float32)

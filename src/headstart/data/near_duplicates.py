@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 # Sample ids -> features (d,) of those that have some.
 Features = Callable[[Sequence[str]], Mapping[str, np.ndarray]]
 
-# Bits of 63 in which candidates may differ: at 12, 99% of photos cropped by 6% are still found, and
-# of unrelated photos 1 pair in 8,000 is a candidate (bench/near_duplicates.py).
+# Bits of 63 in which candidates may differ: at 12, 98% of photos cropped by 6% are still found, and
+# 1 pair in 8,000 of unrelated photos is a candidate, 1 in 200 of solar cells
+# (bench/near_duplicates.py --hashes).
 MAX_BITS = 12
 # A copy has at most half the distance (1 - likeness) that all but 1 in 20 pictures have to their
 # nearest stranger. Source for a ratio to the nearest that is known to be wrong: Lowe 2004,
@@ -117,6 +118,8 @@ def find_near_duplicates(
     """
     copies = _copies(facts)
     ids = list(copies)
+    if not ids:
+        return NearDuplicates()
     pixels = as_pixels([facts[id_].perceptual for id_ in ids])
     blank = is_blank(pixels)
     notes = []
@@ -130,7 +133,14 @@ def find_near_duplicates(
     if len(ids) < 2:
         return NearDuplicates(notes=tuple(notes))
     search = _Search(pixels)
-    needed = _needed(search.probe(), floor=_FLOOR)
+    nearest, share_with_many = search.probe()
+    needed = _needed(nearest, floor=_FLOOR)
+    if share_with_many > 1 - _QUANTILE:  # then it is they who decide what is needed
+        notes.append(
+            f"{share_with_many:.0%} of the pictures look much like more than {_many(len(ids)):,} "
+            "others each, as the frames of a film do: looks do not tell which belong together. If "
+            "they show few scenes or objects, name those with --group."
+        )
     found = search.candidates(needed if features is None else min(needed, _LOOSE))
     rule = f"Miniatures with a likeness of {needed:.3f} or more are near-duplicates"
     if features is not None:
@@ -216,9 +226,12 @@ class _Search:
         parts = ([getattr(pairs, name) for pairs in found] for name in _Pairs.__annotations__)
         return _Pairs(*map(np.concatenate, parts))
 
-    def probe(self) -> np.ndarray:
-        """(probed,) likeness of each probed picture and its nearest stranger."""
-        nearest = []
+    def probe(self) -> tuple[np.ndarray, float]:
+        """(probed,) likeness of each probed picture and its nearest stranger.
+
+        And the share of the probed that have so many candidates that they count as strangers.
+        """
+        nearest, num_with_many = [], 0
         for at in range(0, len(self.probed), _ROWS):
             chosen = self.probed[at : at + _ROWS]
             own = self.vectors[chosen]
@@ -226,7 +239,8 @@ class _Search:
             alike = [own[:, np.argsort(places)] @ self.vectors.T for places in self.places]
             is_near = self.are_candidates(chosen)
             nearest.append(_nearest_stranger(np.max(alike, axis=0), is_near, chosen))
-        return np.concatenate(nearest)
+            num_with_many += int(_has_many(is_near).sum())
+        return np.concatenate(nearest), num_with_many / len(self.probed)
 
     def are_candidates(self, chosen: np.ndarray) -> np.ndarray:
         """(len(chosen), n) bool: whose hashes are near, in any view."""
@@ -259,11 +273,18 @@ def _nearest_stranger(alike: np.ndarray, is_near: np.ndarray, own: np.ndarray) -
         is_near: (m, n) bool, which are candidates.
         own: (m,) the place of each of the m among the n.
     """
-    num_many = max(_MIN_CHAIN, round(_MANY * alike.shape[1]))
-    has_many = is_near.sum(axis=1) > num_many
-    is_left_out = is_near & ~has_many[:, None]
+    is_left_out = is_near & ~_has_many(is_near)[:, None]
     is_left_out[np.arange(len(own)), own] = True
     return np.asarray(np.where(is_left_out, -1.0, alike).max(axis=1))
+
+
+def _has_many(is_near: np.ndarray) -> np.ndarray:
+    """(m,) bool: which rows of candidates (m, n) are too full to be copies."""
+    return np.asarray(is_near.sum(axis=1) > _many(is_near.shape[1]))
+
+
+def _many(num_pictures: int) -> int:
+    return max(_MIN_CHAIN, round(_MANY * num_pictures))
 
 
 def _needed(nearest: np.ndarray, *, floor: float) -> float:

@@ -6,6 +6,7 @@ whole groups into splits so that each class is spread as evenly as the groups al
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,8 @@ class SplitPlan:
 
     Attributes:
         assignment: Sample id -> split, in the order of the data set.
-        groups: Sample id -> group; samples with the same content or group share one.
+        groups: Sample id -> group; samples with the same or nearly the same content, or with the
+            same group of their own, share one, and so do all that are chained by such.
         rule: `as-given`, `given-test` (validation was carved out of train) or `drawn`.
         reason: The rule in a sentence.
         notes: What could not be met, in sentences.
@@ -47,7 +49,11 @@ class SplitPlan:
 
 
 def split_dataset(
-    dataset: Dataset, *, seed: int, same_content: Mapping[str, str] | None = None
+    dataset: Dataset,
+    *,
+    seed: int,
+    same_content: Mapping[str, str] | None = None,
+    near_duplicates: Mapping[str, str] | None = None,
 ) -> SplitPlan:
     """Put each labelled sample into train, validation or test.
 
@@ -63,9 +69,12 @@ def split_dataset(
         dataset: Samples without a label are left out (in a multi-label data set, all have one).
         seed: Any whole number that is not negative.
         same_content: Sample id -> hash of its content. Equal hashes share a group.
+        near_duplicates: Sample id -> name of its group of near-duplicates, of those that have one
+            (`NearDuplicates.group_of`).
 
     Raises:
-        DataError: There is no labelled sample, or ready-made splits without a train.
+        DataError: There is no labelled sample, there are ready-made splits without a train, or so
+            few groups that none is left to test on.
     """
     samples = [s for s in dataset.samples if s.labels or dataset.is_multilabel]
     if not samples:
@@ -73,7 +82,7 @@ def split_dataset(
             f"`{dataset.root}` has no labelled sample. At least two a class are needed to learn "
             "from some and test on others."
         )
-    groups = _share_groups(samples, same_content or {})
+    groups = _share_groups(samples, same_content or {}, near_duplicates or {})
     given = {s.split for s in samples if s.split is not None}
     if given and "train" not in given:
         raise DataError(
@@ -100,11 +109,54 @@ def split_dataset(
         reason = f"{beginning}: a fifth (10,000 at the most) was drawn for the test, a fifth of "
         reason += "the rest for validation, each class alike."
         _hold_out(dataset, assignment, groups, to="test", seed=seed)
+        _refuse_too_few(dataset, assignment, groups)
         _hold_out(dataset, assignment, groups, to="validation", seed=seed)
     if given and any(s.split is None for s in samples):
         notes.append("Samples without a split were put into train.")
     notes += _unmet(dataset, assignment, groups, is_drawn=rule != "as-given")
     return SplitPlan(assignment, groups, rule, reason, tuple(notes))
+
+
+def random_twin(plan: SplitPlan, dataset: Dataset, *, seed: int) -> SplitPlan | None:
+    """The split that somebody who knows of no groups would have drawn, to see what that hides.
+
+    Each split has as many samples of each class (in a multi-label data set, of each set of labels)
+    as in the plan, so that the score under it differs by the groups alone, and by chance. Where the
+    plan keeps splits as given, those are shuffled too: then the difference is also that between the
+    publisher's test and train.
+
+    Args:
+        plan: Of `split_dataset`.
+        dataset: The one it was made for.
+        seed: Any whole number that is not negative.
+
+    Returns:
+        A plan with the rule `random` in which each sample is its own group; None when no group of
+        the plan has two samples, since then the plan is as random itself.
+
+    Source: the difference between the two scores as a measure of leakage: Kapoor, Narayanan 2023,
+        "Leakage and the reproducibility crisis in machine-learning-based science" (Patterns 4).
+    """
+    if len(set(plan.groups.values())) == len(plan.groups):
+        return None
+    by_labels: dict[str, list[str]] = {}
+    for sample in sorted(dataset.samples, key=lambda s: s.id):
+        if sample.id in plan.assignment:
+            by_labels.setdefault(sample.label, []).append(sample.id)
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, Split] = {}
+    for _, ids in sorted(by_labels.items()):
+        splits = sorted(plan.assignment[id_] for id_ in ids)
+        drawn |= {
+            ids[place]: split
+            for place, split in zip(rng.permutation(len(ids)), splits, strict=True)
+        }
+    return SplitPlan(
+        {id_: drawn[id_] for id_ in plan.assignment},
+        {id_: id_ for id_ in plan.assignment},
+        "random",
+        "Drawn without regard to groups, with as many samples of each class in each split.",
+    )
 
 
 def class_counts(
@@ -124,7 +176,9 @@ def class_counts(
     return {name: counts[name] for name in ("all", *SPLITS) if name in counts}
 
 
-def _share_groups(samples: Sequence[Sample], same_content: Mapping[str, str]) -> dict[str, str]:
+def _share_groups(
+    samples: Sequence[Sample], same_content: Mapping[str, str], near: Mapping[str, str]
+) -> dict[str, str]:
     """Sample id -> group, where groups that share a picture have become one."""
     parent: dict[str, str] = {}
 
@@ -140,6 +194,7 @@ def _share_groups(samples: Sequence[Sample], same_content: Mapping[str, str]) ->
         keys += [] if sample.group is None else [f"group {sample.group}"]
         content = same_content.get(sample.id)
         keys += [] if content is None else [f"content {content}"]
+        keys += [f"near {near[sample.id]}"] if sample.id in near else []
         first, *others = map(find, keys)
         for other in others:
             parent[find(other)] = find(first)
@@ -238,6 +293,42 @@ def _reserved(sums: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> 
     return reserved
 
 
+def _refuse_too_few(
+    dataset: Dataset, assignment: Mapping[str, Split], groups: Mapping[str, str]
+) -> None:
+    """Stop when groups, and not a lack of samples, leave nothing to test on."""
+    num_groups = len(set(groups.values()))
+    if "test" in assignment.values() or num_groups == len(groups):
+        return
+    sizes = Counter(groups.values()).most_common(3)
+    largest = ", ".join(f"`{name}` with {size:,}" for name, size in sizes)
+    raise DataError(
+        f"The {len(groups):,} samples of `{dataset.root}` are in {num_groups:,} "
+        f"{'group' if num_groups == 1 else 'groups'} that must stay whole ({largest}). Each class "
+        "needs one group to learn from and another to test on. Add samples of other groups, name "
+        "finer groups with --group, or bring a test split of your own."
+    )
+
+
+def _uneven(
+    dataset: Dataset, assignment: Mapping[str, Split], groups: Mapping[str, str]
+) -> list[str]:
+    """Where whole groups gave the test far more or less of a class than was meant."""
+    if len(set(groups.values())) == len(groups):
+        return []
+    counts = class_counts(dataset.only(assignment), assignment)
+    fraction = min(HOLDOUT_FRACTION, MAX_HOLDOUT / max(1, len(assignment)))
+    far = []
+    for name, found in counts.get("test", {}).items():
+        meant = fraction * sum(of_split[name] for of_split in counts.values())
+        if found and abs(found - meant) > max(2.0, meant / 2):
+            far.append(f"{found:,} of {name} instead of about {meant:,.0f}")
+    if not far:
+        return []
+    shown = ", ".join(far[:5]) + (" and more" if len(far) > 5 else "")
+    return [f"Groups stay whole, so the test could not be spread evenly: it has {shown}."]
+
+
 def _unmet(
     dataset: Dataset,
     assignment: Mapping[str, Split],
@@ -259,7 +350,11 @@ def _unmet(
                 f"{len(lacking)} {noun} no {split} sample{reason} and {consequence}: {shown}."
             )
     if "validation" not in counts:
-        notes.append("There are too few samples for a validation split: it is empty.")
+        is_grouped = len(set(groups.values())) < len(groups)
+        few = "samples (or groups of them)" if is_grouped else "samples"
+        notes.append(f"There are too few {few} for a validation split: it is empty.")
+    if is_drawn and not any(sample.split for sample in dataset.samples):
+        notes += _uneven(dataset, assignment, groups)
     splits_of: dict[str, set[str]] = {}
     for name, split in assignment.items():
         splits_of.setdefault(groups[name], set()).add(split)

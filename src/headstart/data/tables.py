@@ -142,7 +142,9 @@ def _read(root: Path, sources: Sequence[_Source], request: Request) -> Dataset:
         _collect(rows, root, table, source, roles)
     labels, is_multilabel = _read_labels(rows.labels, rows.notes)
     samples, findings = _make_samples(rows, labels, is_multilabel=is_multilabel)
-    if roles is not None and roles.group is None:
+    if roles is not None and roles.group is not None:
+        rows.notes.append(_told_groups(roles.group, samples))
+    else:
         samples, notes = apply_groups(samples, request.group, columns=columns)
         rows.notes += notes
     return Dataset(
@@ -181,6 +183,16 @@ def _collect(rows: _Rows, root: Path, table: Table, source: _Source, roles: Role
         named = None if is_missing(split) else SPLIT_NAMES[str(split).strip().lower()]
         rows.splits.append(named or source.split)
         rows.groups.append(None if is_missing(group) else str(group))
+
+
+def _told_groups(column: str, samples: Sequence[Sample]) -> str:
+    """What the column of groups does, for the user."""
+    num_groups = len({s.group for s in samples if s.group is not None})
+    num_alone = sum(s.group is None for s in samples)
+    told = f"Column `{column}` puts the samples into {count(num_groups, 'group')}"
+    if num_alone:
+        told += f"; {count(num_alone, 'sample')} with an empty cell: each is a group of its own"
+    return told + "."
 
 
 def _locate(cell: str, base: Path, prefix: str, root: Path) -> tuple[str, str]:

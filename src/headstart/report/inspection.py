@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from headstart.data.checks import FileFacts
+    from headstart.data.leaks import LeakedSample
+    from headstart.data.near_duplicates import NearDuplicates
 
 THUMBNAIL_PIXELS = 144
 PICTURES_PER_CLASS = 12
+MOST_PAIRS = 48  # some 200 kB of thumbnails
 # About 1.5 MB of thumbnails; with more classes each shows fewer pictures, and then not all do.
 MOST_PICTURES = 360
 _SHEET_PIXELS = 1600
@@ -43,6 +46,8 @@ class Inspection:
         split_reason: How a fit would split it, in a sentence.
         augmented: A sheet of augmented samples: the picture, or its file.
         augment_name: The preset of the sheet.
+        near: Pictures that are nearly the same.
+        leaks: Samples of a ready-made test that also stand, or nearly, in train or validation.
     """
 
     dataset: Dataset
@@ -52,6 +57,17 @@ class Inspection:
     split_reason: str
     augmented: Path | Image.Image | None = None
     augment_name: str = ""
+    near: NearDuplicates | None = None
+    leaks: tuple[LeakedSample, ...] = ()
+
+
+@dataclass(frozen=True)
+class PicturePair:
+    """Two pictures side by side: each (sample id, words below it, data: address or None)."""
+
+    why: str
+    is_leak: bool
+    pictures: tuple[tuple[str, str, str | None], ...]
 
 
 @dataclass(frozen=True)
@@ -104,6 +120,8 @@ def write_inspection(
         "picture_facts": _summary(readable),
         "sheets": _contact_sheets(dataset, progress or Progress()),
         "augmented": _augmented(inspection.augmented),
+        "pairs": _pairs(inspection),
+        "num_pairs": len(_told_pairs(inspection)),
     }
     try:
         with replacing(path) as temporary:
@@ -182,6 +200,34 @@ def _contact_sheets(dataset: Dataset, progress: Progress) -> list[ContactSheet]:
                 advance(1)
             sheets.append(ContactSheet(name, len(members[name]), tuple(pictures)))
     return sheets
+
+
+def _told_pairs(inspection: Inspection) -> list[tuple[str, str, str, bool]]:
+    """Both ids, why they are shown, and whether it is a leak: leaks first, then torn labels."""
+    labels = {sample.id: sample.labels for sample in inspection.dataset}
+    leaks = [(leak.id, leak.partner, leak.why, True) for leak in inspection.leaks]
+    shown = {frozenset(leak[:2]) for leak in leaks}
+    pairs = inspection.near.pairs if inspection.near else ()
+    others = [
+        (pair.first, pair.second, f"likeness {pair.similarity:.3f}", False)
+        for pair in pairs
+        if {pair.first, pair.second} not in shown
+    ]
+    return leaks + sorted(others, key=lambda pair: labels[pair[0]] == labels[pair[1]])
+
+
+def _pairs(inspection: Inspection) -> list[PicturePair]:
+    """The pairs that the page has room for, drawn."""
+    samples = {sample.id: sample for sample in inspection.dataset}
+    partner_split = {leak.id: leak.partner_split for leak in inspection.leaks}
+    drawn = []
+    for first, second, why, is_leak in _told_pairs(inspection)[:MOST_PAIRS]:
+        pictures = []
+        for id_, split in ((first, "test"), (second, partner_split.get(first, ""))):
+            words = samples[id_].label + (f", in {split}" if is_leak else "")
+            pictures.append((id_, words, embed_file(samples[id_].path, size=THUMBNAIL_PIXELS)))
+        drawn.append(PicturePair(why, is_leak, tuple(pictures)))
+    return drawn
 
 
 def _evenly(samples: Sequence[Sample], wanted: int) -> list[Sample]:

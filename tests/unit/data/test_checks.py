@@ -187,3 +187,54 @@ def test_progress_is_told_about_every_file(make_photos: Photos) -> None:
 
 def test_real_photos_are_sound(ants_bees: Path) -> None:
     assert check(open_dataset(ants_bees)).errors == ()
+
+
+def test_miniatures_are_made_when_asked_for_and_only_once(
+    everything_wrong: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    dataset = open_dataset(everything_wrong)
+    assert not any(f.perceptual for f in check(dataset).facts.values())
+    first = check_dataset(dataset, decode=False, progress=Progress(), hashed=True)
+    assert ids(first) == ids(check(dataset))
+    bad = set(first.bad_ids)
+    assert {name for name, f in first.facts.items() if not f.perceptual} == bad
+
+    def refuse(*_: object, **__: object) -> bytes:
+        raise AssertionError("a picture in the cache was shrunk again")
+
+    monkeypatch.setattr("headstart.data.checks.miniature", refuse)
+    sound = dataset.without(bad)
+    again = check_dataset(sound, decode=True, progress=Progress(), hashed=True)
+    assert again.facts == {name: f for name, f in first.facts.items() if name not in bad}
+
+
+def test_a_cut_picture_is_found_by_the_miniature_even_with_an_end(make_photos: Photos) -> None:
+    root = make_photos({"cat": 2, "dog": 2})
+    big = Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90, 3), dtype=np.uint8))
+    big.save(root / "cat" / "cut.png")
+    data = (root / "cat" / "cut.png").read_bytes()
+    (root / "cat" / "cut.png").write_bytes(data[: len(data) // 2] + data[-12:])
+    dataset = open_dataset(root)
+    assert check(dataset).bad_ids == ()
+    checkup = check_dataset(dataset, decode=False, progress=Progress(), hashed=True)
+    assert checkup.bad_ids == check(dataset, decode=True).bad_ids == ("cat/cut.png",)
+
+
+def test_a_cache_that_cannot_be_written_is_said_and_survived(
+    make_photos: Photos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "file"))
+    told: list[Event] = []
+
+    class Sink:
+        def handle(self, event: Event) -> None:
+            told.append(event)
+
+    dataset = open_dataset(make_photos({"cat": 2, "dog": 2}))
+    checkup = check_dataset(dataset, decode=False, progress=Progress([Sink()]), hashed=True)
+    assert all(facts.perceptual for facts in checkup.facts.values())
+    (warning,) = [event.message for event in told if event.kind == "warning"]
+    assert "cache cannot be written" in warning
+    assert "HEADSTART_CACHE" in warning

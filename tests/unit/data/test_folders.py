@@ -181,17 +181,25 @@ def test_a_column_cannot_be_asked_of_class_folders(make_photos: Photos) -> None:
 
 
 def test_groups_come_from_a_pattern_on_names(tmp_path: Path) -> None:
-    for name in ("cat/p1_a.jpg", "cat/p1_b.jpg", "dog/p2_a.jpg", "dog/other.jpg"):
+    for name in ("cat/p1_a.jpg", "cat/p1_b.jpg", "dog/p2_a.jpg"):
         put(tmp_path / name)
     dataset = open_dataset(tmp_path, group=r"p(\d+)_")
     assert {s.id: s.group for s in dataset} == {
         "cat/p1_a.jpg": "1",
         "cat/p1_b.jpg": "1",
         "dog/p2_a.jpg": "2",
-        "dog/other.jpg": None,
     }
     assert any("2 groups" in note for note in dataset.notes)
-    assert any("1 sample without a match" in note for note in dataset.notes)
+
+
+@pytest.mark.parametrize("pattern", [r"p(\d+)_", r"(?:p(\d+)_)?\.jpg$", r"p(\d*)|other"])
+def test_files_without_a_group_are_refused_by_name(tmp_path: Path, pattern: str) -> None:
+    for name in ("cat/p1_", "cat/p2_", "dog/other"):
+        put(tmp_path / f"{name}.jpg")
+    with pytest.raises(DataError) as caught:
+        open_dataset(tmp_path, group=pattern)
+    assert "does not match 1 file of 3: `dog/other.jpg`" in str(caught.value)
+    assert "Widen the pattern" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from headstart.contracts import Dataset, Sample, Split
-from headstart.data.splits import class_counts, folds, split_dataset
+from headstart.data.splits import class_counts, folds, random_twin, split_dataset
 from headstart.errors import DataError
 
 
@@ -24,6 +24,25 @@ def make(counts: dict[str, int], split: Split | None = None) -> list[Sample]:
 def dataset(samples: list[Sample], *, is_multilabel: bool = False) -> Dataset:
     classes = tuple(sorted({label for s in samples for label in s.labels}))
     return Dataset(Path("photos"), "", "", "", tuple(samples), classes, is_multilabel)
+
+
+def two_of_each(samples: list[Sample]) -> list[Sample]:
+    return samples + [replace(s, id=f"second {s.id}", group=None) for s in samples]
+
+
+def random_groups(seed: int, *, is_multilabel: bool = False) -> Dataset:
+    """60 to 200 samples of 2 to 5 classes, in named groups of all sizes."""
+    rng = np.random.default_rng(seed)
+    number, num_classes = int(rng.integers(60, 200)), int(rng.integers(2, 6))
+    owners = rng.integers(0, int(rng.integers(8, number)), size=number)
+    samples = []
+    for i, owner in enumerate(owners.tolist()):
+        labels = {
+            f"class {c}" for c in rng.integers(0, num_classes, size=2 if is_multilabel else 1)
+        }
+        group = f"patient {owner}" if owner % 3 else None
+        samples.append(Sample(f"{i:04}.jpg", Path(), tuple(sorted(labels)), None, group))
+    return dataset(samples, is_multilabel=is_multilabel)
 
 
 def test_splits_are_a_fifth_and_a_fifth_of_the_rest_of_each_class() -> None:
@@ -110,12 +129,90 @@ def test_groups_and_equal_contents_never_straddle() -> None:
     assert all(len(found) == 1 for found in splits.values())
 
 
+@pytest.mark.parametrize("is_multilabel", [False, True])
+def test_whatever_the_groups_none_straddles_and_the_order_is_all_the_same(
+    is_multilabel: bool,
+) -> None:
+    for seed in range(25):
+        data = random_groups(seed, is_multilabel=is_multilabel)
+        rng = np.random.default_rng(seed)
+        content = {s.id: str(rng.integers(100)) for s in data if rng.random() < 0.3}
+        near = {s.id: str(rng.integers(20)) for s in data if rng.random() < 0.1}
+        named = {s.id: s.group for s in data if s.group is not None}
+        plan = split_dataset(data, seed=seed, same_content=content, near_duplicates=near)
+        for keys in (named, content, near, plan.groups):
+            splits: dict[str, set[str]] = {}
+            for name, key in keys.items():
+                splits.setdefault(key, set()).add(plan.assignment[name])
+            assert all(len(found) == 1 for found in splits.values())
+        order = rng.permutation(len(data))
+        shuffled = replace(data, samples=tuple(data.samples[i] for i in order))
+        again = split_dataset(shuffled, seed=seed, same_content=content, near_duplicates=near)
+        assert dict(again.assignment) == dict(plan.assignment)
+        assert dict(again.groups) == dict(plan.groups)
+
+
+def test_samples_in_too_few_groups_are_refused_with_the_way_out() -> None:
+    samples = [replace(s, group="only") for s in make({"a": 5, "b": 5})]
+    with pytest.raises(DataError, match=r"10 samples .* in 1 group .*`only` with 10") as caught:
+        split_dataset(dataset(samples), seed=0)
+    assert "--group" in str(caught.value)
+    by_class = [replace(s, group=s.label) for s in make({"a": 5, "b": 4})]
+    with pytest.raises(DataError, match="Each class needs one group to learn from"):
+        split_dataset(dataset(by_class), seed=0)
+
+
+def test_two_groups_make_train_and_test_and_what_is_unmet_is_said() -> None:
+    samples = [replace(s, group=f"site {i % 2}") for i, s in enumerate(make({"a": 40, "b": 40}))]
+    plan = split_dataset(dataset(samples), seed=0)
+    assert len(plan.ids("train")) == len(plan.ids("test")) == 40
+    assert any("too few samples (or groups of them) for a validation" in n for n in plan.notes)
+    assert any("it has 20 of a instead of about 8, 20 of b instead of" in n for n in plan.notes)
+
+
+def test_the_random_twin_differs_by_groups_alone() -> None:
+    for seed in range(5):
+        data = random_groups(seed)
+        plan = split_dataset(data, seed=seed)
+        twin = random_twin(plan, data, seed=seed)
+        assert twin is not None
+        assert class_counts(data, twin.assignment) == class_counts(data, plan.assignment)
+        assert list(twin.assignment) == list(plan.assignment)
+        splits: dict[str | None, set[str]] = {}
+        for sample in data:
+            splits.setdefault(sample.group, set()).add(twin.assignment[sample.id])
+        assert any(len(found) > 1 for found in splits.values())
+        shuffled = replace(data, samples=data.samples[::-1])
+        again = random_twin(plan, shuffled, seed=seed)
+        assert again is not None
+        assert dict(again.assignment) == dict(twin.assignment)
+
+
+def test_without_groups_there_is_no_twin() -> None:
+    data = dataset(make({"a": 20, "b": 20}))
+    assert random_twin(split_dataset(data, seed=0), data, seed=0) is None
+
+
+def test_no_group_straddles_a_fold() -> None:
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        targets = rng.integers(0, 4, size=150)
+        groups = rng.integers(0, int(rng.integers(10, 150)), size=150)
+        of_sample = folds(targets, groups, num_folds=5, seed=seed)
+        assert all(len(set(of_sample[groups == g])) == 1 for g in set(groups.tolist()))
+        assert set(of_sample) == set(range(5))
+
+
 def test_a_group_keeps_its_name_and_a_lone_sample_is_its_own() -> None:
     samples = [Sample("b.jpg", Path(), ("x",), None, "p"), Sample("a.jpg", Path(), ("y",))]
+    samples.append(Sample("c.jpg", Path(), ("x",)))
     groups = split_dataset(dataset(samples), seed=0).groups
-    assert dict(groups) == {"b.jpg": "p", "a.jpg": "a.jpg"}
+    assert dict(groups) == {"b.jpg": "p", "a.jpg": "a.jpg", "c.jpg": "c.jpg"}
     shared = split_dataset(dataset(samples), seed=0, same_content={"a.jpg": "1", "b.jpg": "1"})
-    assert set(shared.groups.values()) == {"p"}
+    assert dict(shared.groups) == {"b.jpg": "p", "a.jpg": "p", "c.jpg": "c.jpg"}
+    near = {"a.jpg": "a.jpg", "c.jpg": "a.jpg"}
+    chained = split_dataset(dataset(two_of_each(samples)), seed=0, near_duplicates=near).groups
+    assert chained["a.jpg"] == chained["c.jpg"] != chained["b.jpg"]
 
 
 def test_few_groups_are_shared_out_as_evenly_as_they_allow() -> None:

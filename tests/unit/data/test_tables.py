@@ -232,7 +232,11 @@ def test_groups_come_from_a_column_or_a_pattern(folder: Path) -> None:
     (folder / "t.csv").write_text("file,label,patient\na.jpg,cat,7\nd.jpg,dog,7\nb c.jpg,dog,\n")
     dataset = open_dataset(folder, group="patient")
     assert {s.id: s.group for s in dataset} == {"a.jpg": "7", "d.jpg": "7", "b c.jpg": None}
+    told = "puts the samples into 1 group; 1 sample with an empty cell: each is a group of its own."
+    assert f"Column `patient` {told}" in dataset.notes
     assert {s.group for s in open_dataset(folder, group="^(.)")} == {"a", "b", "d"}
+    with pytest.raises(DataError, match="does not match 1 file of 3: `b c"):
+        open_dataset(folder, group="^([ad])")
     with pytest.raises(DataError, match="Did you mean `patient`"):
         open_dataset(folder, group="patiens")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from PIL import Image
 
 from headstart.contracts import Dataset, Finding, Sample
 from headstart.data.checks import FileFacts
+from headstart.data.leaks import LeakedSample
+from headstart.data.near_duplicates import NearDuplicates, NearPair
 from headstart.errors import ConfigError
 from headstart.report import Inspection, write_inspection
 
@@ -100,3 +103,31 @@ def test_a_place_that_cannot_be_written_is_named(
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ConfigError, match="Give --output"):
         write_inspection(tmp_path / "file" / "page.html", inspect(make_photos({"cat": 1})))
+
+
+def test_pairs_stand_side_by_side_leaks_first(
+    make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = make_photos({"cat": 70, "dog": 2})
+    others = [
+        NearPair(f"cat/cat_{i:03}.png", f"cat/cat_{i + 1:03}.png", 0.97) for i in range(0, 68, 2)
+    ]
+    torn = NearPair("cat/cat_069.png", "dog/dog_000.png", 0.95)
+    near = NearDuplicates((*others, torn), {}, "Likeness from 0.9 on is near.", ("One note.",))
+    leak = LeakedSample(
+        "dog/dog_001.png", "near-duplicate", "cat/cat_001.png", "train", "near-duplicate 0.99"
+    )
+    inspection = inspect(root, near=near, leaks=(leak,))
+    page = write_inspection(tmp_path / "page.html", inspection).read_text(encoding="utf-8")
+    assert "1 sample of the test also stands, or nearly, in train or validation" in page
+    assert page.index("Near-duplicate 0.99") < page.index("Likeness 0.950")
+    assert page.index("Likeness 0.950") < page.index("Likeness 0.970")
+    assert "dog, in test" in page
+    assert "cat, in train" in page
+    assert "Likeness from 0.9 on is near." in page
+    assert "One note." in page
+    assert page.count("<figcaption><b>") == 2 * 36
+    more = replace(near, pairs=(*near.pairs, *others))
+    inspection = inspect(root, near=more, leaks=(leak,))
+    page = write_inspection(tmp_path / "page.html", inspection).read_text(encoding="utf-8")
+    assert "The page has room for 48 of 70 pairs" in page
