@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from headstart.compute import FrozenTwin, MeasuredFormat, choose_format
 from headstart.config import FitOptions
@@ -72,6 +72,18 @@ class Embedder:
     backbone: Backbone
     inference: MeasuredFormat
     twin: FrozenTwin | None = None
+
+    @classmethod
+    def of(cls, backbone: Backbone, where: Situation, *, choices: Choices) -> Embedder:
+        """With the fastest format for a backbone that stays as it is; on the fit's device."""
+        backbone.module.to(where.device)
+        headless = where.task.build(backbone, nn.Identity()).to(where.device)
+        inference = measure_format(
+            headless, backbone, mode="inference", where=where, choices=choices
+        )
+        example = example_input(backbone.contract, where.device)
+        twin = FrozenTwin(EmbedOnly(headless), inference.compute_format, example=example)
+        return cls(backbone, inference, twin)
 
 
 class Attempt:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from headstart.attempt import Attempt, Embedder, Situation, measure_format
+from headstart.attempt import Attempt, Embedder, Situation
 from headstart.backbones import load_backbone, resolve_auto
 from headstart.collecting import Collector
 from headstart.compute import choose_device
@@ -27,7 +26,7 @@ from headstart.interrupt import StopSignal
 from headstart.ladder import Ladder
 from headstart.learning import NUM_TRIED, learn
 from headstart.predictor import Predictor
-from headstart.preparing import PreparedData, as_when_begun, kept_together, prepare_data
+from headstart.preparing import PreparedData, as_when_begun, prepare_data, seen_through
 from headstart.progress import JsonlSink, Progress
 from headstart.proving import Prover
 from headstart.recording import record_results, record_start, record_transfer
@@ -78,7 +77,7 @@ class FitJob:
         with StopSignal(self.progress) as stop:
             data = self._read()
             seconds = {"read": time.monotonic() - started}
-            folder = self._open_folder()
+            folder, data = self._open_folder(data)
             budget = self.options.budget
             try:
                 self.where = Situation(
@@ -123,51 +122,36 @@ class FitJob:
         # A feature pass finds by itself what cannot be decoded; training must not stop for it.
         strategy = self.options.strategy
         decode = strategy in GRADIENT_STRATEGIES and strategy != "head"
-        data = prepare_data(self.path, self.options, decode=decode, progress=self.progress)
-        if self.options.drop_suspects is not None and self.resume is None:
-            # What is wrong with it stops here; it is done once the split is final.
-            drop_suspects(data, self.options.drop_suspects, progress=Progress())
-        return data
+        return prepare_data(self.path, self.options, decode=decode, progress=self.progress)
 
-    def _open_folder(self) -> RunFolder:
+    def _open_folder(self, data: PreparedData) -> tuple[RunFolder, PreparedData]:
         earlier: dict[str, Any] = {}
         if self.resume is not None:
             folder = self.resume
             folder.remove_leftovers()
             choices = folder.read_json(folder.config)["choices"]
             earlier = {choice["name"]: choice["value"] for choice in choices}
+            # As it was dropped then: the file may have changed since.
+            dropped = folder.read_json(folder.dataset).get("dropped_suspects", [])
+            data = as_when_begun(without_samples(data, dropped), folder)
         else:
+            if self.options.drop_suspects is not None:
+                data = drop_suspects(data, self.options.drop_suspects, progress=self.progress)
             name = self.path.resolve().stem or "run"
             folder = RunFolder.create(name, output=self.options.output)
         self.progress = self.progress.with_sink(JsonlSink(folder.log))
         self.progress.note(f"Run folder: {folder.path}")
         self.choices = Choices(self.options, progress=self.progress, earlier=earlier)
-        return folder
+        return folder, data
 
     def _settle(self) -> None:
-        """The backbone, the data split so that nothing leaks, and the strategy with its model."""
+        """The backbone, and the strategy with its model."""
         # The ladder begins with what is quickest: one pass, then classifiers on the features.
         strategy = "probe" if self.is_climbing else self.options.strategy
         backbone = self._load_backbone(is_random=strategy == "scratch")
-        headless = self.where.task.build(backbone, nn.Identity())
-        inference = measure_format(
-            headless, backbone, mode="inference", where=self.where, choices=self.choices
-        )
-        predictor = Predictor(
-            headless,
-            self.where.task,
-            contract=backbone.contract,
-            classes=self.where.data.dataset.classes,
-            device=self.where.device,
-            compute_format=inference.compute_format,
-        )
-        self._keep_together(predictor, backbone)
-        self.attempt = Attempt(
-            strategy,
-            self.where,
-            embedder=Embedder(backbone, inference, predictor.twin),
-            choices=self.choices.branch(),
-        )
+        embedder = Embedder.of(backbone, self.where, choices=self.choices)
+        choices = self.choices.branch()
+        self.attempt = Attempt(strategy, self.where, embedder=embedder, choices=choices)
 
     def _load_backbone(self, *, is_random: bool) -> Backbone:
         reference, weights = self.options.backbone, self.options.weights
@@ -179,32 +163,6 @@ class FitJob:
         backbone = load_backbone(reference, weights=weights, progress=self.progress)
         backbone.module.to(self.where.device)
         return backbone
-
-    def _keep_together(self, predictor: Predictor, backbone: Backbone) -> None:
-        """Split anew with near-duplicates in one group, confirmed by features."""
-        where = self.where
-        samples = {sample.id: sample for sample in where.data.dataset}
-        collector = self._collector(predictor, backbone)
-
-        def features(ids: Sequence[str]) -> dict[str, np.ndarray]:
-            found = collector.collect([samples[id_] for id_ in ids])
-            return {id_: row.numpy() for id_, row in found.items()}
-
-        data = kept_together(
-            where.data,
-            features=features if backbone.spec.weights else None,
-            seed=self.options.seed,
-            progress=self.progress,
-        )
-        # After the split, so that the test is the same as without dropping.
-        if self.resume is not None:  # as it was dropped then: the file may have changed since
-            data = without_samples(
-                data, where.folder.read_json(where.folder.dataset).get("dropped_suspects", [])
-            )
-            data = as_when_begun(data, where.folder)
-        elif self.options.drop_suspects is not None:
-            data = drop_suspects(data, self.options.drop_suspects, progress=self.progress)
-        self.where = replace(where, data=data)
 
     # --- features -----------------------------------------------------------------------------
 
@@ -221,6 +179,9 @@ class FitJob:
             self.tables.append(collector.collect(where.data.samples(*attempt.splits_to_read)))
             self.statistics = collector.statistics
             self._refuse_empty_splits()
+            if attempt.backbone.spec.weights:
+                data = seen_through(where.data, self.tables[0], progress=self.progress)
+                self.where = attempt.where = replace(where, data=data)
             self._collect_views(collector)
         where.seconds["features"] = time.monotonic() - started
 
