@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.config import FitOptions, make_options
+from headstart.config import FitOptions, RankOptions, make_options, make_rank_options
 from headstart.contracts import (
     Evaluation,
     Measure,
@@ -27,6 +27,7 @@ from headstart.rundir import RunFolder
 
 if TYPE_CHECKING:
     from headstart.report.comparison import Compared
+    from headstart.report.ranking import Ranking
     from headstart.saved import FittedModel
 
 
@@ -358,15 +359,45 @@ def compare(
     return compare_runs(runs, output=output, progress=progress)
 
 
+def rank(
+    data: Path | str,
+    options: RankOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    **values: Any,
+) -> Ranking:
+    """Race backbones on a data set: what a linear probe on each is worth, and what each costs.
+
+    Args:
+        data: A folder or a table.
+        options: All options at once; or give them by name, as `values`.
+        progress: Told about everything; None is silent.
+        **values: Fields of RankOptions, such as `backbones=["efficientnet-lite0", "resnet50"]`.
+
+    Raises:
+        HeadstartError: With what was found, what is needed and what to do.
+
+    Example:
+        >>> ranking = rank("photos/", budget="2m")                  # doctest: +SKIP
+        >>> ranking.best.backbone.reference                         # doctest: +SKIP
+        'efficientnet-lite2'
+    """
+    from headstart.ranking import rank as race
+
+    given = options.model_dump(exclude_unset=True) if options else {}
+    settled = make_rank_options({**given, **values})
+    return race(Path(data), settled, progress=progress or Progress())
+
+
 def models(query: str = "") -> list[ModelCard]:
     """The models that can be had: the catalogue's, those that begin with the query, all others."""
     from headstart.backbones import list_models
 
-    def rank(card: ModelCard) -> tuple[bool, bool]:
+    def order(card: ModelCard) -> tuple[bool, bool]:
         name = card.name.partition(":")[2]
         return bool(name), not name.startswith(query.lower())
 
-    return sorted(list_models(query), key=rank)
+    return sorted(list_models(query), key=order)
 
 
 def pull(name: str, *, progress: Progress | None = None) -> Path:

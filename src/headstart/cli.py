@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 import headstart
 from headstart import showing
-from headstart.config import FitOptions, Preset, explain, load_options
+from headstart.config import FitOptions, Preset, RankOptions, explain, load_options
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
 from headstart.progress import ConsoleSink, Progress
 
@@ -258,6 +258,27 @@ def compare(*runs: Path, output: Path | None = None) -> None:
 
     found = api.compare(runs, output=output, progress=_progress())
     showing.show_comparison(found, _results())
+
+
+@app.command
+def rank(
+    data: Path,
+    /,
+    *,
+    quiet: Quiet = False,
+    options: Annotated[RankOptions | None, Parameter(name="*")] = None,
+) -> None:
+    """Race backbones on a data set: which suits it best, and what each costs.
+
+    Args:
+        data: A folder or a table of labelled pictures.
+        quiet: Only warnings and results.
+        options: All options of a ranking.
+    """
+    from headstart import api
+
+    found = api.rank(data, options, progress=_progress(quiet=quiet))
+    showing.show_ranking(found, _results())
 
 
 @app.command

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headstart.contracts import Evaluation, ModelCard, Prediction
     from headstart.inspecting import Inspected
     from headstart.report.comparison import Compared
+    from headstart.report.ranking import Ranking
 
 _MOST_MODELS = 40
 # The threshold of strangers is a 99% quantile of ordinary pictures, and rests on few of them.
@@ -124,6 +125,32 @@ def show_comparison(found: Compared, progress: Progress) -> None:
     progress.table("", ["run", "strategy", "backbone", "seconds"], rows)
     if found.page is not None:
         progress.note(f"Written: {found.page}")
+
+
+def show_ranking(found: Ranking, progress: Progress) -> None:
+    """The verdict, then every backbone with its score and its costs."""
+    from headstart.report.ranking import ranking_rows
+    from headstart.report.wording import metric_words
+
+    progress.note(found.verdict)
+    rows = ranking_rows(found)
+    progress.table(
+        "By a linear probe, out of fold; the test set is sealed",
+        ["backbone", metric_words(found.headline).title.lower(), "95% interval", "samples", ""],
+        [[row.reference, row.score, row.interval, row.n, row.said] for row in rows],
+    )
+    progress.table(
+        f"On this machine, for {found.n:,} samples",
+        ["backbone", "pictures/s", "all features", "epoch of fine-tuning", "it may gain"],
+        [[row.reference, row.rate, row.all, row.epoch, row.gain] for row in rows],
+    )
+    for reference, why in found.absent:
+        progress.warn(f"{reference} took no part: {why}")
+    for note in found.notes:
+        progress.warn(note)
+    if found.page is not None:
+        progress.note(f"Written: {found.page}")
+    progress.note(f"Fit:     headstart fit {found.data} --backbone {found.best.backbone.reference}")
 
 
 def show_models(cards: Sequence[ModelCard], progress: Progress) -> None:
