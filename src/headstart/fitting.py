@@ -292,7 +292,10 @@ class FitJob:
 
     def _control(self) -> None:
         """What random weights do in the same time; the run is finished whatever comes of it."""
-        if self.options.control is None or self.where.stop.is_set:
+        if self.options.control is None:
+            return
+        if self.where.stop.is_set:
+            self.progress.warn("The control was left out, as you stopped; the run is finished.")
             return
         transfer = train_control(
             self.attempt, self.tested, prediction=self.prediction, evaluation=self.evaluation
