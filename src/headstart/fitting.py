@@ -181,7 +181,7 @@ class FitJob:
 
         data = kept_together(
             where.data,
-            features=features if backbone.spec.weights else None,
+            features=features if backbone.spec.weights != "random" else None,
             seed=self.options.seed,
             progress=self.progress,
         )

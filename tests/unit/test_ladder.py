@@ -216,6 +216,36 @@ def test_options_of_other_rungs_are_not_said_to_have_no_effect(
 # --- what is kept of a budget -----------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("slow_training")
+def test_training_leaves_the_time_of_all_that_follows_it(
+    fit: Fit,
+    see: See,
+    say_nothing: Features,
+    draw_table: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headstart import finetuning
+    from headstart.learning import TAIL_S, pictures_after_training, seconds_after_training
+
+    begun = []
+    create = finetuning.FineTuning.__init__
+
+    def spy(tuning: finetuning.FineTuning, *arguments: Any, **named: Any) -> None:
+        create(tuning, *arguments, **named)
+        begun.append(tuning)
+
+    monkeypatch.setattr(finetuning.FineTuning, "__init__", spy)
+    see(say_nothing)
+    fit(draw_table(as_given(40, 30, 10)), budget="1m")
+    (tuning,) = begun
+    # 30 to judge on, 30 to calibrate by, 40 to know strangers by, 10 of the test; 6 mixtures of 30
+    assert pictures_after_training(tuning.attempt) == 30 + 30 + 40 + 10 + 6 * 30
+    rate = tuning.attempt.embedder.inference.samples_per_s
+    assert seconds_after_training(tuning.attempt) >= 290 / rate
+    assert tuning.after_s == pytest.approx(seconds_after_training(tuning.attempt) + TAIL_S)
+    assert tuning.epoch_s >= 400
+
+
 def test_the_majority_answers_with_the_shares_of_the_classes() -> None:
     from headstart.contracts import FeatureTable
     from headstart.ladder import _majority_logits
