@@ -179,7 +179,7 @@ class FitJob:
             self.tables.append(collector.collect(where.data.samples(*attempt.splits_to_read)))
             self.statistics = collector.statistics
             self._refuse_empty_splits()
-            if attempt.backbone.spec.weights:
+            if attempt.backbone.spec.weights != "random":
                 data = seen_through(where.data, self.tables[0], progress=self.progress)
                 self.where = attempt.where = replace(where, data=data)
             self._collect_views(collector)

@@ -90,7 +90,8 @@ class Ladder:
             self.rungs.append(Rung("probe", verdict, seconds=self.probe.seconds))
             return self._kept(self.probe, verdict, "probe")
         leader = linear
-        if knn is not None and is_better(self.judge.compare(linear, knn)):
+        # By accuracy alone: how sure the linear head is will be calibrated.
+        if knn is not None and is_more_often_right(self.judge.compare(linear, knn)):
             leader = knn
             self._take_neighbours(*neighbours)
         tuned, verdict = self._climb_full(leader)
@@ -144,7 +145,7 @@ class Ladder:
         probe.facts = {**found.facts, "num_samples": len(self.samples)}
         probe.out_of_fold = found.out_of_fold
         probe.predictor = probe.new_predictor()
-        why = "better beyond the noise than the linear head, out of fold"
+        why = "more often right than the linear head, out of fold and beyond the noise"
         probe.choices.add(Choice("classifier", "knn", why))
 
     # --- fine-tuning --------------------------------------------------------------------------

@@ -227,24 +227,32 @@ def _training_deadline(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]])
 def seconds_after_training(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]] = ()) -> float:
     """How long a trained backbone will look at pictures until the fit is over.
 
-    0 for a frozen one, whose features are cached. A resumed fit, which measures nothing anew, goes
-    by how long its features took.
+    A resumed fit, which measures nothing anew, goes by how long its features took.
 
     Args:
         attempt: Settled.
         tables: Cached features, sample id -> (num_features,).
     """
-    if attempt.is_frozen:
-        return 0.0
-    where = attempt.where
-    num_validation = len(where.data.samples("validation"))
-    num_train = min(len(where.data.samples("train")), NUM_NEIGHBOURS)
-    num_pictures = num_validation + num_train + len(where.data.samples("test"))
     rate = attempt.embedder.inference.samples_per_s
     seconds_each = _READING / rate if rate else 0.0
     if tables:
-        seconds_each = max(seconds_each, where.seconds["features"] / max(len(tables[0]), 1))
-    return seconds_each * (num_pictures + attempt.num_looked_at_after)
+        took_s = attempt.where.seconds["features"]
+        seconds_each = max(seconds_each, took_s / max(len(tables[0]), 1))
+    return seconds_each * pictures_after_training(attempt)
+
+
+def pictures_after_training(attempt: Attempt) -> int:
+    """At how many pictures a trained backbone will look until the fit is over.
+
+    Validation samples to be calibrated by, training samples to know strangers by, the test, and
+    what it takes to choose among weights. None for a frozen one, whose features are cached.
+    """
+    if attempt.is_frozen:
+        return 0
+    data = attempt.where.data
+    num_validation, num_test = (len(data.samples(name)) for name in ("validation", "test"))
+    num_train = min(len(data.samples("train")), NUM_NEIGHBOURS)
+    return num_validation + num_train + num_test + attempt.num_looked_at_after
 
 
 def _rehearse(attempt: Attempt) -> None:
