@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
+import torch
 
 from headstart.config import make_options
 from headstart.errors import DataError, RunError
-from headstart.preparing import PreparedData, as_when_begun, kept_together, prepare_data
+from headstart.preparing import PreparedData, as_when_begun, prepare_data, seen_through
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 
@@ -55,20 +55,24 @@ def test_near_duplicates_never_straddle_a_split(make_photos: MakePhotos) -> None
         with Image.open(path) as picture:
             picture.save(path.with_name(f"{path.stem}_again.jpg"), quality=95)
     data = prepared(root)
+    assert data.near.pairs
+    split_of = data.split.assignment
+    assert all(split_of[pair.first] == split_of[pair.second] for pair in data.near.pairs)
 
-    def features(ids: Sequence[str]) -> dict[str, np.ndarray]:
-        """Alike for a picture and its copy."""
-        found = {}
-        for id_ in ids:
-            stem = Path(id_).stem.removesuffix("_again")
-            rng = np.random.default_rng(sum(map(ord, stem)))
-            found[id_] = rng.normal(size=32).astype(np.float32)
-        return found
 
-    kept = kept_together(data, features=features, seed=0, progress=Progress())
-    assert kept.near.pairs
-    split_of = kept.split.assignment
-    assert all(split_of[pair.first] == split_of[pair.second] for pair in kept.near.pairs)
+def test_what_only_features_show_joins_groups_and_moves_nothing(make_photos: MakePhotos) -> None:
+    data = prepared(make_photos({"cat": 30, "dog": 30}))
+    features = {sample.id: torch.ones(8) for sample in data.dataset}
+    seen = seen_through(data, features, progress=Progress())
+    assert seen.split.assignment == data.split.assignment
+    near = {(pair.first, pair.second) for pair in seen.near.pairs}
+    groups = seen.split.groups
+    assert all(groups[first] == groups[second] for first, second in near)
+    split_of = seen.split.assignment
+    torn = {id_ for pair in near for id_ in pair if {split_of[i] for i in pair} > {"test"}}
+    assert torn
+    leaked = {leak.id for leak in seen.leaks}
+    assert leaked == {id_ for id_ in torn if split_of[id_] == "test"}
 
 
 @pytest.fixture
