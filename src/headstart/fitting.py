@@ -13,6 +13,7 @@ from torch import Tensor
 
 from headstart.attempt import Attempt, Situation
 from headstart.backbones import load_backbone, resolve_auto
+from headstart.backbones.depths import with_depths
 from headstart.collecting import Collector
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
@@ -142,6 +143,8 @@ class FitJob:
             self.choices.add(Choice("backbone", reference, reason))
         backbone = load_backbone(reference, weights=weights, progress=self.progress)
         backbone.module.to(self.where.device)
+        if self.options.features == "depths":
+            backbone = with_depths(backbone)
         self.attempt = Attempt(
             strategy, self.where, backbone=backbone, choices=self.choices.branch()
         )
