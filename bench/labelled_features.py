@@ -21,7 +21,6 @@ from headstart.compute import choose_format
 from headstart.contracts import Sample
 from headstart.data import open_dataset
 from headstart.data.checks import FileFacts
-from headstart.feeding import Loading
 from headstart.predictor import EmbedOnly, Predictor, example_input
 from headstart.progress import ConsoleSink, Progress
 from headstart.strategies.heads import linear_head
@@ -55,13 +54,13 @@ class Embedding:
         head = linear_head(self.backbone.spec.num_features, 2, dropout=0.0, hidden=0)
         model = task.build(self.backbone, head)
         device = torch.device("cpu")
-        compute_format, _ = choose_format(
+        compute_format = choose_format(
             EmbedOnly(model),
             example_input(self.backbone.contract, device),
             mode="inference",
             precision="auto",
             name=self.backbone.spec.reference,
-        )
+        ).compute_format
         self.predictor = Predictor(
             model,
             task,
@@ -82,8 +81,7 @@ class Embedding:
             predictor=self.predictor,
             backbone=self.backbone,
             facts=facts,
-            loading=Loading(augment=None, batch_size=8, num_workers=0, seed=0),
-            augment_name=None,
+            seed=0,
             reading_ends=float("inf"),
             stops_at_bad=True,
             is_stopped=lambda: False,

