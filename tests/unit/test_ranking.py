@@ -15,7 +15,7 @@ from headstart import cli
 from headstart.backbones import load_backbone
 from headstart.compute import MeasuredFormat
 from headstart.contracts import Backbone, ComputeFormat
-from headstart.errors import ConfigError, DataError, WeightsError
+from headstart.errors import ConfigError, DataError, InterruptedFit, WeightsError
 from headstart.progress import Event, Progress
 from headstart.racing import Race
 from headstart.ranking import default_backbones
@@ -178,6 +178,18 @@ def test_a_round_that_the_budget_cuts_counts_for_nobody(
     assert len(calls) == 5  # three in the first round, and the second of two in the second
     assert {found.num_rounds for found in ranking} == {1}
     assert ranking.notes[0] == "The budget of 5m ended the race after round 1 of 2."
+
+
+def test_a_stopped_race_says_how_to_go_on(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Race._run
+
+    def run(self: Race, racer: Any, divisor: int) -> bool:
+        self.where.stop.is_set = True  # as Ctrl-C does
+        return real(self, racer, divisor)
+
+    monkeypatch.setattr(Race, "_run", run)
+    with pytest.raises(InterruptedFit, match="in the cache: the same command goes on"):
+        headstart.rank(photos, backbones=SEEING)
 
 
 def test_pictures_that_cannot_be_decoded_stop_it_or_are_left_out(photos: Path) -> None:
