@@ -125,7 +125,9 @@ def recall_and_strangers(
     return len(right) / len(original), len(strangers)
 
 
-def measure(folder: Path, cache: Path, *, num_planted: int, show: Path | None) -> None:
+def measure(
+    folder: Path, cache: Path, *, num_planted: int, has_features: bool, show: Path | None
+) -> None:
     dataset = open_dataset(folder)
     started = time.perf_counter()
     checkup = check_dataset(dataset, decode=False, progress=Progress(), hashed=True)
@@ -139,7 +141,7 @@ def measure(folder: Path, cache: Path, *, num_planted: int, show: Path | None) -
     (cache / "copies").mkdir(exist_ok=True)
     planted = plant(chosen, cache / "copies")
     copies = [copy for _, _, copies in planted.values() for copy in copies]
-    features = Features([*samples, *copies])
+    features = Features([*samples, *copies]) if has_features else None
     rows: list[tuple[Any, ...]] = []
     alone, both = find_near_duplicates(facts), find_near_duplicates(facts, features=features)
     own = {frozenset((pair.first, pair.second)) for pair in alone.pairs}
@@ -147,15 +149,16 @@ def measure(folder: Path, cache: Path, *, num_planted: int, show: Path | None) -
     for name, (of_copies, original, _) in planted.items():
         everything = {**facts, **of_copies}
         row: list[Any] = [name]
-        for how, known in ((None, own), (features, own_both)):
+        for how, known in ((None, own), (features, own_both))[: 1 + has_features]:
             found = find_near_duplicates(everything, features=how)
             recall, strangers = recall_and_strangers(found, original, known)
             row += [f"{recall:.3f}", strangers]
         rows.append(tuple(row))
-    rows.append(("nothing", "", len(alone.pairs), "", len(both.pairs)))
+    rows.append(("nothing", "", len(alone.pairs), "", len(both.pairs))[: 3 + 2 * has_features])
     print(f"\n{folder.name}: {len(facts)} pictures, {len(chosen)} copies of each kind")
-    print(f"{alone.rule}\n{both.rule}")
-    print_table(("planted", "found", "others", "with features", "others"), rows)
+    print("\n".join(dict.fromkeys((alone.rule, both.rule))))
+    columns = ("planted", "found", "others", "with features", "others")
+    print_table(columns[: 3 + 2 * has_features], rows)
     each = 1000 / len(dataset)
     print(
         f"milliseconds a picture: checks {bare * each:.2f}, with miniatures {took * each:.2f}, "
@@ -177,24 +180,28 @@ def compare_hashes(folder: Path, *, num_planted: int) -> None:
             pixels[i] = miniature(content, name="")
         except DataError:
             continue
+    places = {i: place for place, i in enumerate(pixels)}
+    chosen = [i for i in chosen if i in places]
+    everything = as_pixels(list(pixels.values()))
+    own_places = [places[i] for i in chosen]
+    copies = {
+        name: as_pixels([miniature(change(read_image(data[i])), name="") for i in chosen])
+        for name, change in CHANGES.items()
+    }
     rows = []
     for way, hashes in ways.items():
-        all_own = hashes(as_pixels(list(pixels.values())))
-        places = {i: place for place, i in enumerate(pixels)}
-        chosen_here = [i for i in chosen if i in places]
-        turned = [hashes(view) for view in views(as_pixels(list(pixels.values())))]
-        own = all_own[[places[i] for i in chosen_here]]
-        apart = np.min([np.bitwise_count(own[:, None] ^ h) for h in turned], axis=0)
-        apart[np.arange(len(own)), [places[i] for i in chosen_here]] = 99
+        own = hashes(everything)[own_places]
+        apart = np.min(
+            [np.bitwise_count(own[:, None] ^ hashes(view)) for view in views(everything)], axis=0
+        )
+        apart[np.arange(len(own)), own_places] = 99
+        of_copies = [
+            np.min([np.bitwise_count(own ^ hashes(view)) for view in views(changed)], axis=0)
+            for changed in copies.values()
+        ]
         for most in (8, 10, MAX_BITS, 14):
-            row: list[Any] = [f"{way}, {most} bits", f"{(apart <= most).mean():.6f}"]
-            for change in CHANGES.values():
-                copies = as_pixels(
-                    [miniature(change(read_image(data[i])), name="") for i in chosen_here]
-                )
-                seen = [np.bitwise_count(own ^ hashes(view)) for view in views(copies)]
-                row.append(f"{(np.min(seen, axis=0) <= most).mean():.3f}")
-            rows.append(row)
+            shares = [f"{(bits <= most).mean():.3f}" for bits in of_copies]
+            rows.append([f"{way}, {most} bits", f"{(apart <= most).mean():.6f}", *shares])
     print(f"\n{folder.name}: share of strangers that are candidates, share of copies that are")
     print_table(("hash", "strangers", *CHANGES), rows)
 
@@ -257,6 +264,7 @@ def draw_pairs(found: NearDuplicates, paths: Mapping[str, Path], target: Path) -
 def main() -> None:
     parser = arguments(__doc__, data=("ants-bees", "elpv"))
     parser.add_argument("--planted", type=int, default=150, help="copies of each kind")
+    parser.add_argument("--no-features", action="store_true", help="miniatures alone: quick")
     parser.add_argument("--hashes", action="store_true", help="compare hashes instead")
     parser.add_argument("--sides", action="store_true", help="compare sizes of miniatures instead")
     parser.add_argument("--show", type=Path, help="draw the pairs found beside those planted")
@@ -269,7 +277,13 @@ def main() -> None:
             elif given.sides:
                 compare_sides(folder, num_planted=given.planted)
             else:
-                measure(folder, cache, num_planted=given.planted, show=given.show)
+                measure(
+                    folder,
+                    cache,
+                    num_planted=given.planted,
+                    has_features=not given.no_features,
+                    show=given.show,
+                )
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from headstart.backbones.depths import widths_of
-from headstart.compute import MeasuredFormat, choose_format
+from headstart.compute import FrozenTwin, MeasuredFormat, choose_format
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, ComputeFormat, Prediction, Sample, Split, Task
 from headstart.data.balance import class_weights
@@ -61,42 +61,78 @@ class Situation:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Embedder:
+    """A backbone on its device, with what it takes to get features from it.
+
+    Attributes:
+        inference: The format that was found for it.
+        twin: Its frozen twin; None for a backbone that is to be trained.
+    """
+
+    backbone: Backbone
+    inference: MeasuredFormat
+    twin: FrozenTwin | None = None
+
+    @classmethod
+    def of(cls, backbone: Backbone, where: Situation, *, choices: Choices) -> Embedder:
+        """With the fastest format for a backbone that stays as it is; on the fit's device."""
+        backbone.module.to(where.device)
+        headless = where.task.build(backbone, nn.Identity()).to(where.device)
+        inference = measure_format(
+            headless, backbone, mode="inference", where=where, choices=choices
+        )
+        example = example_input(backbone.contract, where.device)
+        twin = FrozenTwin(EmbedOnly(headless), inference.compute_format, example=example)
+        return cls(backbone, inference, twin)
+
+
 class Attempt:
     """A strategy with all that was settled for it, and the model that it makes.
 
     Args:
         strategy: Its name.
         where: The fit that tries it.
-        backbone: On its device. A strategy that trains it needs one of its own.
+        embedder: Whose backbone is adapted. A strategy that trains it needs one of its own.
         choices: Made so far; the strategy's own are added to them.
 
     Attributes:
         facts: What the strategy and the training told.
         out_of_fold: (n, num_classes) logits of the samples it was fitted on, see `Initialised`.
         num_kept: Weights of so many of the best epochs are wanted.
+        training_s: Seconds that its epochs may take in all, or None.
+        num_looked_at_after: Pictures that will be looked at to choose among those weights.
         begin: The weights that training began with, if several are wanted.
         kept: The weights of the best epochs, the best first.
         climb: The ladder that led here, if one was climbed.
     """
 
     def __init__(
-        self, strategy: str, where: Situation, *, backbone: Backbone, choices: Choices
+        self,
+        strategy: str,
+        where: Situation,
+        *,
+        embedder: Embedder,
+        choices: Choices,
     ) -> None:
         self.name = strategy
         self.where = where
-        self.backbone = backbone
+        self.embedder = embedder
+        self.backbone = embedder.backbone
         self.choices = choices
         self.classes = where.data.dataset.classes
         self.facts: dict[str, Any] = {}
         self.seconds = 0.0
         self.out_of_fold: Tensor | None = None
         self.num_kept = 1
+        self.training_s: float | None = None
+        self.num_looked_at_after = 0
         self.begin: State | None = None
         self.kept: tuple[State, ...] = ()
         self.climb: Climb | None = None
-        self._measured: dict[str, MeasuredFormat] = {}
+        self._training: MeasuredFormat | None = None
         self._settle()
-        self.compute_format = self.choose_format("inference").compute_format
+        self.compute_format = embedder.inference.compute_format
         self.predictor = self.new_predictor()
 
     @property
@@ -150,6 +186,8 @@ class Attempt:
         self.model: Model = self.task.build(self.backbone, head).to(where.device)
 
     def _tell_without_effect(self) -> None:
+        if self.where.options.strategy == "auto":  # what one rung has no use for, another has
+            return
         unused = without_effect(self.where.options, strategy=self.name)
         is_blind = self.name == "as-is" or (self.name == "probe" and not self.value("views"))
         if self.where.own_augment is not None and is_blind:
@@ -159,25 +197,14 @@ class Attempt:
                 f"{', '.join(unused)} has no effect with the strategy {self.name}."
             )
 
-    def choose_format(self, mode: Literal["inference", "training"]) -> MeasuredFormat:
-        """The fastest format; of a resumed fit the one it began with, for the same bits."""
-        if mode in self._measured:
-            return self._measured[mode]
-        name = f"{mode} format"
-        if name in self.choices.earlier:
-            value = self.choices.earlier[name]
-            measured = MeasuredFormat(ComputeFormat.parse(value), 0.0, "as when the fit began")
-        else:
-            measured = choose_format(
-                EmbedOnly(self.model),
-                example_input(self.backbone.contract, self.where.device),
-                mode=mode,
-                precision=self.where.options.precision,
-                name=self.backbone.spec.reference,
+    @property
+    def training(self) -> MeasuredFormat:
+        """The fastest format to train the backbone in; measured when it is first asked for."""
+        if self._training is None:
+            self._training = measure_format(
+                self.model, self.backbone, mode="training", where=self.where, choices=self.choices
             )
-        self.choices.add(Choice(name, str(measured.compute_format), measured.reason))
-        self._measured[mode] = measured
-        return measured
+        return self._training
 
     def new_predictor(self) -> Predictor:
         """What predicts with the model as it is now."""
@@ -188,6 +215,7 @@ class Attempt:
             classes=self.classes,
             device=self.where.device,
             compute_format=self.compute_format,
+            twin=self.embedder.twin if self.is_frozen else None,
         )
 
     @property
@@ -242,6 +270,7 @@ class Attempt:
             fingerprint=data.checkup.fingerprint,
             split=data.split,
             left_out=dict(data.left_out),
+            dropped=data.dropped,
             backbone=self.backbone,
             model=self.model,
             device=where.device,
@@ -250,3 +279,28 @@ class Attempt:
             climb=self.climb or only_rung(self.name, seconds=self.seconds),
             seconds={**where.seconds, "total": time.monotonic() - where.started},
         )
+
+
+def measure_format(
+    model: Model,
+    backbone: Backbone,
+    *,
+    mode: Literal["inference", "training"],
+    where: Situation,
+    choices: Choices,
+) -> MeasuredFormat:
+    """The fastest format; of a resumed fit the one it began with, for the same bits."""
+    name = f"{mode} format"
+    if name in choices.earlier:
+        value = choices.earlier[name]
+        measured = MeasuredFormat(ComputeFormat.parse(value), 0.0, "as when the fit began")
+    else:
+        measured = choose_format(
+            EmbedOnly(model),
+            example_input(backbone.contract, where.device),
+            mode=mode,
+            precision=where.options.precision,
+            name=backbone.spec.reference,
+        )
+    choices.add(Choice(name, str(measured.compute_format), measured.reason))
+    return measured

@@ -60,6 +60,7 @@ def inspect(
     augment: Preset | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    group: str | None = None,
 ) -> None:
     """Show what is in a data set, and everything that is wrong with it.
 
@@ -69,6 +70,7 @@ def inspect(
         augment: Draw a sheet of augmented samples: into the page, or a .png.
         image_column: The column of a table that holds picture paths.
         label_column: The column of a table that holds labels.
+        group: Samples that belong together: a column, or a pattern on file names; see `fit`.
     """
     from headstart import api
 
@@ -77,6 +79,7 @@ def inspect(
         data,
         image_column=image_column,
         label_column=label_column,
+        group=group,
         output=output,
         augment=augment,
         progress=progress,
@@ -184,6 +187,7 @@ def predict(
     /,
     *paths: str,
     output: Path | None = None,
+    min_confidence: float | None = None,
     on_bad: Literal["stop", "skip"] = "stop",
     device: Device = "auto",
     quiet: Quiet = False,
@@ -194,6 +198,8 @@ def predict(
         model: A run folder; or a pretrained classifier as it comes, such as timm:resnet50.
         paths: Folders, files or patterns such as 'new/*.jpg'.
         output: A .csv, .json or .parquet file. Without it CSV goes to standard output.
+        min_confidence: Leave undecided what is answered less surely than this, such as 0.9. The
+            report tells what share is then answered, and how much of that is right.
         on_bad: At a file that cannot be read, stop, or skip it with a warning.
         device: Where to compute.
         quiet: Only warnings and results.
@@ -206,12 +212,20 @@ def predict(
     if output is not None:
         check_format(output)
     progress = _progress(quiet=quiet)
-    prediction = api.predict(model, paths, device=device, on_bad=on_bad, progress=progress)
+    prediction = api.predict(
+        model,
+        paths,
+        min_confidence=min_confidence,
+        device=device,
+        on_bad=on_bad,
+        progress=progress,
+    )
     if output is None:
         sys.stdout.write(to_csv(prediction))
     else:
         write_predictions(output, prediction)
         progress.note(f"Written: {output} ({len(prediction):,} rows)")
+    showing.show_doubts(prediction, progress)
 
 
 @app.command
@@ -337,7 +351,7 @@ def clear_cache(part: str | None = None, /) -> None:
     """Empty the cache, or one part of it. Everything in it can be made or fetched again.
 
     Args:
-        part: features, weights, speed or data; all without it.
+        part: features, weights, miniatures, speed or data; all without it.
     """
     from headstart import cache
 

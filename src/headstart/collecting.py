@@ -6,7 +6,6 @@ Wiring of the cache, the predictor and the loaders; keeps account of what had to
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,9 +36,7 @@ class Collector:
         predictor: Computes them.
         backbone: What they are features of.
         facts: sample id -> what its file is.
-        loading: For augmented views.
-        augment_name: The preset; None for an augmentation of the caller's own, whose features
-            cannot be found again.
+        seed: Of the order in which pictures are read where time is short.
         reading_ends: `time.monotonic()` at which to stop reading; infinite without a budget.
         stops_at_bad: Whether pictures that cannot be decoded are an error, or left out.
         is_stopped: Whether the user asked to stop.
@@ -51,8 +48,7 @@ class Collector:
     predictor: Predictor
     backbone: Backbone
     facts: Mapping[str, FileFacts]
-    loading: Loading
-    augment_name: str | None
+    seed: int
     reading_ends: float
     stops_at_bad: bool
     is_stopped: Callable[[], bool]
@@ -60,40 +56,76 @@ class Collector:
     left_out: dict[str, str] = field(default_factory=dict)
     statistics: dict[str, Tensor] = field(default_factory=dict)
 
-    def collect(self, samples: Sequence[Sample], *, view: int | None = None) -> dict[str, Tensor]:
+    def collect(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """sample id -> (num_features,) float32, of all samples that could be read in time.
-
-        Args:
-            samples: Any.
-            view: The number of an augmented view; None as evaluation sees the pictures.
 
         Raises:
             DataError: Pictures cannot be decoded; all of them are listed.
             InterruptedFit: The user asked to stop; what was computed is in the cache.
         """
-        by_id = {sample.id: sample for sample in samples}
-        ids = list(by_id)
-        if self.reading_ends != float("inf"):  # what is cut off must be a random part
-            np.random.default_rng(self.loading.seed).shuffle(ids)
 
-        def batches(wanted: Sequence[str]) -> Iterable[Batch]:
-            chosen = [by_id[id_] for id_ in wanted]
-            if view is None:
-                return self.predictor.batches(chosen, on_error=self.note_unreadable)
+        def batches(chosen: list[Sample]) -> Iterable[Batch]:
+            return self.predictor.batches(chosen, on_error=self.note_unreadable)
+
+        found = self._extract(
+            samples,
+            self._key(),
+            embed=self._embed_and_describe,
+            batches=batches,
+            label="reading pictures",
+        )
+        if found.not_reached:
+            self._tell_no_time(found.not_reached, of=len(samples))
+        width = self.backbone.spec.num_features
+        self.statistics |= {id_: row[width:] for id_, row in found.features.items()}
+        return {id_: row[:width] for id_, row in found.features.items()}
+
+    def collect_view(
+        self, samples: Sequence[Sample], view: int, *, loading: Loading, name: str
+    ) -> dict[str, Tensor]:
+        """The same of one augmented view of each sample; `name` tells the augmentation.
+
+        Raises:
+            DataError: See `collect`.
+            InterruptedFit: See `collect`.
+        """
+
+        def batches(chosen: list[Sample]) -> Iterable[Batch]:
             return augmented_view(
                 chosen,
                 view,
                 task=self.predictor.task,
                 contract=self.backbone.contract,
-                loading=self.loading,
+                loading=loading,
             )
 
-        label = "reading pictures" if view is None else f"augmented view {view + 1}"
+        found = self._extract(
+            samples,
+            {**self._key(), "view": [view, name, loading.seed]},
+            embed=self.predictor.embed,
+            batches=batches,
+            label=f"augmented view {view + 1}",
+        )
+        return dict(found.features)
+
+    def _extract(
+        self,
+        samples: Sequence[Sample],
+        key: Mapping[str, Any],
+        *,
+        embed: Callable[[Tensor], Tensor],
+        batches: Callable[[list[Sample]], Iterable[Batch]],
+        label: str,
+    ) -> Extraction:
+        by_id = {sample.id: sample for sample in samples}
+        ids = list(by_id)
+        if self.reading_ends != float("inf"):  # what is cut off must be a random part
+            np.random.default_rng(self.seed).shuffle(ids)
         extraction = extract(
             {id_: self.facts[id_].sha256 for id_ in ids},
-            table=FeatureCache(self._key(view)),
-            embed=self.predictor.embed if view is not None else self._embed_and_describe,
-            batches=batches,
+            table=FeatureCache(key),
+            embed=embed,
+            batches=lambda wanted: batches([by_id[id_] for id_ in wanted]),
             should_stop=lambda: self.is_stopped() or time.monotonic() > self.reading_ends,
             label=label,
             progress=self.progress,
@@ -102,17 +134,11 @@ class Collector:
             raise InterruptedFit
         self._note_copies(ids, extraction)
         self._tell_unreadable()
-        if extraction.not_reached and view is None:
-            self._tell_no_time(extraction.not_reached, of=len(ids))
         if extraction.num_cached:
             self.progress.note(
                 f"  {label}: {extraction.num_cached} of {len(ids)} features were in the cache"
             )
-        if view is not None:
-            return dict(extraction.features)
-        width = self.backbone.spec.num_features
-        self.statistics |= {id_: row[width:] for id_, row in extraction.features.items()}
-        return {id_: row[:width] for id_, row in extraction.features.items()}
+        return extraction
 
     def _embed_and_describe(self, inputs: Tensor) -> Tensor:
         """(B, num_features + m): features, then statistics, kept together in the cache."""
@@ -131,8 +157,8 @@ class Collector:
         """Leave a sample out that cannot be decoded."""
         self.left_out[sample.id] = str(error)
 
-    def _key(self, view: int | None) -> dict[str, Any]:
-        key: dict[str, Any] = {
+    def _key(self) -> dict[str, Any]:
+        return {
             "layout": 3,
             "weights": module_fingerprint(self.backbone.module),
             "architecture": self.backbone.spec.reference,
@@ -140,10 +166,6 @@ class Collector:
             "contract": self.backbone.contract.to_json(),
             "format": str(self.predictor.compute_format),
         }
-        if view is not None:
-            name = uuid.uuid4().hex if self.augment_name is None else self.augment_name
-            key["view"] = [view, name, self.loading.seed]
-        return key
 
     def _tell_unreadable(self) -> None:
         """Damage that only decoding shows: stop with the whole list, or go on without the files."""

@@ -57,6 +57,11 @@ class FitOptions(BaseModel):
     epochs: Annotated[int | None, Parameter(group=_MAIN)] = Field(
         None, ge=1, description="Passes over the training samples. Auto: by the data's size."
     )
+    control: Annotated[Literal["scratch"] | None, Parameter(group=_MAIN)] = Field(
+        None,
+        description="scratch: afterwards train from random weights for as long as the model took, "
+        "and tell what the pretrained ones brought. No part of the budget.",
+    )
     seed: Annotated[int, Parameter(group=_MAIN)] = Field(
         0, ge=0, lt=2**31, description="The same seed gives the same run on the same machine."
     )
@@ -75,6 +80,12 @@ class FitOptions(BaseModel):
     )
     on_bad: Annotated[Literal["stop", "skip"], Parameter(group=_DATA)] = Field(
         "stop", description="Files that cannot be used: stop and list them, or leave them out."
+    )
+    drop_suspects: Annotated[Path | None, Parameter(group=_DATA)] = Field(
+        None,
+        description="A run's suspects.csv after you have looked at it and deleted the rows whose "
+        "labels are right: the samples left in it stay out of training and validation. The test "
+        "set stays as it is, so that the figures can be compared.",
     )
     augment: Annotated[Preset | None, Parameter(group=_DATA)] = Field(
         None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.attempt import Attempt, Situation
+from headstart.attempt import Attempt, Embedder, Situation
 from headstart.backbones import load_backbone, resolve_auto
 from headstart.backbones.depths import with_depths
 from headstart.collecting import Collector
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
+from headstart.contracts import Backbone
+from headstart.controlling import train_control
+from headstart.dropping import drop_suspects, without_samples
 from headstart.errors import DataError, InterruptedFit, RunError
+from headstart.explaining import explain
 from headstart.interrupt import StopSignal
 from headstart.ladder import Ladder
 from headstart.learning import NUM_TRIED, learn
-from headstart.preparing import PreparedData, as_when_begun, prepare_data
+from headstart.predictor import Predictor
+from headstart.preparing import PreparedData, as_when_begun, prepare_data, seen_through
 from headstart.progress import JsonlSink, Progress
 from headstart.proving import Prover
-from headstart.recording import record_results, record_start
+from headstart.recording import record_results, record_start, record_transfer
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
-from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices
+from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices, refuse_pointless
 from headstart.tasks import make_task
 
 # Of the budget, what reading pictures may take before samples are left out.
@@ -67,6 +73,7 @@ class FitJob:
             HeadstartError: With what to do; nothing that was done is lost.
         """
         started = time.monotonic()
+        refuse_pointless(self.options)
         torch.manual_seed(self.options.seed)
         with StopSignal(self.progress) as stop:
             data = self._read()
@@ -95,13 +102,16 @@ class FitJob:
                 self._save()
                 self._verify()
             except (KeyboardInterrupt, InterruptedFit):
+                folder.metrics.unlink(missing_ok=True)  # written, but not verified
                 if not folder.config.is_file():
                     raise InterruptedFit(
-                        f"Stopped before anything was done; `{folder.path}` can be removed."
+                        "Stopped before the data was split. What was read is in the cache, so fit "
+                        f"again; `{folder.path}` can be removed."
                     ) from None
                 raise InterruptedFit(
                     f"Stopped. Go on with: headstart fit --resume {folder.path}"
                 ) from None
+            self._control()
         return folder
 
     @property
@@ -122,8 +132,12 @@ class FitJob:
             folder.remove_leftovers()
             choices = folder.read_json(folder.config)["choices"]
             earlier = {choice["name"]: choice["value"] for choice in choices}
-            data = as_when_begun(data, folder)
+            # As it was dropped then: the file may have changed since.
+            dropped = folder.read_json(folder.dataset).get("dropped_suspects", [])
+            data = as_when_begun(without_samples(data, dropped), folder)
         else:
+            if self.options.drop_suspects is not None:
+                data = drop_suspects(data, self.options.drop_suspects, progress=self.progress)
             name = self.path.resolve().stem or "run"
             folder = RunFolder.create(name, output=self.options.output)
         self.progress = self.progress.with_sink(JsonlSink(folder.log))
@@ -132,22 +146,26 @@ class FitJob:
         return folder, data
 
     def _settle(self) -> None:
-        """The strategy and its model, in the format that is fastest for it."""
+        """The backbone, and the strategy with its model."""
         # The ladder begins with what is quickest: one pass, then classifiers on the features.
         strategy = "probe" if self.is_climbing else self.options.strategy
+        backbone = self._load_backbone(is_random=strategy == "scratch")
+        embedder = Embedder.of(backbone, self.where, choices=self.choices)
+        choices = self.choices.branch()
+        self.attempt = Attempt(strategy, self.where, embedder=embedder, choices=choices)
+
+    def _load_backbone(self, *, is_random: bool) -> Backbone:
         reference, weights = self.options.backbone, self.options.weights
-        if strategy == "scratch":
+        if is_random:
             weights = "random"
         if reference == "auto":
             reference, reason = resolve_auto(progress=self.progress)
             self.choices.add(Choice("backbone", reference, reason))
         backbone = load_backbone(reference, weights=weights, progress=self.progress)
         backbone.module.to(self.where.device)
-        if self.options.features == "depths":
+        if self.options.features == "depths" and not is_random:
             backbone = with_depths(backbone)
-        self.attempt = Attempt(
-            strategy, self.where, backbone=backbone, choices=self.choices.branch()
-        )
+        return backbone
 
     # --- features -----------------------------------------------------------------------------
 
@@ -156,7 +174,7 @@ class FitJob:
         where, attempt = self.where, self.attempt
         if self.resume is None:  # a resumed fit keeps the record of its choices until it has them
             record_start(where.folder, attempt.record())
-        collector = self._collector()
+        collector = self._collector(attempt.predictor, attempt.backbone)
         self.tables: list[dict[str, Tensor]] = []
         self.statistics: dict[str, Tensor] = {}
         started = time.monotonic()
@@ -164,20 +182,22 @@ class FitJob:
             self.tables.append(collector.collect(where.data.samples(*attempt.splits_to_read)))
             self.statistics = collector.statistics
             self._refuse_empty_splits()
+            if attempt.backbone.spec.weights != "random":
+                data = seen_through(where.data, self.tables[0], progress=self.progress)
+                self.where = attempt.where = replace(where, data=data)
             self._collect_views(collector)
         where.seconds["features"] = time.monotonic() - started
 
-    def _collector(self) -> Collector:
-        where, attempt = self.where, self.attempt
+    def _collector(self, predictor: Predictor, backbone: Backbone) -> Collector:
+        where = self.where
         reading_ends = float("inf")
         if where.deadline is not None:
             reading_ends = where.started + _READING_SHARE * (where.deadline - where.started)
         return Collector(
-            predictor=attempt.predictor,
-            backbone=attempt.backbone,
+            predictor=predictor,
+            backbone=backbone,
             facts=where.data.checkup.facts,
-            loading=attempt.loading,
-            augment_name=attempt.value("augment") if self.own_augment is None else None,
+            seed=self.options.seed,
             reading_ends=reading_ends,
             stops_at_bad=self.options.on_bad == "stop",
             is_stopped=lambda: where.stop.is_set,
@@ -188,8 +208,11 @@ class FitJob:
     def _collect_views(self, collector: Collector) -> None:
         """Augmented views of the training pictures; fewer of them where the budget ends first."""
         wanted, train = self.attempt.num_views, self.where.data.samples("train")
+        loading = self.attempt.loading
+        # Features under an augmentation of the caller's own cannot be found again.
+        name = uuid.uuid4().hex if self.own_augment is not None else self.attempt.value("augment")
         for view in range(wanted):
-            table = collector.collect(train, view=view)
+            table = collector.collect_view(train, view, loading=loading, name=name)
             if any(sample.id not in table for sample in self.where.data.samples("train")):
                 self.progress.warn(f"The budget had time for {view} of {wanted} augmented views.")
                 return
@@ -233,10 +256,12 @@ class FitJob:
         self.tested = [replace(s, group=groups[s.id]) for s in samples if s.id in read]
         self.evaluation = self.attempt.task.evaluate(self.prediction, self.tested)
         self.prover.after_test(self.prediction, self.tested)
+        explained = explain(self.attempt.predictor, self.prediction, self.tested)
+        self.prover.proof.metrics["explanations"] = explained
         self.where.seconds["evaluate"] = time.monotonic() - started
 
     def _save(self) -> None:
-        """Weights, predictions, metrics; then the report. The checkpoint is no longer needed."""
+        """Weights, predictions, metrics; then the report."""
         folder = self.where.folder
         record_results(
             folder,
@@ -245,7 +270,6 @@ class FitJob:
             self.prediction,
             proof=self.prover.proof,
         )
-        folder.remove_checkpoint()
 
     def _verify(self) -> None:
         """The saved model, loaded anew, must predict what the model in memory predicts.
@@ -266,4 +290,18 @@ class FitJob:
                 f"does: probabilities differ by {difference:.2g}. The run is marked unfinished. "
                 "This is a defect of Headstart: please report it with the run's config.json."
             )
+        folder.remove_checkpoint()
         self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} pictures.")
+
+    def _control(self) -> None:
+        """What random weights do in the same time; the run is finished whatever comes of it."""
+        if self.options.control is None:
+            return
+        if self.where.stop.is_set:
+            self.progress.warn("The control was left out, as you stopped; the run is finished.")
+            return
+        transfer = train_control(
+            self.attempt, self.tested, prediction=self.prediction, evaluation=self.evaluation
+        )
+        if transfer is not None:
+            record_transfer(self.where.folder, transfer)

@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 # Samples on which what is made is tried out.
 NUM_TRIED = 8
-# What evaluation, saving, checking and the report take after training, at least: kept of a budget.
-_TAIL_S = 4.0
+# What saving, checking and the report take at the end of a fit, at least: kept of a budget.
+TAIL_S = 4.0
+# Training pictures that a trained backbone looks at again, to know strangers by.
+NUM_NEIGHBOURS = 1_000
+# Pictures have to be read, too: in the passes after training, more time than was measured.
+_READING = 1.25
 
 
 def learn(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
@@ -48,6 +52,7 @@ def learn(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
     table = None
     if attempt.strategy.needs_features:
         samples = samples_for_table(attempt)
+        refuse_one_class(samples, attempt.classes)
         table = feature_table(attempt, tables, samples)
     initialised = attempt.strategy.initialise(attempt.model, table)
     attempt.facts = dict(initialised.facts)
@@ -80,12 +85,7 @@ def samples_for_table(attempt: Attempt) -> list[Sample]:
 def feature_table(
     attempt: Attempt, tables: Sequence[Mapping[str, Tensor]], samples: Sequence[Sample]
 ) -> FeatureTable:
-    """Features to fit a classifier on: all samples as they are, then their augmented views.
-
-    Raises:
-        DataError: Only one class is left.
-    """
-    _refuse_one_class(samples, attempt.classes)
+    """Features of labelled samples: all of them as they are, then their augmented views."""
     groups_of = attempt.where.data.split.groups
     rows = [(s, table[s.id]) for table in tables for s in samples if s.id in table]
     names = [groups_of[sample.id] for sample, _ in rows]
@@ -99,7 +99,12 @@ def feature_table(
     )
 
 
-def _refuse_one_class(samples: Sequence[Sample], classes: Sequence[str]) -> None:
+def refuse_one_class(samples: Sequence[Sample], classes: Sequence[str]) -> None:
+    """Refuse to learn from samples of one class.
+
+    Raises:
+        DataError: No other class is left.
+    """
     present = {label for sample in samples for label in sample.labels}
     if len(present) < min(2, len(classes)):
         raise DataError(
@@ -168,7 +173,7 @@ def _surroundings(
     where = attempt.where
     compute_format = ComputeFormat()
     if not trains_on_features:
-        compute_format = attempt.choose_format("training").compute_format
+        compute_format = attempt.training.compute_format
     return Surroundings(
         device=where.device,
         compute_format=compute_format,
@@ -177,6 +182,7 @@ def _surroundings(
         progress=where.progress,
         deadline=_training_deadline(attempt, tables),
         rehearse=lambda: _rehearse(attempt),
+        training_s=attempt.training_s,
     )
 
 
@@ -215,11 +221,38 @@ def _training_deadline(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]])
     where = attempt.where
     if where.deadline is None:
         return None
-    test_s = 0.0
-    if not attempt.is_frozen and tables:
-        seconds_each = where.seconds["features"] / max(len(tables[0]), 1)
-        test_s = 1.5 * len(where.data.samples("test")) * seconds_each
-    return where.deadline - _TAIL_S - test_s
+    return where.deadline - TAIL_S - seconds_after_training(attempt, tables)
+
+
+def seconds_after_training(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]] = ()) -> float:
+    """How long a trained backbone will look at pictures until the fit is over.
+
+    A resumed fit, which measures nothing anew, goes by how long its features took.
+
+    Args:
+        attempt: Settled.
+        tables: Cached features, sample id -> (num_features,).
+    """
+    rate = attempt.embedder.inference.samples_per_s
+    seconds_each = _READING / rate if rate else 0.0
+    if tables:
+        took_s = attempt.where.seconds["features"]
+        seconds_each = max(seconds_each, took_s / max(len(tables[0]), 1))
+    return seconds_each * pictures_after_training(attempt)
+
+
+def pictures_after_training(attempt: Attempt) -> int:
+    """At how many pictures a trained backbone will look until the fit is over.
+
+    Validation samples to be calibrated by, training samples to know strangers by, the test, and
+    what it takes to choose among weights. None for a frozen one, whose features are cached.
+    """
+    if attempt.is_frozen:
+        return 0
+    data = attempt.where.data
+    num_validation, num_test = (len(data.samples(name)) for name in ("validation", "test"))
+    num_train = min(len(data.samples("train")), NUM_NEIGHBOURS)
+    return num_validation + num_train + num_test + attempt.num_looked_at_after
 
 
 def _rehearse(attempt: Attempt) -> None:

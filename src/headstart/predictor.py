@@ -47,6 +47,7 @@ class Predictor:
         device: Where to compute.
         compute_format: How to compute.
         strangers: The training features that samples are compared with, if they are known.
+        twin: Of the model's backbone, where there is one already.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Predictor:
         device: torch.device,
         compute_format: ComputeFormat,
         strangers: Neighbourhood | None = None,
+        twin: FrozenTwin | None = None,
     ) -> None:
         self.model = model.eval()
         self.task = task
@@ -67,7 +69,7 @@ class Predictor:
         self.device = device
         self.compute_format = compute_format
         self.strangers = strangers
-        self.twin = FrozenTwin(
+        self.twin = twin or FrozenTwin(
             EmbedOnly(model), compute_format, example=example_input(contract, device)
         )
 

@@ -6,9 +6,11 @@ what the answers to the test set add. Wiring of `trust` and `metrics`.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.attempt import Attempt
-from headstart.contracts import FeatureTable, Finding, Prediction, Sample
+from headstart.contracts import Finding, Prediction, Sample
 from headstart.errors import DataError
-from headstart.learning import feature_table, samples_for_table
+from headstart.leakage import measure_leakage
+from headstart.learning import NUM_NEIGHBOURS, feature_table, samples_for_table
 from headstart.metrics.calibration import fit_temperature, reliability
 from headstart.metrics.selective import coverage_curve
 from headstart.proof import Proof, SuspectRow
@@ -31,9 +34,8 @@ from headstart.trust.learning_curve import trace_learning_curve
 from headstart.trust.strangers import Neighbourhood
 from headstart.trust.suspects import find_suspects
 
-# Training pictures that are looked at again: for their range, and by a backbone that was trained.
+# Training pictures whose range is looked at.
 _NUM_LOOKED_AT = 32
-_NUM_NEIGHBOURS = 2_000
 # Held-out samples from which on they set the threshold of strangers: a 99% quantile of fewer is
 # their largest score.
 _LEAST_HELD_OUT = 100
@@ -41,7 +43,7 @@ _LEAST_HELD_OUT = 100
 
 @dataclass(frozen=True, eq=False)
 class _Unseen:
-    """Answers of the model to samples that it had not learnt from."""
+    """Answers to samples that were not learnt from, out of fold or to the validation samples."""
 
     samples: Sequence[Sample]
     logits: Tensor
@@ -78,17 +80,18 @@ class Prover:
             DataError: An alarm that stops a fit.
         """
         started = time.monotonic()
-        unseen = self._unseen()
+        held_out = self._held_out()
+        unseen = held_out if held_out and self.attempt.is_frozen else self._on_validation()
         if unseen is not None:
             self._calibrate(unseen)
         self._look_at_pixels()
-        if self.attempt.is_frozen and self.features:
-            table = self._table()
-            if self.attempt.backbone.spec.weights:  # random ones see little more than brightness
-                self._raise(check_features(table.features))
-            if unseen is not None and self.attempt.out_of_fold is not None:
-                self._suspect(unseen, table)
-                self._beat_baseline(unseen)
+        if self.features:
+            if self.attempt.is_frozen:
+                self._look_at_features()
+            if held_out is not None:
+                self._suspect(held_out)
+            if unseen is not None:
+                self._beat_baseline(unseen, is_out_of_fold=unseen is held_out)
             self._trace_curve()
         self._know_strangers()
         self.where.seconds["trust"] = time.monotonic() - started
@@ -123,6 +126,9 @@ class Prover:
         self.proof.metrics["coverage"] = coverage_curve(
             prediction.probabilities, truth, groups=groups
         )
+        leakage = measure_leakage(self.attempt, self._frozen_features, prediction, samples)
+        if leakage is not None:
+            self.proof.metrics["leakage"] = leakage
         near = self.proof.strangers
         if near is not None and prediction.strangers is not None:
             scores = prediction.strangers
@@ -133,22 +139,37 @@ class Prover:
                 "n": len(prediction),
             }
 
+    @property
+    def _frozen_features(self) -> Mapping[str, Tensor]:
+        return self.features if self.attempt.is_frozen else {}
+
     # --- before the test ----------------------------------------------------------------------
 
-    def _unseen(self) -> _Unseen | None:
-        """Out-of-fold answers; of a trained backbone its answers to the validation samples."""
-        attempt = self.attempt
-        if attempt.out_of_fold is not None and attempt.is_frozen:
-            samples = [s for s in samples_for_table(attempt) if s.id in self.features]
-            return self._labelled(samples, attempt.out_of_fold[: len(samples)])
-        samples = self.where.data.samples("validation")
-        if not samples or attempt.name == "as-is":
+    def _held_out(self) -> _Unseen | None:
+        """Out-of-fold answers of a classifier on frozen features; of `full`, where it began."""
+        logits = self.attempt.out_of_fold
+        if logits is None:
             return None
-        if attempt.is_frozen:
-            features = torch.stack([self.features[sample.id] for sample in samples])
-        else:
-            features = self._embed(samples)
-        return self._labelled(samples, attempt.predictor.logits(features))
+        samples = [s for s in samples_for_table(self.attempt) if s.id in self.features]
+        return self._labelled(samples, logits[: len(samples)])  # augmented views come after
+
+    def _on_validation(self) -> _Unseen | None:
+        """Answers of the model to the validation samples, which only chose among its weights."""
+        samples = self.where.data.samples("validation")
+        if not samples or self.attempt.name == "as-is":
+            return None
+        return self._labelled(samples, self.attempt.predictor.logits(self._validation_features))
+
+    @cached_property
+    def _validation_features(self) -> Tensor:
+        """(n, num_features) of the validation samples, by the backbone as it is now."""
+        return self._features_of(self.where.data.samples("validation"))
+
+    def _features_of(self, samples: Sequence[Sample]) -> Tensor:
+        """(n, num_features) by the backbone as it is now; from the cache where it is frozen."""
+        if self.attempt.is_frozen:
+            return torch.stack([self.features[sample.id] for sample in samples])
+        return self._embed(samples)
 
     def _labelled(self, samples: Sequence[Sample], logits: Tensor) -> _Unseen:
         task, classes = self.attempt.task, self.attempt.classes
@@ -206,11 +227,14 @@ class Prover:
             self.where.progress.warn(f"{finding.message} {finding.remedy}")
             self.proof.findings.append(finding)
 
-    def _table(self) -> FeatureTable:
-        samples = [s for s in samples_for_table(self.attempt) if s.id in self.features]
-        return feature_table(self.attempt, [self.features], samples)
+    def _look_at_features(self) -> None:
+        findings = check_features(self._features_of(self.where.data.samples("train")))
+        if self.attempt.backbone.spec.weights == "random":  # these see little but brightness
+            findings = tuple(finding for finding in findings if finding.severity == "error")
+        self._raise(findings)
 
-    def _suspect(self, unseen: _Unseen, table: FeatureTable) -> None:
+    def _suspect(self, unseen: _Unseen) -> None:
+        table = feature_table(self.attempt, [self.features], unseen.samples)
         probabilities = self.attempt.task.predict(unseen.logits, [], []).probabilities
         found = find_suspects(
             probabilities, unseen.targets, features=table.features, groups=unseen.groups
@@ -229,23 +253,28 @@ class Prover:
             "note": found.note,
         }
 
-    def _beat_baseline(self, unseen: _Unseen) -> None:
-        table = feature_table(self.attempt, [self.statistics], unseen.samples)
-        _, trivial = fit_linear_probe(table, self.attempt.settings)
-        if trivial.out_of_fold is None:
+    def _beat_baseline(self, unseen: _Unseen, *, is_out_of_fold: bool) -> None:
+        """Against colour and brightness alone, which learn and answer the same samples."""
+        learnt = unseen.samples if is_out_of_fold else self.where.data.samples("train")
+        table = feature_table(self.attempt, [self.statistics], learnt)
+        fit, trivial = fit_linear_probe(table, self.attempt.settings)
+        answers = trivial.out_of_fold
+        if not is_out_of_fold:
+            rows = [self.statistics[sample.id] for sample in unseen.samples]
+            answers = fit.logits(torch.stack(rows))
+        if answers is None:
             return
-        mine, theirs = (
-            _is_right(logits, unseen.targets) for logits in (unseen.logits, trivial.out_of_fold)
-        )
+        mine, theirs = (_is_right(logits, unseen.targets) for logits in (unseen.logits, answers))
         finding = check_beats_baseline(mine, theirs, groups=unseen.groups)
         if finding is not None:
             self._raise([finding])
 
     def _trace_curve(self) -> None:
         """Refits of the linear head on parts of the training samples, judged on the validation."""
-        strength = self.attempt.facts.get("C")
+        facts = self.attempt.facts
+        strength = facts.get("C") if facts.get("classifier") == "logistic" else None
         train, judged = (self.where.data.samples(name) for name in ("train", "validation"))
-        if strength is None or not judged:
+        if strength is None or not judged or not self.attempt.is_frozen:
             return
         known, unseen = (
             feature_table(self.attempt, [self.features], samples) for samples in (train, judged)
@@ -273,26 +302,18 @@ class Prover:
 
     def _know_strangers(self) -> None:
         """Keep what training samples look like, so that a stranger is known when it comes."""
+        if self.attempt.is_frozen and not self.features:
+            return
         data = self.where.data
         train = data.samples("train")
-        if self.attempt.is_frozen and self.features:
-            features = torch.stack([self.features[sample.id] for sample in train])
-        elif self.attempt.is_frozen:
-            return
-        else:
-            train = train[:: max(1, len(train) // _NUM_NEIGHBOURS)]
-            features = self._embed(train)
+        if not self.attempt.is_frozen:
+            train = train[:: math.ceil(len(train) / NUM_NEIGHBOURS)]
         groups = torch.from_numpy(_numbers([data.split.groups[s.id] for s in train]))
         if len(torch.unique(groups)) < 2:
             return
-        near = Neighbourhood.of(features, groups=groups)
-        held_out = data.samples("validation")
-        if len(held_out) >= _LEAST_HELD_OUT:
-            if self.attempt.is_frozen:
-                other = torch.stack([self.features[sample.id] for sample in held_out])
-            else:
-                other = self._embed(held_out)
-            near = near.calibrated(other)
+        near = Neighbourhood.of(self._features_of(train), groups=groups)
+        if len(data.samples("validation")) >= _LEAST_HELD_OUT:
+            near = near.calibrated(self._validation_features)
         self.proof.strangers = near
         self.attempt.predictor.strangers = near
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from headstart.attempt import Attempt, Situation
+from headstart.attempt import Attempt, Embedder, Situation
 from headstart.collecting import Collector
 from headstart.contracts import Backbone, Prediction, Sample
 from headstart.errors import ConfigError, DataError, InterruptedFit
@@ -221,8 +221,7 @@ class Race:
             predictor=attempt.predictor,
             backbone=racer.backbone,
             facts=self.where.data.checkup.facts,
-            loading=attempt.loading,
-            augment_name=attempt.value("augment"),
+            seed=self.where.options.seed,
             reading_ends=math.inf,
             stops_at_bad=self.where.options.on_bad == "stop",
             is_stopped=lambda: self.where.stop.is_set or time.monotonic() > self.reading_ends,
@@ -278,6 +277,6 @@ class Race:
 
 def new_probe(where: Situation, backbone: Backbone) -> Attempt:
     """A probe on a backbone, settled as a fit settles it, so that both share their features."""
-    backbone.module.to(where.device)
     choices = Choices(where.options, progress=Progress())
-    return Attempt("probe", where, backbone=backbone, choices=choices)
+    embedder = Embedder.of(backbone, where, choices=choices)
+    return Attempt("probe", where, embedder=embedder, choices=choices)

@@ -154,7 +154,7 @@ def _enter(where: Situation, references: Sequence[str]) -> _Field:
                 absent.append((name, str(error)))
                 where.progress.warn(f"{name} takes no part: {error}")
             else:
-                measured = new_probe(where, backbone).choose_format("inference")
+                measured = new_probe(where, backbone).embedder.inference
                 backbone.module.to("cpu")
                 racers.append(Racer(name, backbone, measured.samples_per_s))
             advance(1)
@@ -200,7 +200,7 @@ def _estimate_training(race: Race, racers: Sequence[Racer]) -> None:
         for racer in through:
             left_s = where.deadline - time.monotonic()
             if _PROBE_PICTURES / racer.inference_per_s <= left_s:
-                measured = new_probe(where, racer.backbone).choose_format("training")
+                measured = new_probe(where, racer.backbone).training
                 racer.backbone.module.to("cpu")
                 train_s = _STEP_OVERHEAD * num_train / measured.samples_per_s
                 racer.epoch_s = train_s + num_validation / racer.samples_per_s

@@ -48,6 +48,7 @@ class Record:
         findings: Of the checks.
         facts: sample id -> what its file is.
         left_out: sample id -> why it took no part.
+        dropped: Ids of suspects that a person had confirmed.
         fit: What the strategy told.
         climb: What was tried.
         seconds: step -> seconds.
@@ -63,6 +64,7 @@ class Record:
     fingerprint: str
     split: SplitPlan
     left_out: Mapping[str, str]
+    dropped: tuple[str, ...]
     backbone: Backbone
     model: Model
     device: torch.device
@@ -92,8 +94,7 @@ def record_results(
     proof = proof or Proof()
     folder.write_json(folder.config, _config(record))
     folder.write_json(folder.dataset, _dataset(record))
-    with folder.replacing(folder.weights) as temporary:
-        write_tensors(temporary, record.model.state_dict())
+    _write_weights(folder, record.model)
     truth = {sample.id: sample.label for sample in record.dataset}
     write_test_predictions(folder, prediction, truth)
     _write_suspects(folder, proof.suspects)
@@ -104,6 +105,28 @@ def record_results(
     folder.write_json(folder.metrics, metrics)
     write_report(folder)
     write_model_card(folder)
+
+
+def record_transfer(folder: RunFolder, transfer: Mapping[str, Any]) -> None:
+    """What the control added to a finished run."""
+    metrics = folder.read_json(folder.metrics)
+    folder.write_json(folder.metrics, {**metrics, "transfer": dict(transfer)})
+    write_report(folder)
+    write_model_card(folder)
+
+
+def record_usable(folder: RunFolder, record: Record) -> None:
+    """The best model so far, so that a fit that is interrupted leaves one; not measured yet."""
+    best = folder.so_far
+    best.path.mkdir(parents=True, exist_ok=True)
+    best.write_json(best.input, record.backbone.contract.to_json())
+    _write_weights(best, record.model)
+    best.write_json(best.config, _config(record))  # last: with it the model counts as there
+
+
+def _write_weights(folder: RunFolder, model: Model) -> None:
+    with folder.replacing(folder.weights) as temporary:
+        write_tensors(temporary, model.state_dict())
 
 
 def write_test_predictions(
@@ -202,6 +225,7 @@ def _dataset(record: Record) -> dict[str, Any]:
         },
         "formats": dict(Counter(fact.format for fact in facts)),
         "left_out": sorted(record.left_out),
+        "dropped_suspects": list(record.dropped),
     }
 
 

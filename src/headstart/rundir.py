@@ -95,7 +95,7 @@ class RunFolder:
             RunError: There is no such folder, or no finished run in it.
         """
         folder = cls.open_unfinished(path)
-        if not folder.metrics.is_file() or not folder.weights.is_file():
+        if not folder.is_finished:
             raise RunError(
                 f"`{path}` is a run that is not finished. Go on with: headstart fit --resume {path}"
             )
@@ -120,6 +120,21 @@ class RunFolder:
                 "Give the folder that `headstart fit` printed."
             )
         return folder
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the fit came to its end."""
+        return self.metrics.is_file() and self.weights.is_file()
+
+    @property
+    def so_far(self) -> RunFolder:
+        """Of an unfinished fit: the best model it has so far, beside its state."""
+        return RunFolder(self.checkpoint / "best")
+
+    @property
+    def has_usable_model(self) -> bool:
+        """Whether an unfinished fit has a model already."""
+        return self.so_far.config.is_file()
 
     @property
     def has_checkpoint(self) -> bool:

@@ -10,12 +10,14 @@ from headstart.progress import Progress
 
 if TYPE_CHECKING:
     from headstart.api import Demonstration, Run
-    from headstart.contracts import Evaluation, ModelCard
+    from headstart.contracts import Evaluation, ModelCard, Prediction
     from headstart.inspecting import Inspected
     from headstart.report.comparison import Compared
     from headstart.report.ranking import Ranking
 
 _MOST_MODELS = 40
+# The threshold of strangers is a 99% quantile of ordinary pictures, and rests on few of them.
+_EXPECTED_STRANGERS = 0.05
 
 
 def show_inspection(found: Inspected, progress: Progress) -> None:
@@ -79,6 +81,27 @@ def show_evaluation(found: Evaluation, data: Path, progress: Progress) -> None:
     """Metrics on other data."""
     rows = [[name, str(measure)] for name, measure in found.metrics.items()]
     progress.table(f"On {found.n} samples of {data}", ["metric", "value"], rows)
+
+
+def show_doubts(prediction: Prediction, progress: Progress) -> None:
+    """How many pictures were left undecided, and how many are like nothing in training."""
+    n = len(prediction)
+    if prediction.min_confidence is not None:
+        num_undecided = int(prediction.is_undecided.sum())
+        progress.note(
+            f"Undecided: {num_undecided:,} of {n:,} pictures (less sure than "
+            f"{prediction.min_confidence:g})."
+        )
+    if prediction.strangers is None:
+        return
+    num_strangers = int(prediction.strangers.is_stranger.sum())
+    if num_strangers > _EXPECTED_STRANGERS * n + 1:
+        progress.warn(
+            f"{num_strangers:,} of {n:,} pictures are unlike any the model was fitted on: do not "
+            "rely on what it says of them (column is_stranger)."
+        )
+    elif num_strangers:
+        progress.note(f"Unlike the training pictures: {num_strangers:,} of {n:,} (is_stranger).")
 
 
 def show_comparison(found: Compared, progress: Progress) -> None:
@@ -158,7 +181,7 @@ def show_demo(result: Demonstration, progress: Progress) -> None:
         for id_, label, probability in zip(
             result.prediction.ids[:8],
             result.prediction.labels,
-            result.prediction.probabilities.max(axis=1),
+            result.prediction.confidences,
             strict=False,
         )
     ]

@@ -86,7 +86,7 @@ def test_what_sees_nothing_drops_out_after_the_first_round(photos: Path) -> None
     assert last.cost.epoch_s is None
 
 
-def test_no_picture_of_the_test_is_read_and_no_label_of_it_matters(
+def test_no_backbone_sees_a_picture_of_the_test_and_no_label_of_it_matters(
     photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from headstart.data import images

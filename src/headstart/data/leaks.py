@@ -173,7 +173,7 @@ def near_duplicate_findings(dataset: Dataset, near: NearDuplicates) -> Iterable[
         "warning",
         f"{count(len(near.group_of), 'picture')} in {count(len(near.groups), 'group')} of "
         f"near-duplicates, such as `{near.pairs[0].first}` and `{near.pairs[0].second}`.",
-        "Nothing: Headstart keeps them in one split. Remove them if they are not meant.",
+        "Nothing where Headstart splits: it keeps them together. Else remove all but one of each.",
         tuple(id_ for group in near.groups for id_ in group),
     )
     labels = {sample.id: sample.labels for sample in dataset.samples}

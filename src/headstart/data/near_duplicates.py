@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 # Sample ids -> features (d,) of those that have some.
 Features = Callable[[Sequence[str]], Mapping[str, np.ndarray]]
 
-# Bits of 63 in which candidates may differ: at 12, 99% of photos cropped by 6% are still found, and
-# of unrelated photos 1 pair in 8,000 is a candidate (bench/near_duplicates.py).
+# Bits of 63 in which candidates may differ: at 12, 98% of photos cropped by 6% are still found, and
+# 1 pair in 8,000 of unrelated photos is a candidate, 1 in 200 of solar cells
+# (bench/near_duplicates.py --hashes).
 MAX_BITS = 12
 # A copy has at most half the distance (1 - likeness) that all but 1 in 20 pictures have to their
 # nearest stranger. Source for a ratio to the nearest that is known to be wrong: Lowe 2004,
@@ -137,8 +138,8 @@ def find_near_duplicates(
     if share_with_many > 1 - _QUANTILE:  # then it is they who decide what is needed
         notes.append(
             f"{share_with_many:.0%} of the pictures look much like more than {_many(len(ids)):,} "
-            "others each, as the frames of a film do: looks do not tell which belong together. If they "
-            "show few scenes or objects, name those with --group."
+            "others each, as the frames of a film do: looks do not tell which belong together. If "
+            "they show few scenes or objects, name those with --group."
         )
     found = search.candidates(needed if features is None else min(needed, _LOOSE))
     rule = f"Miniatures with a likeness of {needed:.3f} or more are near-duplicates"

@@ -5,6 +5,7 @@ Knows states of one architecture and a score, nothing of data or tasks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,7 +43,8 @@ def merge_weights(
     Args:
         begin: Where fine-tuning began.
         ends: Weights of epochs, the best first; at least one.
-        score: Of a state on validation samples; higher is better.
+        score: Of a state on validation samples; higher is better. One that is no number is worse
+            than any other.
 
     Source: a greedy soup adds what improves it: Wortsman et al. 2022, "Model soups" (ICML),
     algorithm 1. Interpolation with the beginning: Wortsman et al. 2022, "Robust fine-tuning of
@@ -52,7 +54,8 @@ def merge_weights(
     states: dict[str, State] = {}
 
     def judge(recipe: str, state: State) -> float:
-        tried[recipe] = score(state)
+        found = score(state)
+        tried[recipe] = -math.inf if math.isnan(found) else found
         states[recipe] = state
         return tried[recipe]
 

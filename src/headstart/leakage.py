@@ -1,0 +1,116 @@
+"""What leaks are worth: the score with and without leaked test samples, and under a random split.
+
+Computed from answers and cached features, once the test set has been read. Wiring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headstart.attempt import Attempt
+from headstart.contracts import Evaluation, Prediction, Sample
+from headstart.data.splits import SplitPlan, random_twin
+from headstart.learning import feature_table
+from headstart.strategies.logistic import fit_logistic
+
+
+def measure_leakage(
+    attempt: Attempt,
+    features: Mapping[str, Tensor],
+    prediction: Prediction,
+    tested: Sequence[Sample],
+) -> dict[str, Any] | None:
+    """The part `leakage` of metrics.json; None where no group has two samples.
+
+    Args:
+        attempt: Fitted.
+        features: sample id -> (num_features,) of the frozen backbone; empty where it was trained.
+        prediction: Of the test set.
+        tested: The same samples, with the groups of the split.
+
+    Source: the gap between a random and a grouped split as a measure of leakage: Kapoor and
+    Narayanan 2023, "Leakage and the reproducibility crisis in machine-learning-based science".
+    """
+    data = attempt.where.data
+    found: dict[str, Any] = {}
+    sentences = []
+    leaks = [leak for leak in data.leaks if leak.id in set(prediction.ids)]
+    if leaks:
+        whole = attempt.task.evaluate(prediction, tested)
+        clean = _without(prediction, {leak.id for leak in leaks})
+        kept = set(clean.ids)
+        found.update(
+            num_leaked=len(leaks),
+            leaked=[{"id": leak.id, "partner": leak.partner, "why": leak.why} for leak in leaks],
+        )
+        found["with"] = _metrics(whole)
+        if kept:
+            rest = attempt.task.evaluate(clean, [s for s in tested if s.id in kept])
+            found["without"] = _metrics(rest)
+            sentences.append(
+                f"{len(leaks)} of {len(prediction)} test samples also stand, or nearly, in "
+                f"training: with them the accuracy is {whole.metrics['accuracy'].value:.1%}, "
+                f"without them {rest.metrics['accuracy'].value:.1%}."
+            )
+        else:
+            sentences.append("All test samples also stand, or nearly, in training.")
+    twin = random_twin(data.split, data.dataset, seed=attempt.where.options.seed)
+    strength = attempt.facts.get("C")
+    if twin is not None and strength is not None and features:
+        grouped, shuffled = (
+            _score(attempt, features, plan, strength) for plan in (data.split, twin)
+        )
+        if grouped is not None and shuffled is not None:
+            found.update(grouped=_metrics(grouped), random=_metrics(shuffled))
+            gap = shuffled.metrics["accuracy"].value - grouped.metrics["accuracy"].value
+            sentences.append(
+                f"Under a random split the linear head would have scored {100 * gap:+.1f} points "
+                f"({shuffled.metrics['accuracy'].value:.1%} against "
+                f"{grouped.metrics['accuracy'].value:.1%}): that is what groups kept whole take "
+                "off, besides chance."
+            )
+    if not found:
+        return None
+    return {"num_leaked": 0, "leaked": [], **found, "sentence": " ".join(sentences)}
+
+
+def _without(prediction: Prediction, ids: set[str]) -> Prediction:
+    rows = [i for i, id_ in enumerate(prediction.ids) if id_ not in ids]
+    return replace(
+        prediction,
+        ids=tuple(prediction.ids[i] for i in rows),
+        probabilities=prediction.probabilities[rows],
+        strangers=None,
+    )
+
+
+def _score(
+    attempt: Attempt, features: Mapping[str, Tensor], plan: SplitPlan, strength: float
+) -> Evaluation | None:
+    """Of a linear head under some split; None where a class is lacking."""
+    split_of = plan.assignment
+    samples = [s for s in attempt.where.data.dataset if s.id in features and s.id in split_of]
+    train = [s for s in samples if split_of[s.id] != "test"]
+    test = [replace(s, group=plan.groups[s.id]) for s in samples if split_of[s.id] == "test"]
+    if not test or len({s.labels for s in train}) < 2:
+        return None
+    table = feature_table(attempt, [features], train)
+    fit = fit_logistic(
+        table.features,
+        table.targets,
+        num_classes=table.num_classes,
+        C=strength,
+        class_weights=attempt.settings.class_weights,
+    )
+    logits = fit.logits(torch.stack([features[s.id] for s in test]))
+    prediction = attempt.task.predict(logits, [s.id for s in test], attempt.classes)
+    return attempt.task.evaluate(prediction, test)
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, Any]:
+    return {name: asdict(measure) for name, measure in evaluation.metrics.items()}

@@ -1,0 +1,256 @@
+"""What the ladder tries, by what its rungs are judged, what it keeps, and what it says of that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from headstart.contracts import Sample
+
+Fit = Callable[..., Any]
+See = Callable[[Callable[[Sample], Tensor]], None]
+Features = Callable[[Sample], Tensor]
+CHEAP = ("majority", "trivial", "knn", "probe")
+
+
+def alternating(num: int, **columns: str) -> list[dict[str, str]]:
+    return [{"label": "ab"[i % 2], **columns} for i in range(num)]
+
+
+def as_given(num_train: int, num_validation: int, num_test: int) -> list[dict[str, str]]:
+    sizes = {"train": num_train, "validation": num_validation, "test": num_test}
+    return [row for split, num in sizes.items() for row in alternating(num, split=split)]
+
+
+# --- how rungs are judged ---------------------------------------------------------------------
+
+
+def test_cheap_rungs_are_judged_on_the_same_samples_and_folds(
+    fit: Fit,
+    see: See,
+    separable: Features,
+    draw_table: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headstart.strategies import probe
+
+    held_out: list[list[int]] = []
+    find = probe.hold_out_folds
+
+    def spy(*arguments: Any) -> Any:
+        found = find(*arguments)
+        held_out.append(found.tolist())
+        return found
+
+    monkeypatch.setattr(probe, "hold_out_folds", spy)
+    see(separable)
+    run = fit(draw_table(alternating(60)))
+    assert all(each == held_out[0] for each in held_out)
+    assert len(held_out) >= 3
+    num = sum(each["split"] != "test" for each in run.read("split.json")["assignment"].values())
+    assert len(held_out[0]) == num
+    for name in CHEAP:
+        assert run.rungs[name]["judged_on"] == "cross-validation"
+        assert {m["n"] for m in run.rungs[name]["metrics"].values()} == {num}
+
+
+def test_gains_are_differences_of_the_rungs_on_the_same_samples(
+    fit: Fit, see: See, separable: Features, draw_table: Callable[..., Path]
+) -> None:
+    see(separable)
+    rungs = fit(draw_table(alternating(60))).rungs
+    over = {name: rungs[name]["gain"]["over"] for name in CHEAP[1:]}
+    assert over == {"trivial": "majority", "knn": "trivial", "probe": "trivial"}
+    for name, other in over.items():
+        gain = rungs[name]["gain"]
+        values = [rungs[each]["metrics"]["accuracy"]["value"] for each in (other, name)]
+        assert gain["value"] == pytest.approx(values[1] - values[0])
+        assert gain["low"] <= gain["value"] <= gain["high"]
+        assert gain["n"] == rungs[name]["metrics"]["accuracy"]["n"]
+    assert rungs["majority"]["gain"] is None
+
+
+def test_exactly_one_rung_is_kept(
+    fit: Fit, see: See, separable: Features, draw_table: Callable[..., Path]
+) -> None:
+    see(separable)
+    run = fit(draw_table(alternating(60)))
+    assert [name for name, rung in run.rungs.items() if rung["kept"]] == ["probe"]
+    assert run.metrics["strategy"] == "probe"
+    assert run.metrics["verdict"].endswith("The linear head was kept.")
+
+
+def test_a_mistake_is_another_class_whatever_the_classes_are_called(
+    fit: Fit, see: See, separable: Features, make_photos: Callable[..., Path]
+) -> None:
+    see(separable)
+    run = fit(make_photos({"cat|tame": 30, "dog|wild": 30}))
+    assert " 0 were wrong" in run.rungs["full"]["why"]
+
+
+# --- the head that is kept --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("classifier", "told"),
+    [
+        ("logistic", "The linear head was kept."),
+        ("svm", "The support vector machine was kept."),
+        ("knn", "Nearest neighbours were kept."),
+    ],
+)
+def test_the_verdict_names_the_head_that_was_asked_for(
+    fit: Fit,
+    see: See,
+    separable: Features,
+    draw_table: Callable[..., Path],
+    classifier: str,
+    told: str,
+) -> None:
+    see(separable)
+    run = fit(draw_table(alternating(40)), classifier=classifier)
+    assert run.metrics["verdict"].endswith(told)
+    assert run.rungs["probe"]["kept"]
+
+
+def test_nearest_neighbours_are_kept_with_all_that_is_told_about_them(
+    fit: Fit, see: See, say_nothing: Features, draw_table: Callable[..., Path]
+) -> None:
+    def clusters(sample: Sample) -> Tensor:
+        """Small clusters all around, in which no plane tells one class from the other."""
+        number = int(Path(sample.id).stem)
+        cluster = number // 2 % 12 * 2 + number % 2
+        row = torch.zeros_like(say_nothing(sample))
+        angle = torch.tensor(2 * math.pi * cluster / 24)
+        row[0], row[1] = angle.cos(), angle.sin()
+        return row + 0.002 * say_nothing(sample)
+
+    see(clusters)
+    run = fit(draw_table(alternating(144)))
+    rungs, config = run.rungs, run.read("config.json")
+    assert rungs["knn"]["kept"]
+    assert not rungs["probe"]["kept"]
+    assert run.metrics["verdict"].endswith("Nearest neighbours were kept.")
+    assert config["fit"]["classifier"] == run.choices["classifier"] == "knn"
+    assert config["options"]["classifier"] == "knn"
+    assert "C" not in config["fit"]
+    assert config["model"]["head"]["kind"] == "knn"
+    found, before = run.metrics["calibration"], rungs["knn"]["metrics"]["log_loss"]["value"]
+    assert found["log_loss_before"] == pytest.approx(before, abs=1e-4)
+    assert "learning_curve" not in run.metrics  # it is one of the linear head
+
+
+def test_too_few_samples_to_hold_any_out_are_no_trouble(
+    fit: Fit, see: See, separable: Features, draw_table: Callable[..., Path]
+) -> None:
+    see(separable)
+    run = fit(draw_table(alternating(4)))
+    assert [name for name, rung in run.rungs.items() if rung["kept"]] == ["probe"]
+    assert "too few to hold some out" in run.metrics["verdict"]
+
+
+# --- when fine-tuning is tried ----------------------------------------------------------------
+
+
+def test_fine_tuning_is_not_tried_for_fewer_than_six_mistakes(
+    fit: Fit, see: See, separable: Features, draw_table: Callable[..., Path]
+) -> None:
+    see(separable)
+    run = fit(draw_table(alternating(60)))
+    full = run.rungs["full"]
+    assert not full["was_tried"]
+    assert "0 were wrong, so few that no gain could be told from noise" in full["why"]
+    assert run.metrics["verdict"].startswith(full["why"])
+
+
+@pytest.mark.usefixtures("slow_training")
+@pytest.mark.parametrize("num_wrong", [5, 6])
+def test_six_mistakes_on_validation_samples_that_came_with_the_data_are_counted(
+    fit: Fit, see: See, say_nothing: Features, draw_table: Callable[..., Path], num_wrong: int
+) -> None:
+    def features(sample: Sample) -> Tensor:
+        number = int(Path(sample.id).stem)
+        is_misleading = sample.split == "validation" and number - 40 < num_wrong
+        row = say_nothing(sample)
+        row[0] = 40.0 * ((number + is_misleading) % 2)
+        return row
+
+    see(features)
+    why = fit(draw_table(as_given(40, 20, 10))).rungs["full"]["why"]
+    if num_wrong < 6:
+        assert f"of 20 validation pictures {num_wrong} were wrong" in why
+    else:
+        assert "an epoch and what follows it take about" in why
+
+
+@pytest.mark.usefixtures("slow_training")
+def test_fine_tuning_that_the_budget_cannot_hold_is_not_tried(
+    fit: Fit, see: See, say_nothing: Features, draw_table: Callable[..., Path]
+) -> None:
+    see(say_nothing)
+    run = fit(draw_table(as_given(40, 30, 10)), budget="1m")
+    full = run.rungs["full"]
+    assert not full["was_tried"]
+    assert "of the budget" in full["why"]
+    assert full["predicted_seconds"] > 400  # an epoch of 40 pictures and more
+    assert run.metrics["strategy"] == "probe"
+    assert (run.path / "model.safetensors").is_file()
+    assert not (run.path / "checkpoint").exists()
+
+
+def test_options_of_other_rungs_are_not_said_to_have_no_effect(
+    fit: Fit, see: See, separable: Features, draw_table: Callable[..., Path]
+) -> None:
+    see(separable)
+    run = fit(draw_table(alternating(40)), epochs=2, lr=0.01, classifier="svm")
+    assert not [message for message in run.recorder.of("warning") if "no effect" in message]
+
+
+# --- what is kept of a budget -----------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("slow_training")
+def test_training_leaves_the_time_of_all_that_follows_it(
+    fit: Fit,
+    see: See,
+    say_nothing: Features,
+    draw_table: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headstart import finetuning
+    from headstart.learning import TAIL_S, pictures_after_training, seconds_after_training
+
+    begun = []
+    create = finetuning.FineTuning.__init__
+
+    def spy(tuning: finetuning.FineTuning, *arguments: Any, **named: Any) -> None:
+        create(tuning, *arguments, **named)
+        begun.append(tuning)
+
+    monkeypatch.setattr(finetuning.FineTuning, "__init__", spy)
+    see(say_nothing)
+    fit(draw_table(as_given(40, 30, 10)), budget="1m")
+    (tuning,) = begun
+    # 30 to judge on, 30 to calibrate by, 40 to know strangers by, 10 of the test; 6 mixtures of 30
+    assert pictures_after_training(tuning.attempt) == 30 + 30 + 40 + 10 + 6 * 30
+    rate = tuning.attempt.embedder.inference.samples_per_s
+    assert seconds_after_training(tuning.attempt) >= 290 / rate
+    assert tuning.after_s == pytest.approx(seconds_after_training(tuning.attempt) + TAIL_S)
+    assert tuning.epoch_s >= 400
+
+
+def test_the_majority_answers_with_the_shares_of_the_classes() -> None:
+    from headstart.contracts import FeatureTable
+    from headstart.ladder import _majority_logits
+
+    targets = torch.tensor([0] * 6 + [1] * 2)
+    table = FeatureTable(torch.zeros(8, 1), targets, torch.arange(8), num_classes=3)
+    shares = _majority_logits(table).softmax(dim=1)[0]
+    np.testing.assert_allclose(shares, np.array([6.5, 2.5, 0.5]) / 9.5, rtol=1e-5)

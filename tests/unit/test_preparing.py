@@ -1,0 +1,108 @@
+"""From a folder to samples that can be fitted, each in its split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from headstart.config import make_options
+from headstart.errors import DataError, RunError
+from headstart.preparing import PreparedData, as_when_begun, prepare_data, seen_through
+from headstart.progress import Progress
+from headstart.rundir import RunFolder
+
+MakePhotos = Callable[..., Path]
+
+
+def prepared(path: Path, **options: object) -> PreparedData:
+    return prepare_data(path, make_options(options), decode=False, progress=Progress())
+
+
+def test_each_sample_is_in_one_split(make_photos: MakePhotos) -> None:
+    data = prepared(make_photos({"cat": 20, "dog": 20}))
+    parts = [data.samples(name) for name in ("train", "validation", "test")]
+    assert sorted(s.id for part in parts for s in part) == sorted(s.id for s in data.dataset)
+    assert all(parts)
+
+
+def test_samples_that_are_left_out_are_in_no_split(make_photos: MakePhotos) -> None:
+    data = prepared(make_photos({"cat": 20, "dog": 20}))
+    gone = data.samples("train")[0]
+    data.note_unreadable(gone, DataError("broken"))
+    assert gone.id not in {s.id for s in data.samples("train", "validation", "test")}
+    assert data.left_out == {gone.id: "broken"}
+
+
+def test_what_cannot_be_used_stops_or_is_left_out(make_photos: MakePhotos) -> None:
+    root = make_photos({"cat": 10, "dog": 10})
+    (root / "cat" / "empty.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"empty\.png"):
+        prepared(root)
+    data = prepared(root, on_bad="skip")
+    assert list(data.left_out) == ["cat/empty.png"]
+    assert "cat/empty.png" not in {sample.id for sample in data.dataset}
+
+
+def test_near_duplicates_never_straddle_a_split(make_photos: MakePhotos) -> None:
+    from PIL import Image
+
+    root = make_photos({"cat": 12, "dog": 12})
+    for path in sorted((root / "cat").glob("*.png"))[:6]:
+        with Image.open(path) as picture:
+            picture.save(path.with_name(f"{path.stem}_again.jpg"), quality=95)
+    data = prepared(root)
+    assert data.near.pairs
+    split_of = data.split.assignment
+    assert all(split_of[pair.first] == split_of[pair.second] for pair in data.near.pairs)
+
+
+def test_what_only_features_show_joins_groups_and_moves_nothing(make_photos: MakePhotos) -> None:
+    data = prepared(make_photos({"cat": 30, "dog": 30}))
+    features = {sample.id: torch.ones(8) for sample in data.dataset}
+    seen = seen_through(data, features, progress=Progress())
+    assert seen.split.assignment == data.split.assignment
+    near = {(pair.first, pair.second) for pair in seen.near.pairs}
+    groups = seen.split.groups
+    assert all(groups[first] == groups[second] for first, second in near)
+    split_of = seen.split.assignment
+    torn = {id_ for pair in near for id_ in pair if {split_of[i] for i in pair} > {"test"}}
+    assert torn
+    leaked = {leak.id for leak in seen.leaks}
+    assert leaked == {id_ for id_ in torn if split_of[id_] == "test"}
+
+
+@pytest.fixture
+def begun(make_photos: MakePhotos, tmp_path: Path) -> tuple[PreparedData, RunFolder]:
+    """Data, and a run that was begun with it and without one sample."""
+    data = prepared(make_photos({"cat": 10, "dog": 10}))
+    folder = RunFolder(tmp_path)
+    left_out = [data.samples("train")[0].id]
+    values = {"fingerprint": data.checkup.fingerprint, "left_out": left_out}
+    folder.write_json(folder.dataset, values)
+    assignment = {id_: {"split": name} for id_, name in data.split.assignment.items()}
+    folder.write_json(folder.split, {"assignment": assignment})
+    return data, folder
+
+
+def test_what_a_fit_began_without_stays_out(begun: tuple[PreparedData, RunFolder]) -> None:
+    data, folder = begun
+    gone = data.samples("train")[0].id
+    again = as_when_begun(data, folder)
+    assert set(again.left_out) == {gone}
+    assert gone not in {sample.id for sample in again.samples("train")}
+
+
+def test_other_pictures_or_splits_are_not_taken_up(begun: tuple[PreparedData, RunFolder]) -> None:
+    data, folder = begun
+    changed = replace(data.checkup, fingerprint="another")
+    with pytest.raises(RunError, match="is not what it was"):
+        as_when_begun(replace(data, checkup=changed), folder)
+    first = next(iter(data.split.assignment))
+    other = "train" if data.split.assignment[first] == "test" else "test"
+    moved = {**data.split.assignment, first: other}
+    with pytest.raises(RunError, match="Fit anew"):
+        as_when_begun(replace(data, split=replace(data.split, assignment=moved)), folder)
