@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,10 @@ class Recorder:
 
 
 @pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Random weights, the same each time; `blind` gives the same features for all pictures."""
-    torch.set_num_threads(1)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny models gain nothing from more
 
     def load(name: str, *, weights: str | None = None, progress: Progress) -> Backbone:
         if name == "unreachable":
@@ -60,6 +61,8 @@ def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("headstart.attempt.choose_format", measure)
     monkeypatch.setattr("headstart.racing._LEAST_SAMPLES", 16)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    yield
+    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture
