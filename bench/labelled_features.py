@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from headstart.fitting.collecting import Collector
 from measuring import ANTS_BEES, BACKBONE, folders_of
 from torch import Tensor
 
 from headstart.backbones import load_backbone
-from headstart.collecting import Collector
 from headstart.compute import choose_format
 from headstart.contracts import Sample
 from headstart.data import open_dataset

@@ -104,7 +104,7 @@ def fit(
     Raises:
         HeadstartError: With what was found, what is needed and what to do.
     """
-    from headstart.fitting import FitJob
+    from headstart.fitting.job import FitJob
 
     if isinstance(augment, str):
         values["augment"], augment = augment, None
@@ -126,8 +126,8 @@ def resume(path: Path | str, *, augment: Any = None, progress: Progress | None =
     Raises:
         RunError: The run is finished, its data has changed, or its augmentation is missing.
     """
-    from headstart.attempt import OWN_AUGMENT
-    from headstart.fitting import FitJob
+    from headstart.fitting.attempt import OWN_AUGMENT
+    from headstart.fitting.job import FitJob
 
     folder = RunFolder.open_unfinished(Path(path))
     if folder.metrics.is_file():

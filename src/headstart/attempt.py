@@ -17,16 +17,16 @@ from headstart.contracts import Backbone, ComputeFormat, Prediction, Sample, Spl
 from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
 from headstart.engine.merging import State
-from headstart.feeding import Loading
+from headstart.fitting.feeding import Loading
+from headstart.fitting.preparing import PreparedData
+from headstart.fitting.recording import Record
+from headstart.fitting.rungs import Climb, only_rung
+from headstart.fitting.settle import Choice, Choices, DataSize, settle_training, without_effect
 from headstart.interrupt import StopSignal
 from headstart.model import Model
 from headstart.predictor import EmbedOnly, Predictor, batch_size_for, example_input
-from headstart.preparing import PreparedData
 from headstart.progress import Progress
-from headstart.recording import Record
 from headstart.rundir import RunFolder
-from headstart.rungs import Climb, only_rung
-from headstart.settle import Choice, Choices, DataSize, settle_training, without_effect
 from headstart.strategies import StrategySettings, make_strategy
 
 # How a run names an augmentation that a Python caller gave.

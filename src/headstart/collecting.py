@@ -19,9 +19,9 @@ from headstart.contracts import Backbone, Batch, Sample
 from headstart.data.checks import FileFacts
 from headstart.errors import DataError, InterruptedFit
 from headstart.features import Extraction, FeatureCache, extract
-from headstart.feeding import Loading, augmented_view
+from headstart.fitting.feeding import Loading, augmented_view
+from headstart.fitting.preparing import NO_TIME, UNUSABLE
 from headstart.predictor import Predictor
-from headstart.preparing import NO_TIME, UNUSABLE
 from headstart.progress import Progress
 from headstart.trust.baseline import picture_statistics
 

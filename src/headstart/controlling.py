@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from headstart.attempt import Attempt, Embedder
 from headstart.backbones import load_backbone
 from headstart.config import FitOptions
 from headstart.contracts import Evaluation, Measure, Prediction, Sample
 from headstart.errors import InterruptedFit, TrainingError
-from headstart.learning import learn, samples_for_table
+from headstart.fitting.attempt import Attempt, Embedder
+from headstart.fitting.learning import learn, samples_for_table
+from headstart.fitting.settle import Choices
 from headstart.metrics.comparison import Comparison, compare_predictions
 from headstart.progress import Event, JsonlSink, Progress, Sink
 from headstart.report.record import read_record
-from headstart.settle import Choices
 
 # Options that the control shares. The others suit pretrained weights, and would do it wrong.
 _SHARED = (

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from headstart.errors import ConfigError, DataError
-from headstart.preparing import PreparedData
+from headstart.fitting.preparing import PreparedData
 from headstart.progress import Progress
 
 _COLUMNS = ("id", "label")

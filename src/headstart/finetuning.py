@@ -13,11 +13,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from headstart.attempt import Attempt, Embedder
 from headstart.contracts import Batch, Prediction, Sample
 from headstart.engine.merging import SHARES, State, merge_weights
-from headstart.learning import TAIL_S, learn, seconds_after_training
-from headstart.settle import Choices
+from headstart.fitting.attempt import Attempt, Embedder
+from headstart.fitting.learning import TAIL_S, learn, seconds_after_training
+from headstart.fitting.settle import Choices
 
 # Weights of so many epochs are kept for the soup.
 NUM_KEPT = 3

@@ -12,28 +12,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.attempt import Attempt, Embedder, Situation
+from headstart.fitting.attempt import Attempt, Embedder, Situation
 from headstart.backbones import load_backbone, resolve_auto
 from headstart.backbones.depths import with_depths
-from headstart.collecting import Collector
+from headstart.fitting.collecting import Collector
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
 from headstart.contracts import Backbone
-from headstart.controlling import train_control
-from headstart.dropping import drop_suspects, without_samples
+from headstart.fitting.controlling import train_control
+from headstart.fitting.dropping import drop_suspects, without_samples
 from headstart.errors import DataError, InterruptedFit, RunError
-from headstart.explaining import explain
+from headstart.fitting.explaining import explain
 from headstart.interrupt import StopSignal
-from headstart.ladder import Ladder
-from headstart.learning import NUM_TRIED, learn
+from headstart.fitting.ladder import Ladder
+from headstart.fitting.learning import NUM_TRIED, learn
 from headstart.predictor import Predictor
-from headstart.preparing import PreparedData, as_when_begun, prepare_data, seen_through
+from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data, seen_through
 from headstart.progress import JsonlSink, Progress
-from headstart.proving import Prover
-from headstart.recording import record_results, record_start, record_transfer
+from headstart.fitting.proving import Prover
+from headstart.fitting.recording import record_results, record_start, record_transfer
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
-from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices, refuse_pointless
+from headstart.fitting.settle import GRADIENT_STRATEGIES, Choice, Choices, refuse_pointless
 from headstart.tasks import make_task
 
 # Of the budget, what reading pictures may take before samples are left out.
@@ -163,7 +163,9 @@ class FitJob:
             self.choices.add(Choice("backbone", reference, reason))
         backbone = load_backbone(reference, weights=weights, progress=self.progress)
         backbone.module.to(self.where.device)
-        return with_depths(backbone) if self.options.features == "depths" else backbone
+        if self.options.features == "depths" and not is_random:
+            backbone = with_depths(backbone)
+        return backbone
 
     # --- features -----------------------------------------------------------------------------
 

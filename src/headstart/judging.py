@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from headstart.attempt import Situation
 from headstart.contracts import Evaluation, Prediction, Sample
+from headstart.fitting.attempt import Situation
 from headstart.metrics.classification import answers_of
 from headstart.metrics.comparison import Comparison, compare_predictions
 

@@ -15,15 +15,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from headstart.attempt import Attempt
 from headstart.contracts import FeatureTable, Initialised, Measure, Sample
-from headstart.finetuning import FineTuning
-from headstart.judging import Judge, Judged, is_better, is_more_often_right
-from headstart.learning import feature_table, learn, refuse_one_class, samples_for_table
+from headstart.fitting.attempt import Attempt
+from headstart.fitting.finetuning import FineTuning
+from headstart.fitting.judging import Judge, Judged, is_better, is_more_often_right
+from headstart.fitting.learning import feature_table, learn, refuse_one_class, samples_for_table
+from headstart.fitting.recording import record_usable
+from headstart.fitting.rungs import Climb, Rung
+from headstart.fitting.settle import Choice, Choices
 from headstart.metrics.comparison import Comparison
-from headstart.recording import record_usable
-from headstart.rungs import Climb, Rung
-from headstart.settle import Choice, Choices
 from headstart.strategies.probe import CLASSIFIERS, fit_linear_probe
 
 # What the ladder takes where no budget was given, from the beginning of the fit.

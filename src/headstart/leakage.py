@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.attempt import Attempt
 from headstart.contracts import Evaluation, Prediction, Sample
 from headstart.data.splits import SplitPlan, random_twin
-from headstart.learning import feature_table
+from headstart.fitting.attempt import Attempt
+from headstart.fitting.learning import feature_table
 from headstart.strategies.logistic import fit_logistic
 
 

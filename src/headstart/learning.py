@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from headstart.attempt import Attempt
 from headstart.contracts import ComputeFormat, FeatureTable, Sample
 from headstart.engine.checkpoint import model_tensors
 from headstart.errors import DataError
-from headstart.feeding import Feed
+from headstart.fitting.attempt import Attempt
+from headstart.fitting.feeding import Feed
+from headstart.fitting.recording import record_results, record_start
+from headstart.fitting.settle import Choice
 from headstart.progress import Progress
-from headstart.recording import record_results, record_start
-from headstart.settle import Choice
 
 if TYPE_CHECKING:
     from headstart.engine.plan import Surroundings, TrainBatches, TrainingPlan

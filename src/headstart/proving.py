@@ -18,14 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.attempt import Attempt
 from headstart.contracts import Finding, Prediction, Sample
 from headstart.errors import DataError
-from headstart.leakage import measure_leakage
-from headstart.learning import NUM_NEIGHBOURS, feature_table, samples_for_table
+from headstart.fitting.attempt import Attempt
+from headstart.fitting.leakage import measure_leakage
+from headstart.fitting.learning import NUM_NEIGHBOURS, feature_table, samples_for_table
+from headstart.fitting.proof import Proof, SuspectRow
 from headstart.metrics.calibration import fit_temperature, reliability
 from headstart.metrics.selective import coverage_curve
-from headstart.proof import Proof, SuspectRow
 from headstart.strategies.heads import divide_logits
 from headstart.strategies.logistic import fit_logistic_on_parts
 from headstart.strategies.probe import fit_linear_probe

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from headstart.attempt import Attempt, Embedder, Situation
-from headstart.collecting import Collector
 from headstart.contracts import Backbone, Prediction, Sample
 from headstart.errors import ConfigError, DataError, InterruptedFit
+from headstart.fitting.attempt import Attempt, Embedder, Situation
+from headstart.fitting.collecting import Collector
+from headstart.fitting.learning import feature_table
+from headstart.fitting.settle import Choices
 from headstart.halving import nested_parts, plan_rounds
-from headstart.learning import feature_table
 from headstart.predictor import batch_size_for, example_input
 from headstart.progress import Event, Progress
 from headstart.report.wording import count, figure, metric_words
-from headstart.settle import Choices
 from headstart.strategies.probe import fit_linear_probe
 
 # No round has fewer samples (nor five a class): on 100 the 95% interval of an accuracy of 0.9

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from headstart.attempt import Situation
 from headstart.backbones import load_backbone, resolve_auto
 from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
 from headstart.backbones.weights import find_local
@@ -26,10 +25,11 @@ from headstart.compute import choose_device
 from headstart.config import RankOptions, parse_duration_s
 from headstart.contracts import Sample
 from headstart.errors import InterruptedFit, MissingExtraError, WeightsError
+from headstart.fitting.attempt import Situation
+from headstart.fitting.learning import samples_for_table
+from headstart.fitting.preparing import prepare_data
 from headstart.interrupt import StopSignal
-from headstart.learning import samples_for_table
 from headstart.metrics.comparison import Comparison, compare_predictions
-from headstart.preparing import prepare_data
 from headstart.progress import Progress
 from headstart.racing import Race, Racer, new_probe
 from headstart.report.ranking import (

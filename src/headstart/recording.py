@@ -29,12 +29,12 @@ from headstart.contracts import (
 )
 from headstart.data.checks import FileFacts
 from headstart.data.splits import SplitPlan, class_counts
+from headstart.fitting.proof import Proof, SuspectRow
+from headstart.fitting.rungs import Climb
+from headstart.fitting.settle import Choice
 from headstart.model import Model
-from headstart.proof import Proof, SuspectRow
 from headstart.report import write_model_card, write_report
 from headstart.rundir import RunFolder
-from headstart.rungs import Climb
-from headstart.settle import Choice
 from headstart.strategies.heads import describe_head
 from headstart.tensor_files import write_tensors
 

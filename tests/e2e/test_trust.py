@@ -283,7 +283,7 @@ def test_a_control_that_is_stopped_loses_nothing(
         return finish(training)
 
     monkeypatch.setattr(Training, "_finish_epoch", then_stop)
-    monkeypatch.setattr("headstart.controlling._seconds_of", lambda kept: 60.0)
+    monkeypatch.setattr("headstart.fitting.controlling._seconds_of", lambda kept: 60.0)
     run = tmp_path / "run"
     found = headstart(
         *("fit", photos, *weights, "--strategy", "probe", "--control", "scratch"),

@@ -113,7 +113,7 @@ def see(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Sample], Tensor]
 
     What is exchanged is the cache's contents, at the one place where a fit reads it.
     """
-    from headstart.collecting import Collector
+    from headstart.fitting.collecting import Collector
 
     def exchange(features: Callable[[Sample], Tensor]) -> None:
         def collect(collector: Collector, samples: Sequence[Sample]) -> dict[str, Tensor]:
@@ -155,7 +155,8 @@ def say_nothing() -> Callable[[Sample], Tensor]:
 @pytest.fixture
 def slow_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is said to train one picture in ten seconds."""
-    from headstart.attempt import Attempt
+    from headstart.fitting.attempt import Attempt
+
     from headstart.compute import MeasuredFormat
     from headstart.contracts import ComputeFormat
 

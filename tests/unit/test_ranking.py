@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from headstart import cli
 from headstart.backbones import load_backbone
 from headstart.compute import MeasuredFormat
 from headstart.contracts import Backbone, ComputeFormat
-from headstart.errors import ConfigError, DataError, WeightsError
+from headstart.errors import ConfigError, DataError, InterruptedFit, WeightsError
 from headstart.progress import Event, Progress
 from headstart.racing import Race
 from headstart.ranking import default_backbones
@@ -37,9 +37,10 @@ class Recorder:
 
 
 @pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Random weights, the same each time; `blind` gives the same features for all pictures."""
-    torch.set_num_threads(1)
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny models gain nothing from more
 
     def load(name: str, *, weights: str | None = None, progress: Progress) -> Backbone:
         if name == "unreachable":
@@ -56,10 +57,12 @@ def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         return MeasuredFormat(ComputeFormat(), 500.0, "as the test has it")
 
     monkeypatch.setattr("headstart.ranking.load_backbone", load)
-    monkeypatch.setattr("headstart.fitting.load_backbone", load)
-    monkeypatch.setattr("headstart.attempt.choose_format", measure)
+    monkeypatch.setattr("headstart.fitting.job.load_backbone", load)
+    monkeypatch.setattr("headstart.fitting.attempt.choose_format", measure)
     monkeypatch.setattr("headstart.racing._LEAST_SAMPLES", 16)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    yield
+    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture
@@ -86,7 +89,7 @@ def test_what_sees_nothing_drops_out_after_the_first_round(photos: Path) -> None
     assert last.cost.epoch_s is None
 
 
-def test_no_picture_of_the_test_is_read_and_no_label_of_it_matters(
+def test_no_backbone_sees_a_picture_of_the_test_and_no_label_of_it_matters(
     photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     from headstart.data import images
@@ -158,7 +161,7 @@ def test_parts_shrink_to_what_the_budget_holds(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = MeasuredFormat(ComputeFormat(), 0.5, "as the test has it")
-    monkeypatch.setattr("headstart.attempt.choose_format", lambda *_, **__: slow)
+    monkeypatch.setattr("headstart.fitting.attempt.choose_format", lambda *_, **__: slow)
     ranking = headstart.rank(photos, backbones=SEEING, budget="150s")
     assert ranking.parts == (24,)
     assert ranking.notes[0].startswith("At most 24 of 48 samples were looked at")
@@ -178,6 +181,18 @@ def test_a_round_that_the_budget_cuts_counts_for_nobody(
     assert len(calls) == 5  # three in the first round, and the second of two in the second
     assert {found.num_rounds for found in ranking} == {1}
     assert ranking.notes[0] == "The budget of 5m ended the race after round 1 of 2."
+
+
+def test_a_stopped_race_says_how_to_go_on(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Race._run
+
+    def run(self: Race, racer: Any, divisor: int) -> bool:
+        self.where.stop.is_set = True  # as Ctrl-C does
+        return real(self, racer, divisor)
+
+    monkeypatch.setattr(Race, "_run", run)
+    with pytest.raises(InterruptedFit, match="in the cache: the same command goes on"):
+        headstart.rank(photos, backbones=SEEING)
 
 
 def test_pictures_that_cannot_be_decoded_stop_it_or_are_left_out(photos: Path) -> None:

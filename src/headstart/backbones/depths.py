@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from headstart.contracts import Backbone
 from headstart.errors import ConfigError
@@ -25,6 +26,9 @@ _MOST_DEPTHS = 6
 
 class DepthFeatures(nn.Module):
     """The pooled outputs of some stages, then the features of the last layer, in one vector.
+
+    Outputs of stages are scaled to length 1 each, so that the last layer still decides by its size
+    what is near what.
 
     Args:
         trunk: A backbone with timm's `forward_intermediates`.
@@ -40,7 +44,7 @@ class DepthFeatures(nn.Module):
         """images: (B, bands, H, W) -> (B, sum of the widths), the last layer's features last."""
         trunk: Any = self.trunk
         last, between = trunk.forward_intermediates(images, indices=self.places)
-        pooled = [stage.mean(dim=(2, 3)) for stage in between]
+        pooled = [F.normalize(stage.mean(dim=(2, 3)), dim=1) for stage in between]
         return torch.cat([*pooled, trunk.forward_head(last)], dim=1)
 
 
