@@ -1,7 +1,7 @@
 """Headstart's default fit against fastai's `fine_tune(3)`, from the same weights.
 
     pip install -e '.[bench]'
-    python bench/against_fastai.py [--data FOLDER ...] [--seeds N]
+    python bench/against_fastai.py [--data FOLDER ...] [--seeds N] [--first-seed N]
 
 Both start from the EfficientNet-Lite0 of the catalogue and answer on the same sealed test split,
 that of Headstart's run. Headstart: `fit` with the strategy probe and no cached features, from the
@@ -86,6 +86,7 @@ def fastai_fit(data: Path, split: dict[str, str], *, seed: int) -> tuple[float, 
 def main() -> None:
     parser = arguments(__doc__, data=("ants-bees", "elpv"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     given = parser.parse_args()
     folders = folders_of(given.data)
     columns = ["data", "headstart", "fastai", "headstart s", "fastai s", "fastai / headstart"]
@@ -93,7 +94,7 @@ def main() -> None:
     with own_cache(BACKBONE), tempfile.TemporaryDirectory() as runs:
         for name, data in folders.items():
             results = []
-            for seed in range(given.seeds):
+            for seed in range(given.first_seed, given.first_seed + given.seeds):
                 output = Path(runs) / f"{len(rows)}"
                 own, own_s, run = headstart_fit(data, output, seed=seed)
                 peer, peer_s = fastai_fit(data, splits_of(run.path), seed=seed)

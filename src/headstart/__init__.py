@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         models,
         predict,
         pull,
+        rank,
         resume,
     )
     from headstart.config import FitOptions
@@ -40,7 +41,7 @@ _HOMES = {
     **dict.fromkeys(
         [
             *("Run", "compare", "evaluate", "fit", "inspect", "load", "models"),
-            *("predict", "pull", "resume"),
+            *("predict", "pull", "rank", "resume"),
         ],
         "headstart.api",
     ),
@@ -69,6 +70,7 @@ __all__ = [
     "open_dataset",
     "predict",
     "pull",
+    "rank",
     "resume",
 ]
 

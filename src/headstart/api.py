@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.config import FitOptions, make_options
+from headstart.config import FitOptions, RankOptions, make_options, make_rank_options
 from headstart.contracts import (
     Evaluation,
     Measure,
@@ -27,6 +27,7 @@ from headstart.rundir import RunFolder
 
 if TYPE_CHECKING:
     from headstart.report.comparison import Compared
+    from headstart.report.ranking import Ranking
     from headstart.saved import FittedModel
 
 
@@ -58,8 +59,16 @@ class Run:
 
     @property
     def report(self) -> Path:
-        """The report, one HTML file."""
-        return self.folder.report
+        """The report, one HTML file. A notebook shows it."""
+        from headstart.report.notebook import ReportPage
+
+        return ReportPage(self.folder.report)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what the model can do, how sure that is, what to watch out for."""
+        from headstart.report.notebook import summary_html
+
+        return summary_html(self.folder)
 
     @property
     def metrics(self) -> Mapping[str, Measure]:
@@ -191,6 +200,7 @@ def predict(
     model: Path | str,
     paths: Sequence[Path | str],
     *,
+    min_confidence: float | None = None,
     device: str = "auto",
     on_bad: str = "stop",
     progress: Progress | None = None,
@@ -200,15 +210,19 @@ def predict(
     Args:
         model: A run folder, or a pretrained classifier such as `timm:resnet50`.
         paths: Folders (searched through), files, or patterns such as `new/*.jpg`.
+        min_confidence: Leave samples undecided that are answered less surely than this.
         device: See FitOptions.
         on_bad: `stop` at a file that cannot be read, or `skip` it with a warning.
         progress: Told about everything; None is silent.
 
     Raises:
+        ConfigError: `min_confidence` is no share.
         DataError: Nothing was found, or a file cannot be read.
     """
     from headstart.data import find_pictures
+    from headstart.saved import check_confidence
 
+    check_confidence(min_confidence)
     progress = progress or Progress()
     samples = find_pictures(paths)
     fitted = _load(model, device=device, progress=progress)
@@ -216,9 +230,10 @@ def predict(
     def warn(sample: Any, error: DataError) -> None:
         progress.warn(str(error))
 
-    return fitted.predictor.predict(
+    prediction = fitted.predictor.predict(
         samples, progress=progress, on_error=warn if on_bad == "skip" else None
     )
+    return replace(prediction, min_confidence=min_confidence)
 
 
 def evaluate(
@@ -344,15 +359,45 @@ def compare(
     return compare_runs(runs, output=output, progress=progress)
 
 
+def rank(
+    data: Path | str,
+    options: RankOptions | None = None,
+    *,
+    progress: Progress | None = None,
+    **values: Any,
+) -> Ranking:
+    """Race backbones on a data set: what a linear probe on each is worth, and what each costs.
+
+    Args:
+        data: A folder or a table.
+        options: All options at once; or give them by name, as `values`.
+        progress: Told about everything; None is silent.
+        **values: Fields of RankOptions, such as `backbones=["efficientnet-lite0", "resnet50"]`.
+
+    Raises:
+        HeadstartError: With what was found, what is needed and what to do.
+
+    Example:
+        >>> ranking = rank("photos/", budget="2m")                  # doctest: +SKIP
+        >>> ranking.best.backbone.reference                         # doctest: +SKIP
+        'efficientnet-lite2'
+    """
+    from headstart.ranking import rank as race
+
+    given = options.model_dump(exclude_unset=True) if options else {}
+    settled = make_rank_options({**given, **values})
+    return race(Path(data), settled, progress=progress or Progress())
+
+
 def models(query: str = "") -> list[ModelCard]:
     """The models that can be had: the catalogue's, those that begin with the query, all others."""
     from headstart.backbones import list_models
 
-    def rank(card: ModelCard) -> tuple[bool, bool]:
+    def order(card: ModelCard) -> tuple[bool, bool]:
         name = card.name.partition(":")[2]
         return bool(name), not name.startswith(query.lower())
 
-    return sorted(list_models(query), key=rank)
+    return sorted(list_models(query), key=order)
 
 
 def pull(name: str, *, progress: Progress | None = None) -> Path:
@@ -382,6 +427,8 @@ class Demonstration:
 def demo(*, output: Path | None = None, progress: Progress | None = None) -> Demonstration:
     """Fit the packaged default to photos of solar cells and predict some that were put aside.
 
+    The same time is then spent from random weights, to show what the pretrained ones bring.
+
     Raises:
         WeightsError: The package registry cannot be reached.
     """
@@ -391,7 +438,15 @@ def demo(*, output: Path | None = None, progress: Progress | None = None) -> Dem
     progress = progress or Progress()
     progress.note(LICENCE_NOTE)
     data = solar_cells(progress)
-    options = make_options({"backbone": "efficientnet-lite0", "output": output})
+    # Half of the two minutes that it promises: as much again goes to the control.
+    options = make_options(
+        {
+            "backbone": "efficientnet-lite0",
+            "output": output,
+            "budget": "50s",
+            "control": "scratch",
+        }
+    )
     run = fit(data.labelled, options, progress=progress)
     prediction = predict(run.path, [data.new], progress=progress)
     predictions = run.path / "new-cells.csv"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from headstart.compute import FrozenTwin, MeasuredFormat, choose_format
 from headstart.config import FitOptions
@@ -73,6 +73,18 @@ class Embedder:
     inference: MeasuredFormat
     twin: FrozenTwin | None = None
 
+    @classmethod
+    def of(cls, backbone: Backbone, where: Situation, *, choices: Choices) -> Embedder:
+        """With the fastest format for a backbone that stays as it is; on the fit's device."""
+        backbone.module.to(where.device)
+        headless = where.task.build(backbone, nn.Identity()).to(where.device)
+        inference = measure_format(
+            headless, backbone, mode="inference", where=where, choices=choices
+        )
+        example = example_input(backbone.contract, where.device)
+        twin = FrozenTwin(EmbedOnly(headless), inference.compute_format, example=example)
+        return cls(backbone, inference, twin)
+
 
 class Attempt:
     """A strategy with all that was settled for it, and the model that it makes.
@@ -87,6 +99,7 @@ class Attempt:
         facts: What the strategy and the training told.
         out_of_fold: (n, num_classes) logits of the samples it was fitted on, see `Initialised`.
         num_kept: Weights of so many of the best epochs are wanted.
+        training_s: Seconds that its epochs may take in all, or None.
         num_looked_at_after: Pictures that will be looked at to choose among those weights.
         begin: The weights that training began with, if several are wanted.
         kept: The weights of the best epochs, the best first.
@@ -111,6 +124,7 @@ class Attempt:
         self.seconds = 0.0
         self.out_of_fold: Tensor | None = None
         self.num_kept = 1
+        self.training_s: float | None = None
         self.num_looked_at_after = 0
         self.begin: State | None = None
         self.kept: tuple[State, ...] = ()
@@ -254,6 +268,7 @@ class Attempt:
             fingerprint=data.checkup.fingerprint,
             split=data.split,
             left_out=dict(data.left_out),
+            dropped=data.dropped,
             backbone=self.backbone,
             model=self.model,
             device=where.device,

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 import headstart
 from headstart import showing
-from headstart.config import FitOptions, Preset, explain, load_options
+from headstart.config import FitOptions, Preset, RankOptions, explain, load_options
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
 from headstart.progress import ConsoleSink, Progress
 
@@ -187,6 +187,7 @@ def predict(
     /,
     *paths: str,
     output: Path | None = None,
+    min_confidence: float | None = None,
     on_bad: Literal["stop", "skip"] = "stop",
     device: Device = "auto",
     quiet: Quiet = False,
@@ -197,6 +198,8 @@ def predict(
         model: A run folder; or a pretrained classifier as it comes, such as timm:resnet50.
         paths: Folders, files or patterns such as 'new/*.jpg'.
         output: A .csv, .json or .parquet file. Without it CSV goes to standard output.
+        min_confidence: Leave undecided what is answered less surely than this, such as 0.9. The
+            report tells what share is then answered, and how much of that is right.
         on_bad: At a file that cannot be read, stop, or skip it with a warning.
         device: Where to compute.
         quiet: Only warnings and results.
@@ -209,12 +212,20 @@ def predict(
     if output is not None:
         check_format(output)
     progress = _progress(quiet=quiet)
-    prediction = api.predict(model, paths, device=device, on_bad=on_bad, progress=progress)
+    prediction = api.predict(
+        model,
+        paths,
+        min_confidence=min_confidence,
+        device=device,
+        on_bad=on_bad,
+        progress=progress,
+    )
     if output is None:
         sys.stdout.write(to_csv(prediction))
     else:
         write_predictions(output, prediction)
         progress.note(f"Written: {output} ({len(prediction):,} rows)")
+    showing.show_doubts(prediction, progress)
 
 
 @app.command
@@ -247,6 +258,27 @@ def compare(*runs: Path, output: Path | None = None) -> None:
 
     found = api.compare(runs, output=output, progress=_progress())
     showing.show_comparison(found, _results())
+
+
+@app.command
+def rank(
+    data: Path,
+    /,
+    *,
+    quiet: Quiet = False,
+    options: Annotated[RankOptions | None, Parameter(name="*")] = None,
+) -> None:
+    """Race backbones on a data set: which suits it best, and what each costs.
+
+    Args:
+        data: A folder or a table of labelled pictures.
+        quiet: Only warnings and results.
+        options: All options of a ranking.
+    """
+    from headstart import api
+
+    found = api.rank(data, options, progress=_progress(quiet=quiet))
+    showing.show_ranking(found, _results())
 
 
 @app.command

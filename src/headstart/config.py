@@ -7,7 +7,7 @@ this model; below them plain values are passed. `auto` values are settled in `ap
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -57,6 +57,11 @@ class FitOptions(BaseModel):
     epochs: Annotated[int | None, Parameter(group=_MAIN)] = Field(
         None, ge=1, description="Passes over the training samples. Auto: by the data's size."
     )
+    control: Annotated[Literal["scratch"] | None, Parameter(group=_MAIN)] = Field(
+        None,
+        description="scratch: afterwards train from random weights for as long as the model took, "
+        "and tell what the pretrained ones brought. No part of the budget.",
+    )
     seed: Annotated[int, Parameter(group=_MAIN)] = Field(
         0, ge=0, lt=2**31, description="The same seed gives the same run on the same machine."
     )
@@ -75,6 +80,12 @@ class FitOptions(BaseModel):
     )
     on_bad: Annotated[Literal["stop", "skip"], Parameter(group=_DATA)] = Field(
         "stop", description="Files that cannot be used: stop and list them, or leave them out."
+    )
+    drop_suspects: Annotated[Path | None, Parameter(group=_DATA)] = Field(
+        None,
+        description="A run's suspects.csv after you have looked at it and deleted the rows whose "
+        "labels are right: the samples left in it stay out of training and validation. The test "
+        "set stays as it is, so that the figures can be compared.",
     )
     augment: Annotated[Preset | None, Parameter(group=_DATA)] = Field(
         None,
@@ -187,6 +198,55 @@ class FitOptions(BaseModel):
         return value
 
 
+class RankOptions(BaseModel):
+    """Every option of `headstart rank`. Those that a fit has too mean the same there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    backbones: Annotated[
+        tuple[str, ...], Parameter(group=_MAIN, consume_multiple=True, negative="")
+    ] = Field(
+        (),
+        description="The pretrained models that race: names from `headstart models`, `timm:NAME`, "
+        "or auto. Default: those of the catalogue whose weights are here, and the packaged one.",
+    )
+    budget: Annotated[str, Parameter(group=_MAIN)] = Field(
+        "5m", description="Time for the whole race, such as 90s, 5m or 2h."
+    )
+    output: Annotated[Path | None, Parameter(group=_MAIN)] = Field(
+        None, description="An HTML page to write, with charts."
+    )
+    seed: Annotated[int, Parameter(group=_MAIN)] = Field(
+        0, ge=0, lt=2**31, description="A fit with the same seed seals the same test set."
+    )
+    image_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
+        None, description="The column of a table that holds picture paths. Auto: guessed and said."
+    )
+    label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
+        None, description="The column of a table that holds labels. Auto: guessed and said."
+    )
+    group: Annotated[str | None, Parameter(group=_DATA)] = Field(
+        None, description="What may not straddle a split, as for `headstart fit`."
+    )
+    on_bad: Annotated[Literal["stop", "skip"], Parameter(group=_DATA)] = Field(
+        "stop", description="Files that cannot be used: stop and list them, or leave them out."
+    )
+    device: Annotated[str, Parameter(group=_MACHINE)] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps."
+    )
+
+    @field_validator("budget")
+    @classmethod
+    def _budget_is_a_time(cls, value: str) -> str:
+        parse_duration_s(value)
+        return value
+
+    def as_fit(self) -> FitOptions:
+        """Those of a fit by probe that sees the same data in the same splits."""
+        shared = self.model_dump(include=set(FitOptions.model_fields) - {"output"})
+        return FitOptions(**shared, strategy="probe")
+
+
 def parse_duration_s(text: str) -> float:
     """Seconds in a duration such as `90s`, `5m`, `1.5h` or `120`.
 
@@ -216,13 +276,33 @@ def make_options(values: Mapping[str, Any], *, source: str = "options") -> FitOp
         raise ConfigError(explain(error, source=source)) from None
 
 
-def explain(error: ValidationError, *, source: str) -> str:
-    """All mistakes of a validation as sentences, one a line."""
+def make_rank_options(values: Mapping[str, Any]) -> RankOptions:
+    """Options of a ranking from plain values.
+
+    Raises:
+        ConfigError: With every wrong key and value at once, and the nearest right one.
+    """
+    try:
+        return RankOptions(**values)
+    except ValidationError as error:
+        known = list(RankOptions.model_fields)
+        raise ConfigError(explain(error, source="options", known=known)) from None
+
+
+def explain(error: ValidationError, *, source: str, known: Sequence[str] = ()) -> str:
+    """All mistakes of a validation as sentences, one a line.
+
+    Args:
+        error: Of a model of options.
+        source: Where they were given.
+        known: The names of all options; by default those of a fit.
+    """
+    names = known or list(FitOptions.model_fields)
     lines = []
     for item in error.errors():
         name = str(item["loc"][0]) if item["loc"] else ""
         if item["type"] == "extra_forbidden":
-            lines.append(f"`{name}` is no option. {did_you_mean(name, FitOptions.model_fields)}")
+            lines.append(f"`{name}` is no option. {did_you_mean(name, names)}")
         elif item["type"] == "literal_error":
             expected = re.findall(r"'([^']*)'", item["ctx"]["expected"])
             given = str(item["input"])

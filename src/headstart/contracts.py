@@ -334,6 +334,7 @@ class Prediction:
         probabilities: (n, num_classes) float32. Rows sum to 1, unless `is_multilabel`.
         is_multilabel: Each class is then decided alone, at 0.5.
         strangers: How unlike the training samples they are; None where that is not known.
+        min_confidence: Samples answered less surely are undecided; None decides all.
     """
 
     ids: tuple[str, ...]
@@ -341,19 +342,41 @@ class Prediction:
     probabilities: np.ndarray
     is_multilabel: bool = False
     strangers: StrangerScores | None = None
+    min_confidence: float | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
-    def labels(self) -> list[str]:
-        """The predicted class of each sample; for multi-label the classes, joined by `|`."""
+    def confidences(self) -> np.ndarray:
+        """(n,) probability of the answer; for multi-label of its least sure yes or no."""
+        rows = self.probabilities
         if self.is_multilabel:
-            return [
+            sure: np.ndarray = rows.clip(min=1 - rows).min(axis=1, initial=1.0)
+        else:
+            sure = rows.max(axis=1, initial=0.0)
+        return sure
+
+    @property
+    def is_undecided(self) -> np.ndarray:
+        """(n,) bool: less sure than `min_confidence`."""
+        flags: np.ndarray = self.confidences < (self.min_confidence or 0.0)
+        return flags
+
+    @property
+    def labels(self) -> list[str]:
+        """The predicted class of each sample; for multi-label the classes, joined by `|`.
+
+        Empty where a sample is undecided.
+        """
+        if self.is_multilabel:
+            answers = [
                 "|".join(c for c, p in zip(self.classes, row, strict=True) if p >= 0.5)
                 for row in self.probabilities
             ]
-        return [self.classes[i] for i in self.probabilities.argmax(axis=1)]
+        else:
+            answers = [self.classes[i] for i in self.probabilities.argmax(axis=1)]
+        return ["" if u else a for a, u in zip(answers, self.is_undecided, strict=True)]
 
 
 @dataclass(frozen=True)

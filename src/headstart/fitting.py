@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from headstart.attempt import Attempt, Embedder, Situation, measure_format
+from headstart.attempt import Attempt, Embedder, Situation
 from headstart.backbones import load_backbone, resolve_auto
 from headstart.collecting import Collector
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
 from headstart.contracts import Backbone
+from headstart.controlling import train_control
+from headstart.dropping import drop_suspects, without_samples
 from headstart.errors import DataError, InterruptedFit, RunError
+from headstart.explaining import explain
 from headstart.interrupt import StopSignal
 from headstart.ladder import Ladder
 from headstart.learning import NUM_TRIED, learn
 from headstart.predictor import Predictor
-from headstart.preparing import PreparedData, as_when_begun, kept_together, prepare_data
+from headstart.preparing import PreparedData, as_when_begun, prepare_data, seen_through
 from headstart.progress import JsonlSink, Progress
 from headstart.proving import Prover
-from headstart.recording import record_results, record_start
+from headstart.recording import record_results, record_start, record_transfer
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
-from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices
+from headstart.settle import GRADIENT_STRATEGIES, Choice, Choices, refuse_pointless
 from headstart.tasks import make_task
 
 # Of the budget, what reading pictures may take before samples are left out.
@@ -70,11 +72,12 @@ class FitJob:
             HeadstartError: With what to do; nothing that was done is lost.
         """
         started = time.monotonic()
+        refuse_pointless(self.options)
         torch.manual_seed(self.options.seed)
         with StopSignal(self.progress) as stop:
             data = self._read()
             seconds = {"read": time.monotonic() - started}
-            folder = self._open_folder()
+            folder, data = self._open_folder(data)
             budget = self.options.budget
             try:
                 self.where = Situation(
@@ -98,13 +101,16 @@ class FitJob:
                 self._save()
                 self._verify()
             except (KeyboardInterrupt, InterruptedFit):
+                folder.metrics.unlink(missing_ok=True)  # written, but not verified
                 if not folder.config.is_file():
                     raise InterruptedFit(
-                        f"Stopped before anything was done; `{folder.path}` can be removed."
+                        "Stopped before the data was split. What was read is in the cache, so fit "
+                        f"again; `{folder.path}` can be removed."
                     ) from None
                 raise InterruptedFit(
                     f"Stopped. Go on with: headstart fit --resume {folder.path}"
                 ) from None
+            self._control()
         return folder
 
     @property
@@ -118,45 +124,34 @@ class FitJob:
         decode = strategy in GRADIENT_STRATEGIES and strategy != "head"
         return prepare_data(self.path, self.options, decode=decode, progress=self.progress)
 
-    def _open_folder(self) -> RunFolder:
+    def _open_folder(self, data: PreparedData) -> tuple[RunFolder, PreparedData]:
         earlier: dict[str, Any] = {}
         if self.resume is not None:
             folder = self.resume
             folder.remove_leftovers()
             choices = folder.read_json(folder.config)["choices"]
             earlier = {choice["name"]: choice["value"] for choice in choices}
+            # As it was dropped then: the file may have changed since.
+            dropped = folder.read_json(folder.dataset).get("dropped_suspects", [])
+            data = as_when_begun(without_samples(data, dropped), folder)
         else:
+            if self.options.drop_suspects is not None:
+                data = drop_suspects(data, self.options.drop_suspects, progress=self.progress)
             name = self.path.resolve().stem or "run"
             folder = RunFolder.create(name, output=self.options.output)
         self.progress = self.progress.with_sink(JsonlSink(folder.log))
         self.progress.note(f"Run folder: {folder.path}")
         self.choices = Choices(self.options, progress=self.progress, earlier=earlier)
-        return folder
+        return folder, data
 
     def _settle(self) -> None:
-        """The backbone, the data split so that nothing leaks, and the strategy with its model."""
+        """The backbone, and the strategy with its model."""
         # The ladder begins with what is quickest: one pass, then classifiers on the features.
         strategy = "probe" if self.is_climbing else self.options.strategy
         backbone = self._load_backbone(is_random=strategy == "scratch")
-        headless = self.where.task.build(backbone, nn.Identity())
-        inference = measure_format(
-            headless, backbone, mode="inference", where=self.where, choices=self.choices
-        )
-        predictor = Predictor(
-            headless,
-            self.where.task,
-            contract=backbone.contract,
-            classes=self.where.data.dataset.classes,
-            device=self.where.device,
-            compute_format=inference.compute_format,
-        )
-        self._keep_together(predictor, backbone)
-        self.attempt = Attempt(
-            strategy,
-            self.where,
-            embedder=Embedder(backbone, inference, predictor.twin),
-            choices=self.choices.branch(),
-        )
+        embedder = Embedder.of(backbone, self.where, choices=self.choices)
+        choices = self.choices.branch()
+        self.attempt = Attempt(strategy, self.where, embedder=embedder, choices=choices)
 
     def _load_backbone(self, *, is_random: bool) -> Backbone:
         reference, weights = self.options.backbone, self.options.weights
@@ -168,26 +163,6 @@ class FitJob:
         backbone = load_backbone(reference, weights=weights, progress=self.progress)
         backbone.module.to(self.where.device)
         return backbone
-
-    def _keep_together(self, predictor: Predictor, backbone: Backbone) -> None:
-        """Split anew with near-duplicates in one group, confirmed by features."""
-        where = self.where
-        samples = {sample.id: sample for sample in where.data.dataset}
-        collector = self._collector(predictor, backbone)
-
-        def features(ids: Sequence[str]) -> dict[str, np.ndarray]:
-            found = collector.collect([samples[id_] for id_ in ids])
-            return {id_: row.numpy() for id_, row in found.items()}
-
-        data = kept_together(
-            where.data,
-            features=features if backbone.spec.weights != "random" else None,
-            seed=self.options.seed,
-            progress=self.progress,
-        )
-        if self.resume is not None:
-            data = as_when_begun(data, where.folder)
-        self.where = replace(where, data=data)
 
     # --- features -----------------------------------------------------------------------------
 
@@ -204,6 +179,9 @@ class FitJob:
             self.tables.append(collector.collect(where.data.samples(*attempt.splits_to_read)))
             self.statistics = collector.statistics
             self._refuse_empty_splits()
+            if attempt.backbone.spec.weights != "random":
+                data = seen_through(where.data, self.tables[0], progress=self.progress)
+                self.where = attempt.where = replace(where, data=data)
             self._collect_views(collector)
         where.seconds["features"] = time.monotonic() - started
 
@@ -275,10 +253,12 @@ class FitJob:
         self.tested = [replace(s, group=groups[s.id]) for s in samples if s.id in read]
         self.evaluation = self.attempt.task.evaluate(self.prediction, self.tested)
         self.prover.after_test(self.prediction, self.tested)
+        explained = explain(self.attempt.predictor, self.prediction, self.tested)
+        self.prover.proof.metrics["explanations"] = explained
         self.where.seconds["evaluate"] = time.monotonic() - started
 
     def _save(self) -> None:
-        """Weights, predictions, metrics; then the report. The checkpoint is no longer needed."""
+        """Weights, predictions, metrics; then the report."""
         folder = self.where.folder
         record_results(
             folder,
@@ -287,7 +267,6 @@ class FitJob:
             self.prediction,
             proof=self.prover.proof,
         )
-        folder.remove_checkpoint()
 
     def _verify(self) -> None:
         """The saved model, loaded anew, must predict what the model in memory predicts.
@@ -308,4 +287,15 @@ class FitJob:
                 f"does: probabilities differ by {difference:.2g}. The run is marked unfinished. "
                 "This is a defect of Headstart: please report it with the run's config.json."
             )
+        folder.remove_checkpoint()
         self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} pictures.")
+
+    def _control(self) -> None:
+        """What random weights do in the same time; the run is finished whatever comes of it."""
+        if self.options.control is None or self.where.stop.is_set:
+            return
+        transfer = train_control(
+            self.attempt, self.tested, prediction=self.prediction, evaluation=self.evaluation
+        )
+        if transfer is not None:
+            record_transfer(self.where.folder, transfer)

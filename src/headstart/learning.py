@@ -182,6 +182,7 @@ def _surroundings(
         progress=where.progress,
         deadline=_training_deadline(attempt, tables),
         rehearse=lambda: _rehearse(attempt),
+        training_s=attempt.training_s,
     )
 
 

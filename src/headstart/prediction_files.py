@@ -21,8 +21,10 @@ def write_predictions(path: Path, prediction: Prediction) -> None:
     """Write predictions in the format of the file's name.
 
     Every format has `id`, `prediction` and `confidence` (the probability of the prediction; for
-    multi-label of the likeliest class). CSV and JSON have the probability of each class, or of the
-    five likeliest where there are over fifty; Parquet has all.
+    multi-label of its least sure yes or no). With a least confidence there is `undecided`, and
+    where it is true `prediction` is empty. CSV and JSON have the probability of each class, or of
+    the five likeliest where there are over fifty; Parquet has all. `ood` and `is_stranger` come
+    last, where the model knows its training samples.
 
     Raises:
         ConfigError: The name ends in none of .csv, .json, .parquet.
@@ -64,13 +66,17 @@ def to_csv(prediction: Prediction) -> str:
 def to_rows(prediction: Prediction) -> list[dict[str, Any]]:
     """One dictionary a sample, as CSV has it."""
     rows = []
-    labels = prediction.labels
-    for id_, label, values in zip(prediction.ids, labels, prediction.probabilities, strict=True):
+    told = zip(prediction.ids, prediction.labels, prediction.confidences, strict=True)
+    undecided = prediction.is_undecided
+    for i, (id_, label, confidence) in enumerate(told):
+        values = prediction.probabilities[i]
         row: dict[str, Any] = {
             "id": id_,
             "prediction": label,
-            "confidence": round(float(values.max()), 6),
+            "confidence": round(float(confidence), 6),
         }
+        if prediction.min_confidence is not None:
+            row["undecided"] = bool(undecided[i])
         if len(prediction.classes) <= _MOST_COLUMNS:
             row.update(
                 (f"p({name})", round(float(p), 6))
@@ -104,13 +110,15 @@ def _write_parquet(path: Path, prediction: Prediction) -> None:
     columns: dict[str, Any] = {
         "id": list(prediction.ids),
         "prediction": prediction.labels,
-        "confidence": prediction.probabilities.max(axis=1),
+        "confidence": prediction.confidences,
     }
+    if prediction.min_confidence is not None:
+        columns["undecided"] = prediction.is_undecided
+    for index, name in enumerate(prediction.classes):
+        columns[f"p({name})"] = prediction.probabilities[:, index]
     if prediction.strangers is not None:
         columns["ood"] = prediction.strangers.scores
         columns["is_stranger"] = prediction.strangers.is_stranger
-    for index, name in enumerate(prediction.classes):
-        columns[f"p({name})"] = prediction.probabilities[:, index]
     pq.write_table(pa.table(columns), path)
 
 

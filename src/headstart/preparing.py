@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from headstart.config import FitOptions
-from headstart.contracts import Dataset, Sample, Split
+from headstart.contracts import Dataset, Finding, Sample, Split
 from headstart.data import open_dataset
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.leaks import LeakedSample, leak_findings, leaked, near_duplicate_findings
 from headstart.data.near_duplicates import NearDuplicates, find_near_duplicates
-from headstart.data.splits import SplitPlan, split_dataset
+from headstart.data.splits import SplitPlan, regrouped, split_dataset
 from headstart.errors import DataError, RunError
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
@@ -35,6 +36,7 @@ class PreparedData:
         left_out: sample id -> why it takes no part. Grows while pictures are read.
         near: Near-duplicates among the samples.
         leaks: Samples of the test that also stand, or nearly, in train or validation.
+        dropped: Suspects that a person has confirmed; no longer in `dataset` and `split`.
     """
 
     path: Path
@@ -44,6 +46,7 @@ class PreparedData:
     left_out: dict[str, str] = field(default_factory=dict)
     near: NearDuplicates = field(default_factory=NearDuplicates)
     leaks: tuple[LeakedSample, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     def samples(self, *splits: Split) -> list[Sample]:
         """The samples of some splits, in the order of the data set."""
@@ -87,44 +90,64 @@ def prepare_data(
     raise_for_errors(checkup)
     for finding in checkup.warnings:
         progress.warn(f"{finding.message} {finding.remedy}")
-    split = split_dataset(dataset, seed=options.seed, same_content=checkup.same_content)
+    near = find_near_duplicates(checkup.facts)
+    split = split_dataset(
+        dataset,
+        seed=options.seed,
+        same_content=checkup.same_content,
+        near_duplicates=near.group_of,
+    )
+    for note in (*near.notes, *split.notes):
+        progress.note("  " + note)
     if not split.ids("test"):
         raise DataError(
             f"`{path}` leaves no sample to test with: {split.reason} "
             "Add samples: at least two a class."
         )
-    return PreparedData(path, dataset, checkup, split, left_out)
+    leaks = leaked(split, dataset, same_content=checkup.same_content, near=near)
+    data = PreparedData(path, dataset, checkup, split, left_out, near=near, leaks=leaks)
+    return _told(data, near_duplicate_findings(dataset, near), leaks, progress=progress)
 
 
-def kept_together(
-    data: PreparedData,
-    *,
-    features: Callable[[Sequence[str]], Mapping[str, np.ndarray]] | None,
-    seed: int,
-    progress: Progress,
+def seen_through(
+    data: PreparedData, features: Mapping[str, Tensor], *, progress: Progress
 ) -> PreparedData:
-    """The data split so that no near-duplicates straddle what Headstart draws.
+    """The data with near-duplicates that only features show, such as strong crops.
 
-    Ready-made splits stay as they are; what of their test stands in training is told.
+    Who is in which split is decided by the data alone, so that runs with different backbones have
+    the same test: what features add joins groups, and is told where it stands in test and training.
 
     Args:
-        data: Split by content and named groups alone.
-        features: Of samples by id, to confirm what looks alike; None where there are no pretrained
-            weights.
-        seed: Of the split.
-        progress: Is told what could not be met.
+        data: Split.
+        features: sample id -> (num_features,) of a pretrained backbone.
+        progress: Is told of leaks.
     """
-    near = find_near_duplicates(data.checkup.facts, features=features)
+
+    def known(ids: Sequence[str]) -> dict[str, np.ndarray]:
+        return {id_: features[id_].numpy() for id_ in ids if id_ in features}
+
+    near = find_near_duplicates(data.checkup.facts, features=known)
     same = data.checkup.same_content
-    split = split_dataset(data.dataset, seed=seed, same_content=same, near_duplicates=near.group_of)
-    for note in (*near.notes, *split.notes):
-        progress.note("  " + note)
+    split = regrouped(data.split, data.dataset, same_content=same, near_duplicates=near.group_of)
     leaks = leaked(split, data.dataset, same_content=same, near=near)
-    told = (*near_duplicate_findings(data.dataset, near), *leak_findings(leaks))
+    before = {leak.id for leak in data.leaks}
+    new = [leak for leak in leaks if leak.id not in before]
+    return _told(replace(data, split=split, near=near, leaks=leaks), (), new, progress=progress)
+
+
+def _told(
+    data: PreparedData,
+    findings: Iterable[Finding],
+    leaks: Sequence[LeakedSample],
+    *,
+    progress: Progress,
+) -> PreparedData:
+    """The data with findings and leaks among those of its checkup."""
+    told = (*findings, *leak_findings(leaks))
     for finding in told:
         progress.warn(f"{finding.message} {finding.remedy}")
     checkup = replace(data.checkup, findings=(*data.checkup.findings, *told))
-    return replace(data, checkup=checkup, split=split, near=near, leaks=leaks)
+    return replace(data, checkup=checkup)
 
 
 def as_when_begun(data: PreparedData, folder: RunFolder) -> PreparedData:

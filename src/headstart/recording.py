@@ -48,6 +48,7 @@ class Record:
         findings: Of the checks.
         facts: sample id -> what its file is.
         left_out: sample id -> why it took no part.
+        dropped: Ids of suspects that a person had confirmed.
         fit: What the strategy told.
         climb: What was tried.
         seconds: step -> seconds.
@@ -63,6 +64,7 @@ class Record:
     fingerprint: str
     split: SplitPlan
     left_out: Mapping[str, str]
+    dropped: tuple[str, ...]
     backbone: Backbone
     model: Model
     device: torch.device
@@ -101,6 +103,14 @@ def record_results(
             write_tensors(temporary, proof.strangers.state())
     metrics = {**_metrics(record, evaluation, prediction), **proof.metrics}
     folder.write_json(folder.metrics, metrics)
+    write_report(folder)
+    write_model_card(folder)
+
+
+def record_transfer(folder: RunFolder, transfer: Mapping[str, Any]) -> None:
+    """What the control added to a finished run."""
+    metrics = folder.read_json(folder.metrics)
+    folder.write_json(folder.metrics, {**metrics, "transfer": dict(transfer)})
     write_report(folder)
     write_model_card(folder)
 
@@ -215,6 +225,7 @@ def _dataset(record: Record) -> dict[str, Any]:
         },
         "formats": dict(Counter(fact.format for fact in facts)),
         "left_out": sorted(record.left_out),
+        "dropped_suspects": list(record.dropped),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,40 @@ class FittedModel:
         return self.predictor.model
 
     def predict(
-        self, paths: Sequence[Path | str], *, progress: Progress | None = None
+        self,
+        paths: Sequence[Path | str],
+        *,
+        min_confidence: float | None = None,
+        progress: Progress | None = None,
     ) -> Prediction:
         """Predictions for files, folders and patterns.
 
+        Args:
+            paths: Folders (searched through), files, or patterns such as `new/*.jpg`.
+            min_confidence: Leave samples undecided that are answered less surely than this.
+            progress: Told about everything; None is silent.
+
         Raises:
+            ConfigError: `min_confidence` is no share.
             DataError: Nothing was found there, or a file cannot be read.
         """
-        return self.predictor.predict(find_pictures(paths), progress=progress or Progress())
+        check_confidence(min_confidence)
+        samples = find_pictures(paths)
+        prediction = self.predictor.predict(samples, progress=progress or Progress())
+        return replace(prediction, min_confidence=min_confidence)
+
+
+def check_confidence(min_confidence: float | None) -> None:
+    """Refuse what is no share, before anything takes long.
+
+    Raises:
+        ConfigError: It is not between 0 and 1.
+    """
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
+        raise ConfigError(
+            f"A least confidence of {min_confidence:g} cannot be: it is a probability, from 0 "
+            "(decide everything) to 1, such as 0.9."
+        )
 
 
 def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:

@@ -148,6 +148,22 @@ def settle_training(
     return choices
 
 
+def refuse_pointless(options: FitOptions) -> None:
+    """Refuse a control that would compare a model with its like, before anything takes long.
+
+    Raises:
+        ConfigError: Nothing pretrained is fitted.
+    """
+    if options.control is None:
+        return
+    if options.strategy == "scratch" or options.weights == "random":
+        why = "--strategy scratch" if options.strategy == "scratch" else "--weights random"
+        raise ConfigError(
+            f"--control scratch tells what pretrained weights bring, but {why} uses none. Leave "
+            "one of both away."
+        )
+
+
 def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
     """Options that were given and that the strategy does not look at, as typed."""
     unused: list[str] = []

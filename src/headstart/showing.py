@@ -10,11 +10,14 @@ from headstart.progress import Progress
 
 if TYPE_CHECKING:
     from headstart.api import Demonstration, Run
-    from headstart.contracts import Evaluation, ModelCard
+    from headstart.contracts import Evaluation, ModelCard, Prediction
     from headstart.inspecting import Inspected
     from headstart.report.comparison import Compared
+    from headstart.report.ranking import Ranking
 
 _MOST_MODELS = 40
+# The threshold of strangers is a 99% quantile of ordinary pictures, and rests on few of them.
+_EXPECTED_STRANGERS = 0.05
 
 
 def show_inspection(found: Inspected, progress: Progress) -> None:
@@ -80,6 +83,27 @@ def show_evaluation(found: Evaluation, data: Path, progress: Progress) -> None:
     progress.table(f"On {found.n} samples of {data}", ["metric", "value"], rows)
 
 
+def show_doubts(prediction: Prediction, progress: Progress) -> None:
+    """How many pictures were left undecided, and how many are like nothing in training."""
+    n = len(prediction)
+    if prediction.min_confidence is not None:
+        num_undecided = int(prediction.is_undecided.sum())
+        progress.note(
+            f"Undecided: {num_undecided:,} of {n:,} pictures (less sure than "
+            f"{prediction.min_confidence:g})."
+        )
+    if prediction.strangers is None:
+        return
+    num_strangers = int(prediction.strangers.is_stranger.sum())
+    if num_strangers > _EXPECTED_STRANGERS * n + 1:
+        progress.warn(
+            f"{num_strangers:,} of {n:,} pictures are unlike any the model was fitted on: do not "
+            "rely on what it says of them (column is_stranger)."
+        )
+    elif num_strangers:
+        progress.note(f"Unlike the training pictures: {num_strangers:,} of {n:,} (is_stranger).")
+
+
 def show_comparison(found: Compared, progress: Progress) -> None:
     """Verdicts, then the differences of each run from the first, then what the runs are."""
     from headstart.report.comparison import difference_rows
@@ -101,6 +125,32 @@ def show_comparison(found: Compared, progress: Progress) -> None:
     progress.table("", ["run", "strategy", "backbone", "seconds"], rows)
     if found.page is not None:
         progress.note(f"Written: {found.page}")
+
+
+def show_ranking(found: Ranking, progress: Progress) -> None:
+    """The verdict, then every backbone with its score and its costs."""
+    from headstart.report.ranking import ranking_rows
+    from headstart.report.wording import metric_words
+
+    progress.note(found.verdict)
+    rows = ranking_rows(found)
+    progress.table(
+        "By a linear probe, out of fold; the test set is sealed",
+        ["backbone", metric_words(found.headline).title.lower(), "95% interval", "samples", ""],
+        [[row.reference, row.score, row.interval, row.n, row.said] for row in rows],
+    )
+    progress.table(
+        f"On this machine, for {found.n:,} samples",
+        ["backbone", "pictures/s", "all features", "epoch of fine-tuning", "it may gain"],
+        [[row.reference, row.rate, row.all, row.epoch, row.gain] for row in rows],
+    )
+    for reference, why in found.absent:
+        progress.warn(f"{reference} took no part: {why}")
+    for note in found.notes:
+        progress.warn(note)
+    if found.page is not None:
+        progress.note(f"Written: {found.page}")
+    progress.note(f"Fit:     headstart fit {found.data} --backbone {found.best.backbone.reference}")
 
 
 def show_models(cards: Sequence[ModelCard], progress: Progress) -> None:
@@ -131,7 +181,7 @@ def show_demo(result: Demonstration, progress: Progress) -> None:
         for id_, label, probability in zip(
             result.prediction.ids[:8],
             result.prediction.labels,
-            result.prediction.probabilities.max(axis=1),
+            result.prediction.confidences,
             strict=False,
         )
     ]

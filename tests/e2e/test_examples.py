@@ -51,4 +51,4 @@ def test_the_notebook_is_kept_without_outputs(path: Path) -> None:
 
 
 def test_there_is_a_notebook_for_each_scenario() -> None:
-    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05"]
+    assert [path.stem[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]

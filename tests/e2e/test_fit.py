@@ -52,7 +52,11 @@ def test_metrics_are_as_the_public_interface_says(fitted: Path) -> None:
     assert metrics["confusion"]["counts"] == [[3, 0], [0, 3]]
     assert metrics["per_class"]["cat"]["n"] == 3
     assert {"total", "features", "fit", "evaluate"} <= set(metrics["seconds"])
-    assert [rung["kept"] for rung in metrics["rungs"]] == [True]
+    assert [rung["strategy"] for rung in metrics["rungs"]] == [
+        *("majority", "trivial", "knn", "probe", "full")
+    ]
+    assert [rung["strategy"] for rung in metrics["rungs"] if rung["kept"]] == ["probe"]
+    assert metrics["verdict"]
 
 
 def test_every_auto_is_kept_with_its_reason(fitted: Path) -> None:

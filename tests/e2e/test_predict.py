@@ -68,7 +68,9 @@ def test_the_format_goes_by_the_name(
     else:
         rows = rows_of_csv(path.read_text(encoding="utf-8"))
     assert {row["id"]: row["prediction"] for row in rows} == EXPECTED
-    assert list(rows[0]) == ["id", "prediction", "confidence", "p(cat)", "p(dog)"]
+    assert list(rows[0]) == [
+        *("id", "prediction", "confidence", "p(cat)", "p(dog)", "ood", "is_stranger")
+    ]
 
 
 def test_files_folders_and_patterns_may_be_mixed(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from headstart.config import make_options
 from headstart.errors import DataError, RunError
-from headstart.preparing import PreparedData, as_when_begun, kept_together, prepare_data
+from headstart.preparing import PreparedData, as_when_begun, prepare_data, seen_through
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 
@@ -55,20 +56,18 @@ def test_near_duplicates_never_straddle_a_split(make_photos: MakePhotos) -> None
         with Image.open(path) as picture:
             picture.save(path.with_name(f"{path.stem}_again.jpg"), quality=95)
     data = prepared(root)
+    split_of = data.split.assignment
+    assert data.near.pairs
+    assert all(split_of[pair.first] == split_of[pair.second] for pair in data.near.pairs)
 
-    def features(ids: Sequence[str]) -> dict[str, np.ndarray]:
-        """Alike for a picture and its copy."""
-        found = {}
-        for id_ in ids:
-            stem = Path(id_).stem.removesuffix("_again")
-            rng = np.random.default_rng(sum(map(ord, stem)))
-            found[id_] = rng.normal(size=32).astype(np.float32)
-        return found
 
-    kept = kept_together(data, features=features, seed=0, progress=Progress())
-    assert kept.near.pairs
-    split_of = kept.split.assignment
-    assert all(split_of[pair.first] == split_of[pair.second] for pair in kept.near.pairs)
+def test_what_features_show_joins_groups_and_moves_nothing(make_photos: MakePhotos) -> None:
+    data = prepared(make_photos({"cat": 12, "dog": 12}))
+    rng = np.random.default_rng(0)
+    features = {sample.id: torch.from_numpy(rng.normal(size=32)).float() for sample in data.dataset}
+    seen = seen_through(data, features, progress=Progress())
+    assert seen.split.assignment == data.split.assignment
+    assert seen.split.groups.keys() == data.split.groups.keys()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -115,6 +115,18 @@ def split_dataset(
         notes.append("Samples without a split were put into train.")
     notes += _unmet(dataset, assignment, groups, is_drawn=rule != "as-given")
     return SplitPlan(assignment, groups, rule, reason, tuple(notes))
+
+
+def regrouped(
+    plan: SplitPlan,
+    dataset: Dataset,
+    *,
+    same_content: Mapping[str, str],
+    near_duplicates: Mapping[str, str],
+) -> SplitPlan:
+    """The same splits, with the groups as these near-duplicates make them; they may straddle."""
+    samples = [s for s in dataset.samples if s.id in plan.assignment]
+    return replace(plan, groups=_share_groups(samples, same_content, near_duplicates))
 
 
 def random_twin(plan: SplitPlan, dataset: Dataset, *, seed: int) -> SplitPlan | None:

@@ -11,7 +11,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -165,6 +165,8 @@ class Training:
         self.kept = []
         plan_state = self.state
         self.state = FitState(plan_state.num_epochs, plan_state.total_steps)
+        if self.where.training_s is not None:
+            self.where = replace(self.where, deadline=time.monotonic() + self.where.training_s)
         self._fit_into_budget(step_s * self.plan.accumulate, validate_s)
         self.started = self.last_checkpoint = time.monotonic()
 
@@ -331,7 +333,7 @@ class Training:
             **{f"val_{name}": value for name, value in scores.items()},
             lr=lr,
             phase=state.phase,
-            seconds=round(time.monotonic() - self.started, 3),
+            seconds=round(state.seconds + time.monotonic() - self.started, 3),
         )
 
     def _validate(self) -> Mapping[str, float]:

@@ -63,6 +63,7 @@ class Surroundings:
         checkpoint: The file that holds its state.
         deadline: `time.monotonic()` by which training must be over, or None.
         rehearse: Called once the first steps are done, to draw and save what the end will need.
+        training_s: Training must be over so long after its rehearsal, or None.
     """
 
     device: torch.device
@@ -72,6 +73,7 @@ class Surroundings:
     progress: Progress
     deadline: float | None = None
     rehearse: Callable[[], None] | None = None
+    training_s: float | None = None
 
 
 @dataclass

@@ -1,17 +1,25 @@
-"""A run in a few lines, as a notebook shows it: a fragment of HTML without script or style sheet.
+"""A run in a few lines, and its report, as a notebook shows them: fragments of HTML.
 
-Colours are those of the notebook, so that it is right in light and dark themes alike.
+The summary has no script and no style sheet, and its colours are those of the notebook, so that it
+is right in light and dark themes alike. The report stays by itself in a frame.
 """
 
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headstart.report import summary
 from headstart.report.cautions import cautions
 from headstart.report.record import RunRecord, read_record
 from headstart.report.wording import figure, interval, metric_words
 from headstart.rundir import RunFolder
+
+if TYPE_CHECKING:
+    _Path = Path
+else:
+    _Path = type(Path())  # before Python 3.12 only the system's own kind of path can be subclassed
 
 MOST_CAUTIONS = 3
 _FRAME = "max-width:46rem;line-height:1.5;border-left:3px solid #0f8a91;padding:.2rem 0 .2rem 1rem"
@@ -55,6 +63,20 @@ def summary_html(folder: RunFolder) -> str:
         f"</tr></thead><tbody>{rows}</tbody></table>{watched}"
         f"<p>The whole report: <code>{escape(folder.report.as_posix())}</code></p></section>"
     )
+
+
+class ReportPage(_Path):
+    """The path of a report; a notebook shows the page itself."""
+
+    def _repr_html_(self) -> str | None:
+        """The page in a frame from which it can reach nothing else; None where there is none."""
+        if not self.is_file():
+            return None
+        page = escape(self.read_text(encoding="utf-8"), quote=True)
+        return (
+            '<iframe title="Report" sandbox="allow-scripts" style="width:100%;height:40rem;'
+            f'border:1px solid rgba(128,128,128,.4)" srcdoc="{page}"></iframe>'
+        )
 
 
 def _heading(text: str) -> str:

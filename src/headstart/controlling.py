@@ -1,0 +1,197 @@
+"""`--control scratch`: what the pretrained weights brought, against the same time without them.
+
+After all choices and the result of a fit: the same architecture is trained from random weights on
+the same training samples for as long as the kept attempt took, and answers the same test samples.
+
+Source: He, Girshick and Dollár, "Rethinking ImageNet pre-training" (ICCV 2019), for random weights
+as the control, and for the time given to both as what decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from headstart.attempt import Attempt, Embedder
+from headstart.backbones import load_backbone
+from headstart.config import FitOptions
+from headstart.contracts import Evaluation, Measure, Prediction, Sample
+from headstart.errors import InterruptedFit, TrainingError
+from headstart.learning import learn, samples_for_table
+from headstart.metrics.comparison import Comparison, compare_predictions
+from headstart.progress import Event, JsonlSink, Progress, Sink
+from headstart.report.record import read_record
+from headstart.settle import Choices
+
+# Options that the control shares. The others suit pretrained weights, and would do it wrong.
+_SHARED = (
+    *("augment", "mixup", "cutmix", "balance", "batch_size", "label_smoothing", "monitor"),
+    *("device", "precision", "workers", "seed"),
+)
+# More passes bring random weights nothing. Source: Wightman, Touvron and Jegou, "ResNet strikes
+# back" (2021), whose longest but one procedure has 300; the time given nearly always ends before.
+_MOST_EPOCHS = 300
+# Both sides have these without calibration.
+_TOLD = ("accuracy", "balanced_accuracy", "macro_f1", "micro_f1", "map")
+
+
+class _Aside:
+    """Shows what the control does, and keeps it out of the log of the run itself."""
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self.sinks = [sink for sink in sinks if not isinstance(sink, JsonlSink)]
+        self.epochs: list[Mapping[str, Any]] = []
+
+    def handle(self, event: Event) -> None:
+        if event.kind == "epoch":
+            self.epochs.append(event.values)
+        if event.kind != "choice":
+            for sink in self.sinks:
+                sink.handle(event)
+
+
+def train_control(
+    kept: Attempt, tested: Sequence[Sample], *, prediction: Prediction, evaluation: Evaluation
+) -> dict[str, Any] | None:
+    """The part `transfer` of metrics.json; None where the control was stopped or failed.
+
+    Args:
+        kept: The attempt whose model is the run's. Its results are saved already.
+        tested: The test samples, with the groups of the split.
+        prediction: Of the kept model for them.
+        evaluation: Of that.
+    """
+    progress = kept.where.progress
+    seconds = _seconds_of(kept)
+    progress.note(f"The control: {seconds:.1f} s of training from random weights.")
+    aside = _Aside(progress.sinks)
+    try:
+        with kept.where.folder.rehearsal() as folder:
+            where = replace(
+                kept.where,
+                options=_options(kept.where.options),
+                folder=folder,
+                progress=Progress([aside]),
+                deadline=None,
+                seconds={},
+            )
+            control = _new_control(kept, where=where, seconds=seconds)
+            folder.write_text(folder.log, "")
+            learn(control, ())
+            answers = control.predict(tested, None)
+    except (InterruptedFit, KeyboardInterrupt):
+        progress.warn("The control was stopped. The run itself is finished, and has no transfer.")
+        return None
+    except TrainingError as error:
+        progress.warn(f"The control failed, and the run has no transfer: {error}")
+        return None
+    found = _compare(kept, tested, before=answers, after=prediction)
+    scratch_s = aside.epochs[-1]["seconds"] if aside.epochs else seconds
+    main = found.main
+    transfer = {
+        "metric": found.headline,
+        "gain": {"value": main.value, "low": main.low, "high": main.high, "n": found.n},
+        "pretrained": {**_measures(evaluation), "seconds": round(seconds, 3)},
+        "scratch": {
+            **_measures(control.task.evaluate(answers, tested)),
+            "seconds": round(scratch_s, 3),
+            "epochs": control.facts["epochs"],
+        },
+        "curves": {
+            "pretrained": _curve_of(kept, found.headline, seconds=seconds),
+            "scratch": _points(aside.epochs, found.headline),
+        },
+        "sentence": _sentence(found, seconds=seconds),
+    }
+    progress.note(str(transfer["sentence"]))
+    return transfer
+
+
+def _seconds_of(kept: Attempt) -> float:
+    """What the kept attempt took: features and learning.
+
+    Features that were in the cache count as if they had been computed: they once were.
+    """
+    measured = kept.where.seconds.get("features", 0.0)
+    rate = kept.embedder.inference.samples_per_s
+    uses_features = kept.strategy.needs_features or kept.is_frozen
+    num_passed = len(kept.where.data.samples("train", "validation")) * (1 + kept.num_views)
+    computed = num_passed / rate if rate and uses_features else 0.0
+    return max(measured, computed) + kept.seconds
+
+
+def _options(given: FitOptions) -> FitOptions:
+    shared = {name: getattr(given, name) for name in _SHARED if name in given.model_fields_set}
+    return FitOptions(strategy="scratch", epochs=_MOST_EPOCHS, **shared)
+
+
+def _new_control(kept: Attempt, *, where: Any, seconds: float) -> Attempt:
+    """An attempt with the same architecture, and nothing learnt."""
+    reference = kept.value("backbone")
+    backbone = load_backbone(reference, weights="random", progress=where.progress)
+    backbone.module.to(where.device)
+    choices = Choices(where.options, progress=where.progress)
+    embedder = Embedder(backbone, kept.embedder.inference)
+    control = Attempt("scratch", where, embedder=embedder, choices=choices)
+    control.training_s = seconds
+    return control
+
+
+def _compare(
+    kept: Attempt, tested: Sequence[Sample], *, before: Prediction, after: Prediction
+) -> Comparison:
+    """On the test samples, which both answer in the same order."""
+    names = [sample.group or sample.id for sample in tested]
+    groups = None
+    if len(set(names)) < len(names):
+        groups = np.unique(names, return_inverse=True)[1]
+    return compare_predictions(
+        before.probabilities,
+        after.probabilities,
+        np.array([kept.task.target(sample, kept.classes) for sample in tested]),
+        groups=groups,
+        names=("random weights", "pretrained weights"),
+    )
+
+
+def _measures(evaluation: Evaluation) -> dict[str, Any]:
+    found: Mapping[str, Measure] = evaluation.metrics
+    return {name: asdict(found[name]) for name in _TOLD if name in found}
+
+
+def _curve_of(kept: Attempt, metric: str, *, seconds: float) -> list[dict[str, float]]:
+    """Validation scores over time; of a classifier the one that was cross-validated."""
+    epochs = read_record(kept.where.folder).epochs
+    if kept.facts.get("epochs") and epochs:
+        points = _points(epochs, metric)
+        return [{**p, "seconds": p["seconds"] + max(0.0, seconds - kept.seconds)} for p in points]
+    if kept.out_of_fold is None:
+        return []
+    samples = samples_for_table(kept)[: len(kept.out_of_fold)]
+    prediction = kept.task.predict(
+        kept.out_of_fold[: len(samples)], [sample.id for sample in samples], kept.classes
+    )
+    measure = kept.task.evaluate(prediction, samples).metrics[metric]
+    return [{"seconds": round(seconds, 3), "value": measure.value}]
+
+
+def _points(epochs: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, float]]:
+    name = f"val_{metric}"
+    return [{"seconds": e["seconds"], "value": e[name]} for e in epochs if name in e]
+
+
+def _sentence(found: Comparison, *, seconds: float) -> str:
+    main = found.main
+    name = "accuracy" if found.headline == "accuracy" else found.headline.replace("_", " ")
+    figures = (
+        f"{100 * main.value:+.1f} points of {name} (95% {100 * main.low:+.1f} to "
+        f"{100 * main.high:+.1f}, n={found.n:,}): {100 * main.value_b:.1f}% against "
+        f"{100 * main.value_a:.1f}% from random weights in the same {seconds:.0f} s of training"
+    )
+    if main.is_shown:
+        verb = "brought" if main.value > 0 else "cost"
+        return f"The pretrained weights {verb} {figures}."
+    return f"The pretrained weights brought nothing that could be told from noise: {figures}."
