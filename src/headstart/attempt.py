@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from headstart.backbones.depths import widths_of
 from headstart.compute import FrozenTwin, MeasuredFormat, choose_format
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, ComputeFormat, Prediction, Sample, Split, Task
@@ -178,6 +179,7 @@ class Attempt:
             class_weights=weights,
             pretrained_classes=self.backbone.pretrained_classes,
             seed=options.seed,
+            depths=widths_of(self.backbone.spec.arguments),
         )
         self.strategy = make_strategy(self.name, self.settings)
         head = self.strategy.new_head(self.backbone)

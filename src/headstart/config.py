@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from headstart.errors import ConfigError, did_you_mean
 
@@ -116,6 +116,12 @@ class FitOptions(BaseModel):
     classifier: Annotated[Literal["logistic", "svm", "knn"], Parameter(group=_TRAINING)] = Field(
         "logistic", description="The classical classifier of the probe."
     )
+    features: Annotated[Literal["last", "depths"], Parameter(group=_TRAINING)] = Field(
+        "last",
+        description="What the probe sees: the features of the last layer, or those of several "
+        "depths, of which the logistic one keeps as many as help; for pictures unlike those of the "
+        "pretraining.",
+    )
     lr: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
         None, gt=0.0, description="Highest learning rate, of the head. Auto: by the strategy."
     )
@@ -189,6 +195,15 @@ class FitOptions(BaseModel):
     output: Annotated[Path | None, Parameter(group=_MACHINE)] = Field(
         None, description="The run folder. Auto: runs/NAME-N."
     )
+
+    @model_validator(mode="after")
+    def _depths_are_for_the_probe(self) -> FitOptions:
+        if self.features == "depths" and self.strategy != "probe":
+            raise ValueError(
+                f"--features depths is for the probe, and the strategy is {self.strategy}. Give "
+                "--strategy probe too, or leave --features away."
+            )
+        return self
 
     @field_validator("budget")
     @classmethod
@@ -301,7 +316,9 @@ def explain(error: ValidationError, *, source: str, known: Sequence[str] = ()) -
     lines = []
     for item in error.errors():
         name = str(item["loc"][0]) if item["loc"] else ""
-        if item["type"] == "extra_forbidden":
+        if not item["loc"]:  # of several options together, told in full where it is raised
+            lines.append(item["msg"].removeprefix("Value error, "))
+        elif item["type"] == "extra_forbidden":
             lines.append(f"`{name}` is no option. {did_you_mean(name, names)}")
         elif item["type"] == "literal_error":
             expected = re.findall(r"'([^']*)'", item["ctx"]["expected"])

@@ -185,11 +185,12 @@ def _points(epochs: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, 
 
 def _sentence(found: Comparison, *, seconds: float) -> str:
     main = found.main
-    name = "accuracy" if found.headline == "accuracy" else found.headline.replace("_", " ")
+    name = "accuracy" if found.headline == "accuracy" else "macro F1"
+    shown_s = f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
     figures = (
         f"{100 * main.value:+.1f} points of {name} (95% {100 * main.low:+.1f} to "
         f"{100 * main.high:+.1f}, n={found.n:,}): {100 * main.value_b:.1f}% against "
-        f"{100 * main.value_a:.1f}% from random weights in the same {seconds:.0f} s of training"
+        f"{100 * main.value_a:.1f}% from random weights in the same {shown_s} s of training"
     )
     if main.is_shown:
         verb = "brought" if main.value > 0 else "cost"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from headstart.attempt import Attempt, Embedder, Situation
 from headstart.backbones import load_backbone, resolve_auto
+from headstart.backbones.depths import with_depths
 from headstart.collecting import Collector
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
@@ -162,7 +163,7 @@ class FitJob:
             self.choices.add(Choice("backbone", reference, reason))
         backbone = load_backbone(reference, weights=weights, progress=self.progress)
         backbone.module.to(self.where.device)
-        return backbone
+        return with_depths(backbone) if self.options.features == "depths" else backbone
 
     # --- features -----------------------------------------------------------------------------
 
@@ -292,7 +293,10 @@ class FitJob:
 
     def _control(self) -> None:
         """What random weights do in the same time; the run is finished whatever comes of it."""
-        if self.options.control is None or self.where.stop.is_set:
+        if self.options.control is None:
+            return
+        if self.where.stop.is_set:
+            self.progress.warn("The control was left out, as you stopped; the run is finished.")
             return
         transfer = train_control(
             self.attempt, self.tested, prediction=self.prediction, evaluation=self.evaluation

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,27 @@ def test_every_format_holds_the_same(tmp_path: Path) -> None:
 def test_several_labels_are_joined() -> None:
     rows = to_rows(prediction(is_multilabel=True))
     assert [row["prediction"] for row in rows] == ["dog, big", "cat", "cat|dog, big"]
+
+
+def test_what_is_not_sure_enough_has_no_answer(tmp_path: Path) -> None:
+    careful = replace(prediction(), min_confidence=0.75)
+    assert careful.labels == ["dog, big", "cat", ""]
+    assert careful.is_undecided.tolist() == [False, False, True]  # 0.75 is just enough
+    rows = to_rows(careful)
+    assert [row["undecided"] for row in rows] == [False, False, True]
+    assert list(rows[0])[:4] == ["id", "prediction", "confidence", "undecided"]
+    write_predictions(tmp_path / "p.parquet", careful)
+    assert pq.read_table(tmp_path / "p.parquet")["undecided"].to_pylist() == [False, False, True]
+
+
+def test_several_labels_are_as_sure_as_the_least_sure_of_them() -> None:
+    several = replace(prediction(is_multilabel=True), min_confidence=0.8)
+    assert several.confidences.tolist() == pytest.approx([0.75, 0.9, 0.5])
+    probabilities = np.array([[0.99, 0.4], [0.01, 0.02]], dtype=np.float32)
+    mixed = Prediction(("x", "y"), ("cat", "dog"), probabilities, True, min_confidence=0.9)
+    assert mixed.confidences.tolist() == pytest.approx([0.6, 0.98])
+    assert mixed.labels == ["", ""]
+    assert mixed.is_undecided.tolist() == [True, False]  # surely none of both is an answer
 
 
 def test_of_many_classes_the_likeliest_are_told(tmp_path: Path) -> None:

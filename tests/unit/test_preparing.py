@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from headstart.config import make_options
 from headstart.errors import DataError, RunError
@@ -49,25 +49,44 @@ def test_what_cannot_be_used_stops_or_is_left_out(make_photos: MakePhotos) -> No
 
 
 def test_near_duplicates_never_straddle_a_split(make_photos: MakePhotos) -> None:
-    from PIL import Image
-
     root = make_photos({"cat": 12, "dog": 12})
     for path in sorted((root / "cat").glob("*.png"))[:6]:
         with Image.open(path) as picture:
             picture.save(path.with_name(f"{path.stem}_again.jpg"), quality=95)
     data = prepared(root)
-    split_of = data.split.assignment
     assert data.near.pairs
+    split_of = data.split.assignment
     assert all(split_of[pair.first] == split_of[pair.second] for pair in data.near.pairs)
 
 
-def test_what_features_show_joins_groups_and_moves_nothing(make_photos: MakePhotos) -> None:
-    data = prepared(make_photos({"cat": 12, "dog": 12}))
-    rng = np.random.default_rng(0)
-    features = {sample.id: torch.from_numpy(rng.normal(size=32)).float() for sample in data.dataset}
+def test_what_is_alike_in_test_and_training_is_told_and_not_moved(
+    make_photos: MakePhotos, tmp_path: Path
+) -> None:
+    drawn, root = make_photos({"cat": 12, "dog": 12}), tmp_path / "given"
+    for number, path in enumerate(sorted(drawn.glob("*/*.png"))):
+        split = "test" if number % 4 == 0 else "train"
+        place = root / split / path.parent.name / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as picture:
+            picture.save(place)
+            if split == "test":
+                copy = root / "train" / path.parent.name / f"{path.stem}_again.jpg"
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                picture.save(copy, quality=90)
+    data = prepared(root)
+    generator = torch.Generator().manual_seed(0)
+    features = {s.id: torch.randn(32, generator=generator) for s in data.dataset}
     seen = seen_through(data, features, progress=Progress())
     assert seen.split.assignment == data.split.assignment
-    assert seen.split.groups.keys() == data.split.groups.keys()
+    split_of = seen.split.assignment
+    torn = {
+        id_
+        for pair in seen.near.pairs
+        for id_ in (pair.first, pair.second)
+        if {split_of[pair.first], split_of[pair.second]} > {"test"} and split_of[id_] == "test"
+    }
+    assert torn
+    assert torn <= {leak.id for leak in seen.leaks}
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from torch import nn
 
 from headstart.backbones import hub, weights
 from headstart.backbones.class_names import name_classes
+from headstart.backbones.depths import DepthFeatures
 from headstart.backbones.hub_config import read_hub_config
 from headstart.backbones.layer_groups import Groups, check_groups, group_by_children
 from headstart.backbones.mapping import fit_weights
@@ -78,7 +79,9 @@ def load(
 
 def build(spec: BackboneSpec) -> nn.Module:
     """The module of a spec with random weights; asks no network."""
-    return _without_classifier(_create(spec.architecture, spec.arguments), spec.arguments)
+    module = _without_classifier(_create(spec.architecture, spec.arguments), spec.arguments)
+    depths = spec.arguments.get("depths")
+    return module if depths is None else DepthFeatures(module, depths["places"])
 
 
 def build_unset(spec: BackboneSpec) -> nn.Module:
