@@ -12,28 +12,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.fitting.attempt import Attempt, Embedder, Situation
 from headstart.backbones import load_backbone, resolve_auto
 from headstart.backbones.depths import with_depths
-from headstart.fitting.collecting import Collector
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
 from headstart.contracts import Backbone
+from headstart.errors import DataError, InterruptedFit, RunError
+from headstart.fitting.attempt import Attempt, Embedder, Situation
+from headstart.fitting.collecting import Collector
 from headstart.fitting.controlling import train_control
 from headstart.fitting.dropping import drop_suspects, without_samples
-from headstart.errors import DataError, InterruptedFit, RunError
 from headstart.fitting.explaining import explain
-from headstart.interrupt import StopSignal
 from headstart.fitting.ladder import Ladder
 from headstart.fitting.learning import NUM_TRIED, learn
-from headstart.predictor import Predictor
 from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data, seen_through
-from headstart.progress import JsonlSink, Progress
 from headstart.fitting.proving import Prover
 from headstart.fitting.recording import record_results, record_start, record_transfer
+from headstart.fitting.settle import GRADIENT_STRATEGIES, Choice, Choices, refuse_pointless
+from headstart.interrupt import StopSignal
+from headstart.predictor import Predictor
+from headstart.progress import JsonlSink, Progress
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
-from headstart.fitting.settle import GRADIENT_STRATEGIES, Choice, Choices, refuse_pointless
 from headstart.tasks import make_task
 
 # Of the budget, what reading pictures may take before samples are left out.
