@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from headstart.fitting.collecting import Collector
 from measuring import ANTS_BEES, BACKBONE, folders_of
 from torch import Tensor
 
@@ -21,6 +20,7 @@ from headstart.compute import choose_format
 from headstart.contracts import Sample
 from headstart.data import open_dataset
 from headstart.data.checks import FileFacts
+from headstart.fitting.collecting import Collector
 from headstart.predictor import EmbedOnly, Predictor, example_input
 from headstart.progress import ConsoleSink, Progress
 from headstart.strategies.heads import linear_head

@@ -102,10 +102,9 @@ class Tuned:
 
 @pytest.fixture(scope="module")
 def tuned(colours: Colours, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    from headstart.engine.loop import Training
     from headstart.fitting.finetuning import FineTuning
     from headstart.fitting.learning import pictures_after_training
-
-    from headstart.engine.loop import Training
     from headstart.predictor import Predictor
 
     counts = {"reserved": 0, "embedded": 0}

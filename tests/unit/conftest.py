@@ -155,10 +155,9 @@ def say_nothing() -> Callable[[Sample], Tensor]:
 @pytest.fixture
 def slow_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is said to train one picture in ten seconds."""
-    from headstart.fitting.attempt import Attempt
-
     from headstart.compute import MeasuredFormat
     from headstart.contracts import ComputeFormat
+    from headstart.fitting.attempt import Attempt
 
     measured = MeasuredFormat(ComputeFormat(), 0.1, "as the test has it")
     monkeypatch.setattr(Attempt, "training", property(lambda attempt: measured))

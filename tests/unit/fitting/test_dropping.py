@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from headstart.fitting.dropping import drop_suspects, without_samples
-from headstart.fitting.preparing import PreparedData, prepare_data
 
 from headstart.config import FitOptions
 from headstart.errors import ConfigError, DataError
+from headstart.fitting.dropping import drop_suspects, without_samples
+from headstart.fitting.preparing import PreparedData, prepare_data
 from headstart.progress import Event, Progress
 
 

@@ -5,15 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from headstart.fitting.explaining import (
-    GRID,
-    as_maps,
-    choose_explained,
-    class_activation,
-    explain,
-    heat_of,
-    occlusion,
-)
 from PIL import Image
 from torch import Tensor, nn
 
@@ -25,6 +16,15 @@ from headstart.contracts import (
     InputContract,
     Prediction,
     Sample,
+)
+from headstart.fitting.explaining import (
+    GRID,
+    as_maps,
+    choose_explained,
+    class_activation,
+    explain,
+    heat_of,
+    occlusion,
 )
 from headstart.model import Model
 from headstart.predictor import Predictor

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from headstart.fitting.judging import Judge, is_better, is_more_often_right, is_surer
 
 from headstart.contracts import Prediction, Sample
+from headstart.fitting.judging import Judge, is_better, is_more_often_right, is_surer
 from headstart.tasks.image_classification import ImageClassification
 
 IDS = tuple(f"{i:02}" for i in range(40))

@@ -224,9 +224,8 @@ def test_training_leaves_the_time_of_all_that_follows_it(
     draw_table: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from headstart.fitting.learning import TAIL_S, pictures_after_training, seconds_after_training
-
     from headstart import finetuning
+    from headstart.fitting.learning import TAIL_S, pictures_after_training, seconds_after_training
 
     begun = []
     create = finetuning.FineTuning.__init__
@@ -248,9 +247,8 @@ def test_training_leaves_the_time_of_all_that_follows_it(
 
 
 def test_the_majority_answers_with_the_shares_of_the_classes() -> None:
-    from headstart.fitting.ladder import _majority_logits
-
     from headstart.contracts import FeatureTable
+    from headstart.fitting.ladder import _majority_logits
 
     targets = torch.tensor([0] * 6 + [1] * 2)
     table = FeatureTable(torch.zeros(8, 1), targets, torch.arange(8), num_classes=3)

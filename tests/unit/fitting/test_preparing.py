@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data, seen_through
 from PIL import Image
 
 from headstart.config import make_options
 from headstart.errors import DataError, RunError
+from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data, seen_through
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 

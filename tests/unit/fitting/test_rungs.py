@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 
-from headstart.fitting.rungs import Rung, only_rung
-
 from headstart.contracts import Measure
+from headstart.fitting.rungs import Rung, only_rung
 
 
 def test_a_rung_is_told_with_its_metrics_gain_and_reason() -> None:

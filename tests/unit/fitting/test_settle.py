@@ -3,15 +3,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
+from headstart.config import FitOptions
+from headstart.errors import ConfigError
 from headstart.fitting.settle import (
     GRADIENT_STRATEGIES,
     Choice,
     DataSize,
     settle_training,
 )
-
-from headstart.config import FitOptions
-from headstart.errors import ConfigError
 
 
 def settled(strategy: str, counts: dict[str, int] | None = None, **given: Any) -> dict[str, Any]:
