@@ -239,7 +239,7 @@ def test_a_read_only_folder_is_said(headstart: Command, photos: Path, tmp_path: 
 def test_a_full_disk_is_said(
     headstart: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart import recording
+    from headstart.fitting import recording
 
     def full(path: Path, tensors: Any) -> None:
         with Path("/dev/full").open("w") as file:

@@ -376,7 +376,7 @@ def test_the_saved_model_is_the_calibrated_one(
 ) -> None:
     from safetensors.torch import load_file
 
-    from headstart import proving
+    from headstart.fitting import proving
     from headstart.metrics.calibration import Temperature
 
     answers = {}

@@ -224,7 +224,7 @@ def test_training_leaves_the_time_of_all_that_follows_it(
     draw_table: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from headstart import finetuning
+    from headstart.fitting import finetuning
     from headstart.fitting.learning import TAIL_S, pictures_after_training, seconds_after_training
 
     begun = []
