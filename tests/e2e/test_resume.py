@@ -121,9 +121,9 @@ def test_a_feature_pass_that_is_stopped_keeps_what_it_read(
     monkeypatch.setattr(Predictor, "embed", then_stop)
     found = headstart("fit", photos, *tiny, "--output", run)
     assert found.code == 130
-    assert "fit again" in found.err
+    assert f"headstart fit --resume {run}" in found.err
     monkeypatch.setattr(Predictor, "embed", embed)
-    found = headstart("fit", photos, *tiny, "--output", tmp_path / "again")
+    found = headstart("fit", "--resume", run)
     assert found.code == 0, found.err
     assert "8 of 30 features were in the cache" in found.err
 

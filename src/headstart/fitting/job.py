@@ -105,8 +105,7 @@ class FitJob:
                 folder.metrics.unlink(missing_ok=True)  # written, but not verified
                 if not folder.config.is_file():
                     raise InterruptedFit(
-                        "Stopped before the data was split. What was read is in the cache, so fit "
-                        f"again; `{folder.path}` can be removed."
+                        f"Stopped before anything was done; `{folder.path}` can be removed."
                     ) from None
                 raise InterruptedFit(
                     f"Stopped. Go on with: headstart fit --resume {folder.path}"
