@@ -14,6 +14,7 @@ from headstart.contracts import Dataset, Finding, Sample, Split
 from headstart.data import open_dataset
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.leaks import LeakedSample, leak_findings, leaked, near_duplicate_findings
+from headstart.data.listing import count
 from headstart.data.near_duplicates import NearDuplicates, find_near_duplicates
 from headstart.data.splits import SplitPlan, regrouped, split_dataset
 from headstart.errors import DataError, RunError
@@ -115,7 +116,8 @@ def seen_through(
     """The data with near-duplicates that only features show, such as strong crops.
 
     Who is in which split is decided by the data alone, so that runs with different backbones have
-    the same test: what features add joins groups, and is told where it stands in test and training.
+    the same test. Of what features add, nothing straddles either: a sample of a test that Headstart
+    drew is left out where it is nearly in training; of a test that came with the data it is told.
 
     Args:
         data: Split.
@@ -132,7 +134,15 @@ def seen_through(
     leaks = leaked(split, data.dataset, same_content=same, near=near)
     before = {leak.id for leak in data.leaks}
     new = [leak for leak in leaks if leak.id not in before]
-    return _told(replace(data, split=split, near=near, leaks=leaks), (), new, progress=progress)
+    if data.split.rule != "drawn":
+        return _told(replace(data, split=split, near=near, leaks=leaks), (), new, progress=progress)
+    data.left_out.update((leak.id, f"{leak.why} of `{leak.partner}` in training") for leak in new)
+    if new:
+        progress.note(
+            f"  {count(len(new), 'sample')} of the test left out: by their features they are "
+            f"nearly in training, such as `{new[0].id}` and `{new[0].partner}`."
+        )
+    return replace(data, split=split, near=near)
 
 
 def _told(
