@@ -225,6 +225,7 @@ def _dataset(record: Record) -> dict[str, Any]:
         },
         "formats": dict(Counter(fact.format for fact in facts)),
         "left_out": sorted(record.left_out),
+        "left_out_because": dict(sorted(record.left_out.items())),
         "dropped_suspects": list(record.dropped),
     }
 

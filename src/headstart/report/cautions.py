@@ -237,10 +237,10 @@ def _about_data(record: RunRecord) -> Iterator[Caution]:
         )
     left_out = record.dataset.get("left_out") or []
     if left_out:
+        why = record.dataset.get("left_out_because", {}).get(left_out[0], "")
         yield Caution(
-            f"{count(len(left_out), 'file')} could not be used and {_was(len(left_out))} left out: "
-            f"{names(left_out)}.",
-            "The findings below say why.",
+            f"{count(len(left_out), 'file')} {_was(len(left_out))} left out: {names(left_out)}.",
+            f"The first one: {why}." if why else "",
         )
     for finding in record.dataset["findings"]:
         yield Caution(

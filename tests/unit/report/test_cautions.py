@@ -36,7 +36,7 @@ def test_a_sound_run_has_only_the_findings_of_its_data(make_run: MakeRun) -> Non
         ({"metrics": {"n": 40}}, "only 40 pictures"),
         ({"dataset": {"counts": {"train": {"ants": 4, "bees": 90}}}}, "training pictures: ants"),
         ({"dataset": {"counts": {"test": {"ants": 4, "bees": 90}}}}, "test pictures, so figures"),
-        ({"dataset": {"left_out": ["a.jpg"]}}, "1 file could not be used and was left out: a.jpg"),
+        ({"dataset": {"left_out": ["a.jpg"]}}, "1 file was left out: a.jpg"),
         (
             {"metrics": {"confusion": {"classes": ["ants", "bees"], "counts": [[9, 0], [5, 0]]}}},
             "never answered bees",
