@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.atomic import replacing
 from headstart.contracts import Measure
-from headstart.errors import ConfigError
 from headstart.progress import Progress
 from headstart.report.charts import Estimate, bar_chart, interval_chart
 from headstart.report.difference_chart import Gap, difference_chart
-from headstart.report.rendering import render_page
+from headstart.report.rendering import write_page
 from headstart.report.thumbnails import embed_file
 from headstart.report.wording import duration, figure, interval, metric_words, names
 
@@ -154,15 +152,7 @@ def write_comparison(path: Path, compared: Compared, *, progress: Progress | Non
         ],
         "seconds": _seconds_chart(runs),
     }
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(render_page("comparison.html", context), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot write `{path}`: {error.strerror or error}. "
-            "Give --output a file in a folder of your own."
-        ) from error
-    return path
+    return write_page(path, "comparison.html", context)
 
 
 def difference_rows(comparison: Comparison) -> list[DifferenceRow]:

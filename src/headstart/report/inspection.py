@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headstart.atomic import replacing
 from headstart.contracts import Dataset, Finding, Sample
-from headstart.errors import ConfigError
 from headstart.progress import Progress
 from headstart.report.axes import Axis
 from headstart.report.charts import bar_chart, histogram
-from headstart.report.rendering import render_page
+from headstart.report.rendering import write_page
 from headstart.report.thumbnails import embed, embed_file
 from headstart.report.wording import count, size
 
@@ -123,15 +121,7 @@ def write_inspection(
         "pairs": _pairs(inspection),
         "num_pairs": len(_told_pairs(inspection)),
     }
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(render_page("inspection.html", context), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot write `{path}`: {error.strerror or error}. "
-            "Give --output a file in a folder of your own."
-        ) from error
-    return path
+    return write_page(path, "inspection.html", context)
 
 
 def _charts(facts: Sequence[FileFacts]) -> list[tuple[str, str]]:

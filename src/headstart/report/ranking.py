@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.atomic import replacing
 from headstart.contracts import Measure
-from headstart.errors import ConfigError
 from headstart.report.axes import Axis
 from headstart.report.curves import Plane, Point, uncertainty_chart
 from headstart.report.difference_chart import Gap, difference_chart
 from headstart.report.drawing import Drawing
-from headstart.report.rendering import render_page
+from headstart.report.rendering import write_page
 from headstart.report.wording import (
     count,
     duration,
@@ -218,15 +216,7 @@ def write_ranking(path: Path, ranking: Ranking) -> Path:
         "scores": score_drawing(ranking),
         "gaps": _gap_chart(ranking),
     }
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(render_page("ranking.html", context), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot write `{path}`: {error.strerror or error}. "
-            "Give --output a file in a folder of your own."
-        ) from error
-    return path
+    return write_page(path, "ranking.html", context)
 
 
 def score_drawing(ranking: Ranking) -> Drawing:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headstart.atomic import replacing
+from headstart.errors import ConfigError
 from headstart.report.drawing import CHART_STYLE
 
 if TYPE_CHECKING:
@@ -45,6 +47,23 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     page = environment.get_template(template)
     return page.render({**context, "style": Markup(style + CHART_STYLE)})
+
+
+def write_page(path: Path, template: str, context: Mapping[str, Any]) -> Path:
+    """Write a page where the user wants it; see `render_page`.
+
+    Raises:
+        ConfigError: It cannot be written there.
+    """
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(render_page(template, context), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot write `{path}`: {error.strerror or error}. "
+            "Give --output a file in a folder of your own."
+        ) from error
+    return path
 
 
 def _prose(text: str) -> Markup:
