@@ -36,8 +36,8 @@ from sklearn.preprocessing import StandardScaler
 import headstart as hs
 from headstart.backbones import load_backbone
 from headstart.contracts import Dataset
+from headstart.data.folds import folds
 from headstart.data.loader import eval_batches
-from headstart.data.splits import folds
 from headstart.model import Normalise
 from headstart.strategies.linear_fit import DEFAULT_CS
 from headstart.strategies.logistic import cross_validate_logistic

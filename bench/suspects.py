@@ -25,7 +25,7 @@ import torch
 from labelled_features import Embedding, Labelled, ants_and_bees, cell_types, solar_cells
 from measuring import print_table
 
-from headstart.data.splits import folds
+from headstart.data.folds import folds
 from headstart.strategies.logistic import cross_validate_logistic
 from headstart.trust.suspects import find_suspects
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from headstart.data.splits import folds
+from headstart.data.folds import folds
 
 # The finest parts: more would cost time to spread evenly, and serve only budgets of seconds.
 _MOST_PARTS = 64

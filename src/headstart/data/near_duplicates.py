@@ -12,10 +12,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from headstart.data.chaining import chained
 from headstart.data.listing import count
 from headstart.data.miniatures import (
     as_pixels,
@@ -54,9 +55,6 @@ _LOOSE = 0.5  # the likeness of miniatures from which on features are looked at
 _STRICT = 0.25  # in place of _RATIO, within groups that grew too large
 _GATHERED = 4096  # pairs compared at once: 8 MB
 _ROWS, _COLUMNS = 64, 1024  # hashes compared at once: 512 kB, which a core has to itself
-
-
-_Key = TypeVar("_Key", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +335,7 @@ def _without_chains(found: _Pairs, needed: float, *, num_pictures: int) -> tuple
     """
     most = max(_MIN_CHAIN, MAX_SHARE * num_pictures)
     pairs = zip(found.rows.tolist(), found.columns.tolist(), strict=True)
-    root = _roots(pairs)
+    root = chained(pairs)
     sizes = Counter(root.values())
     largest = max(sizes.values(), default=0)
     if largest <= most:
@@ -354,24 +352,8 @@ def _without_chains(found: _Pairs, needed: float, *, num_pictures: int) -> tuple
 
 def _group(pairs: Iterable[tuple[str, str]], copies: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Id -> the first id of its group, of all ids in a pair and of their copies."""
-    root = _roots(pairs)
+    root = chained(pairs)
     first: dict[str, str] = {}
     for id_ in sorted(root):
         first.setdefault(root[id_], id_)
     return {copy: first[root[id_]] for id_ in sorted(root) for copy in copies[id_]}
-
-
-def _roots(pairs: Iterable[tuple[_Key, _Key]]) -> dict[_Key, _Key]:
-    """Member of a pair -> one member that stands for all that are chained to it."""
-    parent: dict[_Key, _Key] = {}
-
-    def find(key: _Key) -> _Key:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]  # halve the path on the way
-            key = parent[key]
-        return key
-
-    for first, second in pairs:
-        parent[find(second)] = find(first)
-    return {key: find(key) for key in list(parent)}

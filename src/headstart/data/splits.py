@@ -1,4 +1,4 @@
-"""The only place that splits: train, validation and sealed test, and cross-validation folds.
+"""The only place that splits: train, validation and sealed test. Folds are in `folds.py`.
 
 Knows nothing of files or models: it sees samples with labels, groups and content hashes, and puts
 whole groups into splits so that each class is spread as evenly as the groups allow.
@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headstart.contracts import SPLITS, Dataset, Sample, Split
+from headstart.data.chaining import chained
+from headstart.data.folds import sums_by_owner
 from headstart.errors import DataError
 
 # A fifth for the test, and a fifth of the rest for validation. Source: Joseph 2022, "Optimal ratio
@@ -192,28 +194,20 @@ def _share_groups(
     samples: Sequence[Sample], same_content: Mapping[str, str], near: Mapping[str, str]
 ) -> dict[str, str]:
     """Sample id -> group, where groups that share a picture have become one."""
-    parent: dict[str, str] = {}
-
-    def find(key: str) -> str:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]  # halve the path on the way
-            key = parent[key]
-        return key
-
+    links = []
     for sample in samples:
-        keys = [f"id {sample.id}"]
+        own = f"id {sample.id}"
+        keys = [own]
         keys += [] if sample.group is None else [f"group {sample.group}"]
         content = same_content.get(sample.id)
         keys += [] if content is None else [f"content {content}"]
         keys += [f"near {near[sample.id]}"] if sample.id in near else []
-        first, *others = map(find, keys)
-        for other in others:
-            parent[find(other)] = find(first)
+        links += [(own, key) for key in keys]
+    root = chained(links)
     names: dict[str, str] = {}  # the first in alphabetical order names the group
     for sample in sorted(samples, key=lambda s: (s.group is None, s.group or "", s.id)):
-        names.setdefault(find(f"id {sample.id}"), sample.group or sample.id)
-    return {s.id: names[find(f"id {s.id}")] for s in samples}
+        names.setdefault(root[f"id {sample.id}"], sample.group or sample.id)
+    return {s.id: names[root[f"id {s.id}"]] for s in samples}
 
 
 def _targets(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
@@ -225,14 +219,6 @@ def _targets(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
             targets[row, index[label]] = 1
     targets[:, -1] = targets.sum(axis=1) == 0
     return targets
-
-
-def _sums(targets: np.ndarray, owners: np.ndarray, num_owners: int) -> np.ndarray:
-    """(num_owners, K) int32: the targets added up by owner."""
-    sums = np.zeros((num_owners, targets.shape[1]), np.int32)
-    rows, columns = np.nonzero(targets)
-    np.add.at(sums, (owners[rows], columns), targets[rows, columns])
-    return sums
 
 
 def _hold_out(
@@ -260,7 +246,7 @@ def _hold_out(
     targets = _targets(pool, dataset.classes)
     _, owners = np.unique([groups[s.id] for s in pool], return_inverse=True)
     num_groups = int(owners.max()) + 1
-    sums = _sums(targets, owners, num_groups)
+    sums = sums_by_owner(targets, owners, num_groups)
     sizes = np.bincount(owners, minlength=num_groups)
     rng = np.random.default_rng([seed, SPLITS.index(to)])
 
@@ -377,111 +363,3 @@ def _unmet(
             f"such as `{straddling[0]}`: what is measured on them flatters the model."
         )
     return notes
-
-
-# --- cross-validation -------------------------------------------------------------------------
-
-
-def folds(targets: np.ndarray, groups: np.ndarray, *, num_folds: int, seed: int) -> np.ndarray:
-    """A fold for each sample: groups stay whole, classes are spread evenly, sizes alike.
-
-    Groups of several samples are placed first, the largest first, each where its classes are
-    rarest so far. Single samples then level the folds class by class, the rarest class first.
-
-    Args:
-        targets: (n,) int class indices, or (n, K) 0/1 for multi-label.
-        groups: (n,) samples with one number share a fold.
-        num_folds: At least 2.
-        seed: Any whole number that is not negative.
-
-    Returns:
-        (n,) int64, from 0 to num_folds - 1.
-
-    Raises:
-        DataError: There are fewer groups than folds.
-
-    Source: Sechidis, Tsoumakas, Vlahavas 2011 (ECML PKDD), section 3.1, for the order of classes.
-
-    Example:
-        >>> int(folds(np.array([0, 0, 1, 1]), np.arange(4), num_folds=2, seed=0).sum())
-        2
-    """
-    _, owners = np.unique(groups, return_inverse=True)
-    sizes = np.bincount(owners)
-    if num_folds < 2 or len(sizes) < num_folds:
-        raise DataError(
-            f"{len(sizes)} groups of samples cannot be put into {num_folds} folds. At least two "
-            "folds and a group for each are needed: add samples, or ask for fewer folds."
-        )
-    if targets.ndim == 1:
-        marks = np.zeros((len(targets), int(targets.max()) + 1), np.int32)
-        marks[np.arange(len(targets)), targets] = 1
-    else:
-        marks = np.column_stack([targets > 0, ~(targets > 0).any(axis=1)]).astype(np.int32)
-    rng = np.random.default_rng(seed)
-    result = np.full(len(targets), -1, np.int64)
-    counts = np.zeros((num_folds, marks.shape[1]), np.int64)
-    loads = np.zeros(num_folds, np.int64)
-    is_shared = sizes[owners] > 1
-    if is_shared.any():
-        units, unit_of = np.unique(owners[is_shared], return_inverse=True)
-        sums = _sums(marks[is_shared], unit_of, len(units))
-        result[is_shared] = _place(sums, sizes[units], marks.sum(axis=0), num_folds, rng)[unit_of]
-        np.add.at(counts, result[is_shared], marks[is_shared])
-        loads += np.bincount(result[is_shared], minlength=num_folds)
-    for column in np.argsort(marks.sum(axis=0), kind="stable"):
-        rows = rng.permutation(np.flatnonzero((result < 0) & (marks[:, column] > 0)))
-        if len(rows):
-            result[rows] = _level(counts[:, column], loads, len(rows))
-            np.add.at(counts, result[rows], marks[rows])
-            loads += np.bincount(result[rows], minlength=num_folds)
-    return result
-
-
-def _place(
-    sums: np.ndarray,
-    sizes: np.ndarray,
-    total: np.ndarray,
-    num_folds: int,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """(num_groups,) the fold of each group of several samples.
-
-    In plain Python: a group has one or two classes, for which a numpy call costs more than the sum.
-    """
-    order = rng.permutation(len(sums))
-    order = order[np.argsort(-sizes[order], kind="stable")]
-    members: list[list[tuple[int, int, float]]] = [[] for _ in sums]
-    rows, columns = np.nonzero(sums)
-    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        number = int(sums[row, column])
-        members[row].append((column, number, number / int(total[column])))
-    counts = [[0] * len(total) for _ in range(num_folds)]
-    loads = [0] * num_folds
-    placed = np.zeros(len(sums), np.int64)
-    for unit in order.tolist():
-        costs = [
-            (sum(weight * of_fold[column] for column, _, weight in members[unit]), load)
-            for of_fold, load in zip(counts, loads, strict=True)
-        ]
-        fold = costs.index(min(costs))
-        for column, number, _ in members[unit]:
-            counts[fold][column] += number
-        loads[fold] += int(sizes[unit])
-        placed[unit] = fold
-    return placed
-
-
-def _level(counts: np.ndarray, loads: np.ndarray, number: int) -> np.ndarray:
-    """(number,) folds for new samples of a class, such that its counts become as level as can be.
-
-    Args:
-        counts: (num_folds,) samples of the class that each fold has.
-        loads: (num_folds,) samples of all classes: of two folds that have as many of the class,
-            the one with fewer in all comes first.
-        number: How many samples to deal out.
-    """
-    rank = np.empty(len(loads))
-    rank[np.argsort(loads, kind="stable")] = np.arange(len(loads)) / len(loads)
-    slots = (counts + rank)[:, None] + np.arange(number)
-    return np.asarray(np.argsort(slots, axis=None, kind="stable")[:number] // number)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.splits import folds
+from headstart.data.folds import folds
 from headstart.errors import DataError
 from headstart.metrics.classification import (
     NUM_BINS,

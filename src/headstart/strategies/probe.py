@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
-from headstart.data.splits import folds
+from headstart.data.folds import folds
 from headstart.errors import DataError
 from headstart.model import Model
 from headstart.strategies import StrategySettings

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from headstart.contracts import Dataset, Sample, Split
-from headstart.data.splits import class_counts, folds, random_twin, split_dataset
+from headstart.data.folds import folds
+from headstart.data.splits import class_counts, random_twin, split_dataset
 from headstart.errors import DataError
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.data.splits import folds
+from headstart.data.folds import folds
 from headstart.errors import DataError
 from headstart.strategies.logistic import cross_validate_logistic
 from headstart.trust.suspects import Suspect, find_suspects
