@@ -99,6 +99,7 @@ class Attempt:
     Attributes:
         facts: What the strategy and the training told.
         out_of_fold: (n, num_classes) logits of the samples it was fitted on, see `Initialised`.
+        trivial: The same of colour and brightness alone, where a ladder asked for it.
         num_kept: Weights of so many of the best epochs are wanted.
         training_s: Seconds that its epochs may take in all, or None.
         num_looked_at_after: Pictures that will be looked at to choose among those weights.
@@ -124,6 +125,7 @@ class Attempt:
         self.facts: dict[str, Any] = {}
         self.seconds = 0.0
         self.out_of_fold: Tensor | None = None
+        self.trivial: Tensor | None = None
         self.num_kept = 1
         self.training_s: float | None = None
         self.num_looked_at_after = 0

@@ -110,6 +110,7 @@ class Ladder:
         started = time.monotonic()
         table = feature_table(self.probe, [self.statistics], self.samples)
         _, found = fit_linear_probe(table, self.probe.settings)
+        self.probe.trivial = found.out_of_fold
         if found.out_of_fold is None:
             return None
         judged = self._judge("trivial", found.out_of_fold, seconds=time.monotonic() - started)

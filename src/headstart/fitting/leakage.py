@@ -16,7 +16,7 @@ from headstart.contracts import Evaluation, Prediction, Sample
 from headstart.data.splits import SplitPlan, random_twin
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.learning import feature_table
-from headstart.strategies.logistic import fit_logistic
+from headstart.strategies.logistic import fit_logistic_on_parts
 
 
 def measure_leakage(
@@ -62,9 +62,7 @@ def measure_leakage(
     twin = random_twin(data.split, data.dataset, seed=attempt.where.options.seed)
     strength = attempt.facts.get("C")
     if twin is not None and strength is not None and features:
-        grouped, shuffled = (
-            _score(attempt, features, plan, strength) for plan in (data.split, twin)
-        )
+        grouped, shuffled = _scores(attempt, features, (data.split, twin), strength)
         if grouped is not None and shuffled is not None:
             found.update(grouped=_metrics(grouped), random=_metrics(shuffled))
             gap = shuffled.metrics["accuracy"].value - grouped.metrics["accuracy"].value
@@ -89,27 +87,38 @@ def _without(prediction: Prediction, ids: set[str]) -> Prediction:
     )
 
 
-def _score(
-    attempt: Attempt, features: Mapping[str, Tensor], plan: SplitPlan, strength: float
-) -> Evaluation | None:
-    """Of a linear head under some split; None where a class is lacking."""
-    split_of = plan.assignment
-    samples = [s for s in attempt.where.data.dataset if s.id in features and s.id in split_of]
-    train = [s for s in samples if split_of[s.id] != "test"]
-    test = [replace(s, group=plan.groups[s.id]) for s in samples if split_of[s.id] == "test"]
-    if not test or len({s.labels for s in train}) < 2:
-        return None
-    table = feature_table(attempt, [features], train)
-    fit = fit_logistic(
+def _scores(
+    attempt: Attempt, features: Mapping[str, Tensor], plans: Sequence[SplitPlan], strength: float
+) -> list[Evaluation | None]:
+    """Of a linear head under some splits; None where too little is left to learn or to test."""
+    out = attempt.where.data.left_out
+    dataset = attempt.where.data.dataset
+    samples = [s for s in dataset if s.id in features and s.id in plans[0].assignment]
+    samples = [s for s in samples if s.id not in out]
+    table = feature_table(attempt, [features], samples)
+    splits = [[plan.assignment[s.id] for s in samples] for plan in plans]
+    parts = [torch.tensor([name != "test" for name in names]).nonzero()[:, 0] for names in splits]
+    if any(len(set(table.targets[part].flatten().tolist())) < 2 for part in parts):
+        return [None] * len(plans)
+    fits = fit_logistic_on_parts(
         table.features,
         table.targets,
+        parts,
         num_classes=table.num_classes,
         C=strength,
         class_weights=attempt.settings.class_weights,
     )
-    logits = fit.logits(torch.stack([features[s.id] for s in test]))
-    prediction = attempt.task.predict(logits, [s.id for s in test], attempt.classes)
-    return attempt.task.evaluate(prediction, test)
+    found: list[Evaluation | None] = []
+    for plan, names, fit in zip(plans, splits, fits, strict=True):
+        tested = [i for i, name in enumerate(names) if name == "test"]
+        if not tested:
+            found.append(None)
+            continue
+        test = [replace(samples[i], group=plan.groups[samples[i].id]) for i in tested]
+        logits = fit.logits(table.features[tested])
+        prediction = attempt.task.predict(logits, [s.id for s in test], attempt.classes)
+        found.append(attempt.task.evaluate(prediction, test))
+    return found
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, Any]:
