@@ -38,7 +38,14 @@ LEARN = ("probe", *LEARN_BY_GRADIENT)
 
 
 class FourPictures:
-    """Four noisy pictures, two of them red and two green; for several labels one is both."""
+    """Four noisy pictures, two of them red and two green; for several labels one is both.
+
+    Each batch holds all four. Of two pictures a batch, batch norm would leave the signs of their
+    differences alone where a map has one pixel, as the last ones here: in training the pairs are
+    then told apart by what is unlike within each, and in evaluation, whose statistics are those of
+    both pairs together, that means something else. A loss of 0.3 to 0.6 was left, by chance on the
+    right side or on the wrong one; of four it is below 0.001.
+    """
 
     def __init__(self, *, is_multilabel: bool) -> None:
         generator = torch.Generator().manual_seed(3)
@@ -58,9 +65,8 @@ class FourPictures:
         return Batch(tuple("abcd"), inputs=self.inputs, targets=self.targets)
 
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
-        for first in (0, 2)[start:]:
-            rows = slice(first, first + 2)
-            yield Batch(tuple("abcd"[rows]), inputs=self.inputs[rows], targets=self.targets[rows])
+        for _ in range(start, len(self)):
+            yield self.whole
 
     def close(self) -> None:
         pass
