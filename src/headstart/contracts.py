@@ -144,6 +144,9 @@ class InputContract:
             crop keeps; the picture is first resized to `size / crop_fraction`.
         resize: `crop` keeps the aspect ratio (resize the shorter side, then crop the centre);
             `squash` resizes both sides and distorts.
+        sixteen_bit_divisor: What values of 16-bit pictures are divided by when they are read: 257,
+            as 65535 is white, or 1 where the model was fitted on 16-bit pictures with values up to
+            255. It is the one entry that comes with the data of a fit; see `data.sixteen_bit`.
     """
 
     bands: tuple[str, ...]
@@ -155,6 +158,7 @@ class InputContract:
     interpolation: Literal["bilinear", "bicubic"] = "bicubic"
     crop_fraction: float = 0.875
     resize: Literal["crop", "squash"] = "crop"
+    sixteen_bit_divisor: int = 257
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that `from_json` reads back."""
@@ -452,6 +456,8 @@ class FeatureTable:
         groups: (n,) int64: samples with one number never straddle a cross-validation fold.
         num_classes: Number of classes.
         is_multilabel: See Dataset.
+        num_as_is: So many rows come first, of the pictures as evaluation sees them; what follows
+            are augmented views of some of them. None: there are no views.
     """
 
     features: Tensor
@@ -459,6 +465,7 @@ class FeatureTable:
     groups: Tensor
     num_classes: int
     is_multilabel: bool = False
+    num_as_is: int | None = None
 
 
 @dataclass(frozen=True)

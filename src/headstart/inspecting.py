@@ -5,12 +5,12 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headstart.atomic import replacing
-from headstart.contracts import Dataset, Finding, Sample
+from headstart.contracts import Dataset, Finding
 from headstart.errors import DataError
 from headstart.progress import Progress
 
@@ -107,7 +107,8 @@ def inspect(
     page = Path(output) if output is not None else None
     picture = sheet_path = None
     if augment is not None:
-        picture = _draw_sheet(usable.samples, dataset.classes, augment)
+        divisor = checkup.sixteen_bit_divisor
+        picture = _draw_sheet(usable, augment, sixteen_bit_divisor=divisor)
         if page is None or page.suffix.lower() == ".png":
             sheet_path, page = page or Path(f"augment-{augment}.png"), None
             with replacing(sheet_path) as temporary:
@@ -152,13 +153,14 @@ def _sizes(facts: Sequence[Any]) -> dict[str, tuple[int, float, int]]:
     return sizes
 
 
-def _draw_sheet(samples: Sequence[Sample], classes: Sequence[str], augment: Any) -> Any:
+def _draw_sheet(dataset: Dataset, augment: Any, *, sixteen_bit_divisor: int) -> Any:
     """A few samples of each class, as the packaged default backbone would see them."""
     from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
     from headstart.data.augment_sheet import augmented_sheet
 
-    a_class = {name: [s for s in samples if name in s.labels] for name in classes}
-    num_each = max(1, 6 // max(len(classes), 1))
+    a_class = {name: [s for s in dataset if name in s.labels] for name in dataset.classes}
+    num_each = max(1, 6 // max(len(dataset.classes), 1))
     chosen = [sample for group in a_class.values() for sample in group[:num_each]][:8]
     contract = catalog()[PACKAGED_DEFAULT].contract
+    contract = replace(contract, sixteen_bit_divisor=sixteen_bit_divisor)
     return augmented_sheet(chosen, contract=contract, augment=augment, seed=0)

@@ -58,7 +58,9 @@ def augmented_sheet(
     side = shorter_side_for(contract, augment)
     rows = []
     for index, sample in enumerate(samples):
-        picture = read_image(sample.path, shorter_side=side)
+        picture = read_image(
+            sample.path, shorter_side=side, sixteen_bit_divisor=contract.sixteen_bit_divisor
+        )
         views = [evaluate(picture)]
         for view in range(num_views):
             with seeded_for(seed, epoch=view, index=index):

@@ -14,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 from headstart.contracts import Dataset, Finding, Sample
-from headstart.data.images import MAX_PIXELS, PictureError, verify_picture
+from headstart.data.images import MAX_PIXELS, PictureError, is_over_eight_bits, verify_picture
 from headstart.data.listing import count, series
 from headstart.data.miniatures import keep_miniatures, kept_miniatures, miniature
+from headstart.data.sixteen_bit import AS_STORED, WHOLE_RANGE, is_wide
 from headstart.data.splits import class_counts
 from headstart.errors import DataError
 from headstart.progress import Progress
@@ -83,11 +85,14 @@ class Checkup:
         findings: Those made while reading the data set first.
         facts: Sample id -> facts of its file.
         fingerprint: Of contents and labels, whatever the files are called: sha256.
+        sixteen_bit_divisor: What 16-bit values are divided by, in all pictures alike: 1 where there
+            are 16-bit pictures and none has a value over 255, else 257.
     """
 
     findings: tuple[Finding, ...]
     facts: Mapping[str, FileFacts]
     fingerprint: str
+    sixteen_bit_divisor: int = WHOLE_RANGE
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -140,10 +145,12 @@ def check_dataset(
     troubles: dict[str, dict[str, str]] = defaultdict(dict)  # kind -> id -> what was found
     samples = dataset.samples
     chunks = [samples[i : i + _CHUNK] for i in range(0, len(samples), _CHUNK)]
+    is_over = Event()  # once one 16-bit picture has a value over 255, no other need be decoded
+    check = partial(_check_files, decode=decode, kept=kept, is_over=is_over)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
     try:
         with progress.bar(label, total=len(samples), unit="pictures") as advance:
-            for checked in pool.map(partial(_check_files, decode=decode, kept=kept), chunks):
+            for checked in pool.map(check, chunks):
                 for name, of_file, trouble in checked:
                     facts[name] = of_file
                     if trouble is not None:
@@ -153,14 +160,16 @@ def check_dataset(
         pool.shutdown(cancel_futures=True)
         if kept is not None:
             _keep_new(facts, kept, progress)
+    is_any_wide = any(is_wide(of_file.mode) for of_file in facts.values())
+    divisor = AS_STORED if is_any_wide and not is_over.is_set() else WHOLE_RANGE
     findings = [
         *dataset.findings,
         *_file_findings(troubles),
         *_class_findings(dataset),
         *_content_findings(dataset, facts),
-        *_wide_findings(facts),
+        *_wide_findings(facts, divisor),
     ]
-    return Checkup(tuple(findings), facts, _fingerprint(dataset, facts))
+    return Checkup(tuple(findings), facts, _fingerprint(dataset, facts), divisor)
 
 
 def leave_out_bad(dataset: Dataset, checkup: Checkup) -> tuple[Dataset, Checkup]:
@@ -185,10 +194,11 @@ def leave_out_bad(dataset: Dataset, checkup: Checkup) -> tuple[Dataset, Checkup]
         *read,
         *_class_findings(kept),
         *_content_findings(kept, facts),
-        *_wide_findings(facts),
+        *_wide_findings(facts, checkup.sixteen_bit_divisor),
     )
     kept = replace(kept, findings=tuple(read))
-    return kept, Checkup(findings, facts, _fingerprint(kept, facts))
+    fingerprint = _fingerprint(kept, facts)
+    return kept, replace(checkup, findings=findings, facts=facts, fingerprint=fingerprint)
 
 
 def raise_for_errors(checkup: Checkup) -> None:
@@ -223,18 +233,27 @@ _Checked = tuple[FileFacts, PictureError | None]
 
 
 def _check_files(
-    samples: Sequence[Sample], *, decode: bool, kept: Mapping[bytes, bytes] | None
+    samples: Sequence[Sample],
+    *,
+    decode: bool,
+    kept: Mapping[bytes, bytes] | None,
+    is_over: Event,
 ) -> list[tuple[str, FileFacts, PictureError | None]]:
-    return [(s.id, *_check_file(s.path, decode=decode, kept=kept)) for s in samples]
+    return [
+        (s.id, *_check_file(s.path, decode=decode, kept=kept, is_over=is_over)) for s in samples
+    ]
 
 
-def _check_file(path: Path, *, decode: bool, kept: Mapping[bytes, bytes] | None) -> _Checked:
+def _check_file(
+    path: Path, *, decode: bool, kept: Mapping[bytes, bytes] | None, is_over: Event
+) -> _Checked:
     """The facts of a file, and its trouble if it has one.
 
     Args:
         path: The file.
         decode: Decode every pixel.
         kept: sha256 -> miniature, of pictures that need not be shrunk again; None: shrink none.
+        is_over: Set by the first 16-bit picture with a value over 255.
     """
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a third quicker unbuffered
@@ -252,6 +271,8 @@ def _check_file(path: Path, *, decode: bool, kept: Mapping[bytes, bytes] | None)
             perceptual = miniature(data, name=str(path))
     except PictureError as trouble:
         return FileFacts(sha256, len(data)), trouble
+    if is_wide(facts.mode) and not is_over.is_set() and is_over_eight_bits(data):
+        is_over.set()
     size = (facts.width, facts.height)
     return FileFacts(sha256, len(data), facts.format, *size, facts.mode, perceptual), None
 
@@ -278,17 +299,23 @@ def _file_findings(troubles: Mapping[str, Mapping[str, str]]) -> Iterable[Findin
             yield Finding(kind, "error", message, remedy, tuple(sorted(names)))
 
 
-def _wide_findings(facts: Mapping[str, FileFacts]) -> Iterable[Finding]:
-    wide = sorted(name for name, of_file in facts.items() if of_file.mode.startswith("I"))
-    if wide:
-        yield Finding(
-            "sixteen-bit",
-            "warning",
-            f"{count(len(wide), 'picture')} with 16 bits a pixel, read as 8: values over 257.",
-            "Nothing, if they use the whole range to 65535; if they look dark, stretch them all "
-            "alike first.",
-            tuple(wide),
+def _wide_findings(facts: Mapping[str, FileFacts], divisor: int) -> Iterable[Finding]:
+    wide = sorted(name for name, of_file in facts.items() if is_wide(of_file.mode))
+    if not wide:
+        return
+    how, remedy = (
+        "read as 8: values divided by 257",
+        "Nothing, if they use the whole range to 65535; if they look dark, stretch them all "
+        "alike first.",
+    )
+    if divisor == AS_STORED:
+        how, remedy = (
+            "none with a value over 255: read as they are, and so will be what is predicted",
+            "Nothing, if they hold 8-bit values; if they are all dark, stretch them all alike "
+            "first.",
         )
+    message = f"{count(len(wide), 'picture')} with 16 bits a pixel, {how}."
+    yield Finding("sixteen-bit", "warning", message, remedy, tuple(wide))
 
 
 # --- classes ----------------------------------------------------------------------------------

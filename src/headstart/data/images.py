@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from headstart.data.sixteen_bit import WHOLE_RANGE, as_eight_bits, is_wide
 from headstart.errors import DataError
 
 # What may be opened: raster formats that Pillow decodes itself. Those that need an outside program
@@ -89,24 +90,29 @@ class PictureFacts:
     mode: str
 
 
-def read_image(source: Path | bytes, *, shorter_side: int | None = None) -> Image.Image:
+def read_image(
+    source: Path | bytes,
+    *,
+    shorter_side: int | None = None,
+    sixteen_bit_divisor: int | None = WHOLE_RANGE,
+) -> Image.Image:
     """A picture as RGB, 8 bits a channel, upright; of an animation the first frame.
 
-    Transparency is laid on white, as a page would show it. 16-bit values are divided by 257, so
-    that 65535 is white as the PNG and TIFF formats define it; no picture is stretched by its own
-    extremes, which would make the same value mean different things in two pictures. The one
-    exception: when no value exceeds 255, the file holds 8-bit values in a 16-bit container (as
-    some instruments write), which dividing would turn black, and they are kept as they are.
+    Transparency is laid on white, as a page would show it. 16-bit values are all divided by the
+    same number; no picture is stretched by its own extremes, which would make the same value mean
+    different things in two pictures.
 
     Args:
         source: A file, or the bytes of one.
         shorter_side: JPEGs are decoded at 1/2, 1/4 or 1/8 of their size where their shorter side
             still has at least this many pixels; it is up to the caller to resize the rest. Other
             formats come at full size.
+        sixteen_bit_divisor: Of values of 16 bits, see `sixteen_bit`; what a model reads goes by its
+            input contract. None goes by the picture alone, which is for looking at it only.
 
     Raises:
-        PictureError: It is missing, empty, truncated, no picture, too large, or has floating-point
-            values.
+        PictureError: It is missing, empty, truncated, no picture, too large, has floating-point
+            values, or values that do not fit into 8 bits when they are divided.
 
     Example:
         >>> read_image(Path("photo.jpg"), shorter_side=256)  # doctest: +SKIP
@@ -119,7 +125,7 @@ def read_image(source: Path | bytes, *, shorter_side: int | None = None) -> Imag
             if shorter_side is not None:
                 image.draft("RGB", (shorter_side, shorter_side))
             image.load()
-            result = _rgb(_upright(image))
+            result = _rgb(_upright(image), sixteen_bit_divisor)
     except _DECODER_ERRORS as error:
         raise _picture_error(source, error) from error
     except Image.DecompressionBombError as error:
@@ -143,6 +149,23 @@ def picture_facts(source: Path | bytes) -> PictureFacts:
         raise _picture_error(source, error) from error
     except Image.DecompressionBombError as error:
         raise _bomb(_name(source)) from error
+
+
+def is_over_eight_bits(data: bytes) -> bool:
+    """Whether a value of a 16-bit picture exceeds 255. Every pixel is decoded.
+
+    False, too, for what cannot be read: it tells nothing of the unit of other pictures.
+
+    Args:
+        data: The whole file, which `verify_picture` has passed.
+    """
+    _hush_pillow()
+    try:
+        with _open(data) as image:
+            image.load()
+            return 255 < int(np.asarray(image).max()) <= 255 * WHOLE_RANGE
+    except (*_DECODER_ERRORS, Image.DecompressionBombError):
+        return False
 
 
 def verify_picture(data: bytes, *, decode: bool, name: str = "a picture") -> PictureFacts:
@@ -170,7 +193,7 @@ def verify_picture(data: bytes, *, decode: bool, name: str = "a picture") -> Pic
             if decode or _looks_cut(image, data):
                 image.draft("RGB", (image.width // 8, image.height // 8))
                 image.load()
-                if image.mode not in ("RGB", "L") and not _is_wide(image):
+                if image.mode not in ("RGB", "L") and not is_wide(image.mode):
                     image.convert("RGB")
         return facts
     except _DECODER_ERRORS as error:
@@ -185,7 +208,7 @@ def thumbnail(path: Path | bytes, *, size: int) -> Image.Image:
     Raises:
         PictureError: See `read_image`.
     """
-    image = read_image(path, shorter_side=size)
+    image = read_image(path, shorter_side=size, sixteen_bit_divisor=None)
     image.thumbnail((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0)
     return image
 
@@ -218,7 +241,7 @@ def grey_miniature(data: bytes, *, side: int, name: str = "a picture") -> np.nda
                 # cells fall on other pixels in a JPEG than in a PNG (bench/near_duplicates.py).
                 image.draft("L", (4 * side, 4 * side))
             image.load()
-            grey = image if image.mode == "L" else _rgb(image).convert("L")
+            grey = image if image.mode == "L" else _rgb(image, None).convert("L")
             # A JPEG decoded at 1/8 ends in a pixel that reaches beyond the edge: leave that out.
             scale = max(1, round(width / grey.width))
             box = (0.0, 0.0, width / scale, height / scale)
@@ -289,34 +312,16 @@ def _turning(image: Image.Image) -> Image.Transpose | None:
     return _TRANSPOSE.get(orientation) if isinstance(orientation, int) else None
 
 
-def _is_wide(image: Image.Image) -> bool:
-    return image.mode.startswith("I")
-
-
-def _rgb(image: Image.Image) -> Image.Image:
+def _rgb(image: Image.Image, sixteen_bit_divisor: int | None) -> Image.Image:
     """A loaded picture of any mode as RGB, without a copy when it is RGB already."""
-    if _is_wide(image):
-        return _from_wide(image)
+    if is_wide(image.mode):
+        return as_eight_bits(image, divisor=sixteen_bit_divisor)
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         page = Image.new("RGB", layer.size, (255, 255, 255))
         page.paste(layer, mask=layer)
         return page
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _from_wide(image: Image.Image) -> Image.Image:
-    """16-bit grey as RGB; see `read_image` for the rule."""
-    values = np.asarray(image)
-    low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
-        raise ValueError(
-            f"its integers run from {low} to {high}, but 0 to 65535 (16 bit) is needed; "
-            "rescale it and save it as PNG or TIFF"
-        )
-    if high > 255:
-        values = (values.astype(np.uint32) + 128) // 257
-    return Image.fromarray(values.astype(np.uint8)).convert("RGB")
 
 
 def _looks_cut(image: Image.Image, data: bytes) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -78,6 +78,7 @@ class Embedder:
     def of(cls, backbone: Backbone, where: Situation, *, choices: Choices) -> Embedder:
         """With the fastest format for a backbone that stays as it is; on the fit's device."""
         backbone.module.to(where.device)
+        read_as_stored(backbone, where.data)
         headless = where.task.build(backbone, nn.Identity()).to(where.device)
         inference = measure_format(
             headless, backbone, mode="inference", where=where, choices=choices
@@ -281,6 +282,12 @@ class Attempt:
             climb=self.climb or only_rung(self.name, seconds=self.seconds),
             seconds={**where.seconds, "total": time.monotonic() - where.started},
         )
+
+
+def read_as_stored(backbone: Backbone, data: PreparedData) -> None:
+    """From now on read 16-bit pictures in the unit of this data set, as the run will tell."""
+    divisor = data.checkup.sixteen_bit_divisor
+    backbone.contract = replace(backbone.contract, sixteen_bit_divisor=divisor)
 
 
 def measure_format(

@@ -19,7 +19,7 @@ from headstart.backbones import load_backbone
 from headstart.config import FitOptions
 from headstart.contracts import Evaluation, Measure, Prediction, Sample
 from headstart.errors import InterruptedFit, TrainingError
-from headstart.fitting.attempt import Attempt, Embedder
+from headstart.fitting.attempt import Attempt, Embedder, read_as_stored
 from headstart.fitting.learning import learn, samples_for_table
 from headstart.fitting.settle import Choices
 from headstart.metrics.comparison import Comparison, compare_predictions
@@ -133,6 +133,7 @@ def _new_control(kept: Attempt, *, where: Any, seconds: float) -> Attempt:
     reference = kept.value("backbone")
     backbone = load_backbone(reference, weights="random", progress=where.progress)
     backbone.module.to(where.device)
+    read_as_stored(backbone, where.data)
     choices = Choices(where.options, progress=where.progress)
     embedder = Embedder(backbone, kept.embedder.inference)
     control = Attempt("scratch", where, embedder=embedder, choices=choices)

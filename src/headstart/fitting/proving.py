@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.contracts import Finding, Prediction, Sample
+from headstart.data.sixteen_bit import WHOLE_RANGE, is_wide
 from headstart.errors import DataError
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.leakage import measure_leakage
@@ -210,9 +211,10 @@ class Prover:
             inputs.append(batch.inputs)
             ids += batch.ids
         facts = self.where.data.checkup.facts
-        is_wide = all(facts[id_].mode.startswith("I") for id_ in ids)
+        is_divided = contract.sixteen_bit_divisor == WHOLE_RANGE
+        is_sixteen = is_divided and all(is_wide(facts[id_].mode) for id_ in ids)
         scale = contract.scale if contract.scale > 1 else 255.0
-        self._raise(check_pixels(torch.cat(inputs), ids, scale=scale, is_sixteen_bit=is_wide))
+        self._raise(check_pixels(torch.cat(inputs), ids, scale=scale, is_sixteen_bit=is_sixteen))
 
     @property
     def _stride(self) -> int:

@@ -130,6 +130,7 @@ class PreparePicture:
 
     def __init__(self, contract: InputContract, augment: Augment | None = None) -> None:
         self.shorter_side = shorter_side_for(contract, augment)
+        self.sixteen_bit_divisor = contract.sixteen_bit_divisor
         self.transform = (
             eval_transform(contract) if augment is None else train_transform(contract, augment)
         )
@@ -138,4 +139,9 @@ class PreparePicture:
         """(3, H, W) uint8. Raises DataError with the path."""
         from headstart.data.images import read_image
 
-        return self.transform(read_image(sample.path, shorter_side=self.shorter_side))
+        picture = read_image(
+            sample.path,
+            shorter_side=self.shorter_side,
+            sixteen_bit_divisor=self.sixteen_bit_divisor,
+        )
+        return self.transform(picture)

@@ -158,10 +158,64 @@ def test_duplicates_across_given_splits_are_warned_about(make_photos: Photos) ->
     assert found["leaked-duplicate"] == ("test/cat/again.png", "train/cat/cat_000.png")
 
 
+def save_grey(path: Path, *, most: int) -> None:
+    """A grey picture of 16 bits with values up to `most`."""
+    values = np.linspace(0, most, 64).astype(np.uint16)
+    Image.fromarray(values.reshape(8, 8)).save(path)
+
+
 def test_sixteen_bit_pictures_are_pointed_out(make_photos: Photos) -> None:
     root = make_photos({"cat": 2, "dog": 2})
-    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)).save(root / "cat" / "deep.png")
-    assert ids(check(open_dataset(root))) == {"sixteen-bit": ("cat/deep.png",)}
+    save_grey(root / "cat" / "deep.png", most=60_000)
+    checkup = check(open_dataset(root))
+    assert ids(checkup) == {"sixteen-bit": ("cat/deep.png",)}
+    assert "divided by 257" in checkup.findings[0].message
+
+
+def test_one_picture_with_all_sixteen_bits_decides_for_the_dark_ones(make_photos: Photos) -> None:
+    root = make_photos({"cat": 2, "dog": 2})
+    for i in range(40):  # more than are read at once
+        save_grey(root / "cat" / f"dark_{i}.png", most=255 - i)
+    checkup = check(open_dataset(root))
+    assert checkup.sixteen_bit_divisor == 1
+    assert "none with a value over 255" in checkup.findings[-1].message
+    save_grey(root / "dog" / "deep.png", most=256)
+    assert check(open_dataset(root)).sixteen_bit_divisor == 257
+
+
+def test_eight_bit_pictures_leave_sixteen_bits_as_their_formats_define_them(
+    make_photos: Photos,
+) -> None:
+    assert check(open_dataset(make_photos({"cat": 2, "dog": 2}))).sixteen_bit_divisor == 257
+
+
+def test_files_that_are_left_out_do_not_change_the_unit(make_photos: Photos) -> None:
+    root = make_photos({"cat": 2, "dog": 2})
+    save_grey(root / "cat" / "dark.png", most=200)
+    (root / "cat" / "empty.png").touch()
+    dataset = open_dataset(root)
+    kept, checkup = leave_out_bad(dataset, check(dataset))
+    assert checkup.sixteen_bit_divisor == check(kept).sixteen_bit_divisor == 1
+
+
+def test_once_the_unit_is_known_no_other_picture_is_decoded_for_it(
+    make_photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.data import checks
+
+    looked_at: list[int] = []
+    look = checks.is_over_eight_bits
+
+    def spy(data: bytes) -> bool:
+        looked_at.append(len(data))
+        return look(data)
+
+    monkeypatch.setattr(checks, "is_over_eight_bits", spy)
+    root = make_photos({"cat": 2, "dog": 2})
+    for i in range(50):
+        save_grey(root / "dog" / f"deep_{i}.png", most=50_000)
+    check_dataset(open_dataset(root), decode=False, progress=Progress(), num_threads=1)
+    assert len(looked_at) == 1
 
 
 def test_the_fingerprint_is_of_content_and_labels_not_of_names(make_photos: Photos) -> None:

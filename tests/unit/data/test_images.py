@@ -15,6 +15,7 @@ from headstart.data.images import (
     PICTURE_FORMATS,
     PICTURE_SUFFIXES,
     PictureError,
+    is_over_eight_bits,
     picture_facts,
     read_image,
     thumbnail,
@@ -96,11 +97,35 @@ def test_sixteen_bit_values_are_divided_by_257() -> None:
         assert pixels(image)[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
-def test_eight_bit_values_in_a_sixteen_bit_file_are_kept() -> None:
-    values = np.array([[0, 7, 255]], np.uint16)
-    assert pixels(read_image(encoded(Image.fromarray(values), "PNG")))[0, :, 0].tolist() == [
-        *(0, 7, 255)
-    ]
+def test_a_dark_sixteen_bit_picture_is_read_in_the_unit_of_the_others() -> None:
+    dark = encoded(Image.fromarray(np.array([[0, 100, 255]], np.uint16)), "PNG")
+    assert pixels(read_image(dark))[0, :, 0].tolist() == [0, 0, 1]
+
+
+def test_eight_bit_values_in_a_sixteen_bit_file_are_kept_where_all_are_such() -> None:
+    data = encoded(Image.fromarray(np.array([[0, 7, 255]], np.uint16)), "PNG")
+    for divisor in (1, None):
+        image = read_image(data, sixteen_bit_divisor=divisor)
+        assert pixels(image)[0, :, 0].tolist() == [0, 7, 255]
+
+
+def test_sixteen_bits_are_refused_where_eight_are_stored_in_them() -> None:
+    data = encoded(Image.fromarray(np.array([[0, 4012]], np.uint16)), "PNG")
+    with pytest.raises(PictureError, match=r"0 to 4012, but those of the .* fitted on end at 255"):
+        read_image(data, sixteen_bit_divisor=1)
+
+
+@pytest.mark.parametrize(("most", "is_over"), [(255, False), (256, True), (65535, True)])
+def test_whether_a_value_is_over_eight_bits_is_found(most: int, is_over: bool) -> None:
+    for format in ("PNG", "TIFF"):
+        data = encoded(Image.fromarray(np.array([[0, most]], np.uint16)), format)
+        assert is_over_eight_bits(data) is is_over
+
+
+def test_what_cannot_be_read_as_sixteen_bits_says_nothing_about_others() -> None:
+    beyond = encoded(Image.fromarray(np.array([[0, 70_000]], np.int32)), "TIFF")
+    assert not is_over_eight_bits(beyond)
+    assert not is_over_eight_bits(b"no picture")
 
 
 def test_integers_beyond_sixteen_bits_are_refused() -> None:
