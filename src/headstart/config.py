@@ -205,6 +205,17 @@ class FitOptions(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_head_has_views_or_mixed_pictures(self) -> FitOptions:
+        # Of the others none has use for both: under auto the probe has the views, and fine-tuning
+        # mixes pictures.
+        if self.strategy == "head" and self.views and (self.mixup or self.cutmix):
+            raise ValueError(
+                "Mixup and cutmix mix the pictures themselves, anew each epoch, so a head cannot "
+                f"learn from --views {self.views} with them. Leave one away, or give --views 0."
+            )
+        return self
+
     @field_validator("budget")
     @classmethod
     def _budget_is_a_time(cls, value: str | None) -> str | None:

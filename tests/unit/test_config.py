@@ -64,3 +64,11 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
     path.write_bytes("backbone: süß".encode("utf-16"))
     with pytest.raises(ConfigError, match=r"options\.yaml` is no YAML"):
         load_options(path, {})
+
+
+@pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
+def test_views_and_mixed_pictures_are_refused_for_a_head_from_the_start(mixing: str) -> None:
+    with pytest.raises(ConfigError, match=r"--views 2 with them\. Leave one away"):
+        make_options({"strategy": "head", "views": 2, mixing: 0.2})
+    assert make_options({"strategy": "head", "views": 0, mixing: 0.2}).views == 0
+    assert make_options({"strategy": "auto", "views": 2, mixing: 0.2}).views == 2

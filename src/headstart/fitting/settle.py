@@ -82,11 +82,7 @@ class Choices:
 def settle_training(
     options: FitOptions, *, strategy: str, size: DataSize, device_type: str
 ) -> list[Choice]:
-    """All other autos, in the order in which they are told.
-
-    Raises:
-        ConfigError: Two options exclude one another.
-    """
+    """All other autos, in the order in which they are told."""
     choices = []
 
     def settle(name: str, value: Any, reason: str) -> None:
@@ -110,13 +106,7 @@ def settle_training(
     if strategy not in GRADIENT_STRATEGIES:
         return choices
     settle("augment", "light", "small changes are safe for almost any photos")
-    is_mixed = bool(options.mixup or options.cutmix)
-    if is_mixed and options.views:
-        raise ConfigError(
-            f"Mixup and cutmix need the pictures themselves, so --views {options.views} cannot be "
-            "had with them. Leave one away, or give --views 0."
-        )
-    if strategy == "head" and is_mixed:
+    if strategy == "head" and (options.mixup or options.cutmix):
         settle("views", 0, "pictures are mixed anew each epoch, so no view can be cached")
     elif strategy == "head":
         settle(

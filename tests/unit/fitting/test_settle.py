@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from headstart.config import FitOptions
-from headstart.errors import ConfigError
 from headstart.fitting.settle import (
     GRADIENT_STRATEGIES,
     Choice,
@@ -65,8 +64,11 @@ def test_more_samples_need_fewer_epochs_within_bounds() -> None:
 def test_mixed_pictures_cannot_be_cached() -> None:
     assert settled("head")["views"] == 3
     assert settled("head", mixup=0.2)["views"] == 0
-    with pytest.raises(ConfigError, match="--views 0"):
-        settled("head", cutmix=1.0, views=2)
+
+
+def test_strategies_without_cached_views_mix_pictures_whatever_views_were_asked_for() -> None:
+    for strategy in ("full", "gradual", "scratch"):
+        assert settled(strategy, mixup=0.2, views=2)["epochs"] > 0
 
 
 def test_warm_up_goes_by_the_schedule() -> None:
