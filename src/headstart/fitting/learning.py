@@ -96,6 +96,7 @@ def feature_table(
         groups=torch.tensor([numbers[name] for name in names]),
         num_classes=len(attempt.classes),
         is_multilabel=attempt.where.data.dataset.is_multilabel,
+        num_as_is=sum(sample.id in tables[0] for sample in samples),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -183,15 +184,20 @@ CLASSIFIERS: dict[
 
 
 def hold_out_folds(table: FeatureTable, settings: StrategySettings) -> Tensor | None:
-    """(n,) int64, stratified and grouped; None where there are too few samples to hold any out."""
-    num_groups = len(set(table.groups.tolist()))
-    num_folds = min(_NUM_FOLDS, num_groups // 2)
+    """(n,) int64, stratified and grouped; None where there are too few samples to hold any out.
+
+    Augmented views have no say in it, and share the fold of their group: whatever a classifier
+    learns from, it is judged on the same folds.
+    """
+    as_is = slice(table.num_as_is)
+    groups = table.groups[as_is].numpy()
+    names, first = np.unique(groups, return_index=True)
+    num_folds = min(_NUM_FOLDS, len(names) // 2)
     if num_folds < 2:
         return None
-    assigned = folds(
-        table.targets.numpy(), table.groups.numpy(), num_folds=num_folds, seed=settings.seed
-    )
-    return torch.from_numpy(assigned)
+    assigned = folds(table.targets[as_is].numpy(), groups, num_folds=num_folds, seed=settings.seed)
+    places = np.searchsorted(names, table.groups.numpy())
+    return torch.from_numpy(assigned[first][places])
 
 
 def _as_head(fit: LinearFit) -> LinearHead:

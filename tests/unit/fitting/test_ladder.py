@@ -32,7 +32,9 @@ def as_given(num_train: int, num_validation: int, num_test: int) -> list[dict[st
 # --- how rungs are judged ---------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("views", [0, 1])
 def test_cheap_rungs_are_judged_on_the_same_samples_and_folds(
+    views: int,
     fit: Fit,
     see: See,
     separable: Features,
@@ -51,14 +53,24 @@ def test_cheap_rungs_are_judged_on_the_same_samples_and_folds(
 
     monkeypatch.setattr(probe, "hold_out_folds", spy)
     see(separable)
-    run = fit(draw_table(alternating(60)))
-    assert all(each == held_out[0] for each in held_out)
+    run = fit(draw_table(alternating(60)), views=views)
+    assert all(each[: len(held_out[0])] == held_out[0] for each in held_out)
     assert len(held_out) >= 3
+    assert len({len(each) for each in held_out}) == 1 + views  # the probe learns from views too
     num = sum(each["split"] != "test" for each in run.read("split.json")["assignment"].values())
     assert len(held_out[0]) == num
     for name in CHEAP:
         assert run.rungs[name]["judged_on"] == "cross-validation"
         assert {m["n"] for m in run.rungs[name]["metrics"].values()} == {num}
+
+
+def test_views_of_the_probe_and_mixed_pictures_of_fine_tuning_go_together(
+    fit: Fit, see: See, say_nothing: Features, draw_table: Callable[..., Path]
+) -> None:
+    see(say_nothing)
+    run = fit(draw_table(as_given(40, 30, 20)), views=1, mixup=0.2, epochs=1)
+    assert run.rungs["probe"]["was_tried"]
+    assert run.rungs["full"]["was_tried"]
 
 
 def test_gains_are_differences_of_the_rungs_on_the_same_samples(
