@@ -6,6 +6,7 @@ Source: Mitchell et al. 2019, Model Cards for Model Reporting (the headings foll
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterator
@@ -13,8 +14,19 @@ from pathlib import Path
 
 from headstart.report import summary
 from headstart.report.cautions import cautions
+from headstart.report.evidence import Calibration, Strangers
 from headstart.report.record import RunRecord, read_record
-from headstart.report.wording import figure, interval, metric_words
+from headstart.report.results import rung_metric
+from headstart.report.wording import (
+    count,
+    duration,
+    figure,
+    interval,
+    metric_words,
+    percent,
+    rung_words,
+    told,
+)
 from headstart.rundir import RunFolder
 
 MOST_CLASSES_LISTED = 50
@@ -51,6 +63,8 @@ def model_card(folder: RunFolder) -> str:
         *_use(record),
         *_data(record),
         *_metrics(record),
+        *_trust(record),
+        *_choice(record),
         *_limits(record),
         *_origin(record),
     ]
@@ -120,6 +134,100 @@ def _metrics(record: RunRecord) -> Iterator[str]:
         bounds = interval(measure, is_share=words.is_share) or "–"
         yield f"| {_plain(words.title)} | {_plain(value)} | {_plain(bounds)} |"
     yield ""
+
+
+def _trust(record: RunRecord) -> Iterator[str]:
+    """How far a single answer can be trusted; nothing where that was not measured."""
+    evidence = record.evidence
+    split = "test" if record.is_sealed else "validation"
+    found: list[str] = []
+    if evidence.calibration is not None:
+        found += _calibration(evidence.calibration, split)
+    point = summary.best_abstention(record)
+    if point is not None and point.min_confidence is not None:
+        least = math.floor(10_000 * point.min_confidence) / 10_000  # up, it would answer fewer
+        found.append(
+            f"With `--min-confidence {least:g}` it answers "
+            f"{percent(point.coverage)} of the {split} pictures and is right on "
+            f"{told(point.accuracy, is_share=True)} of these; the others are left to people."
+        )
+    if evidence.strangers is not None:
+        found.append(_strangers(evidence.strangers, split))
+    if not found:
+        return
+    yield "## How far to trust an answer"
+    yield ""
+    for sentence in found:  # of figures and our own words: nothing in it needs to be escaped
+        yield f"- {sentence}"
+    yield ""
+
+
+def _calibration(calibration: Calibration, split: str) -> Iterator[str]:
+    if calibration.error is not None:
+        yield (
+            f"Stated confidence and share of right answers lie "
+            f"{told(calibration.error, is_share=True)} apart on average, over the {split} pictures."
+        )
+    before, after = calibration.log_loss_before, calibration.log_loss_after
+    if before is None or after is None:
+        return
+    if calibration.is_kept:
+        yield (
+            f"Its confidences are corrected by a temperature of {calibration.temperature:.2f}: on "
+            "pictures that it had not learned from, the test apart, that lowered the log loss from "
+            f"{before:.3f} to {after:.3f}."
+        )
+    else:
+        yield (
+            "Its confidences are not corrected: on pictures that it had not learned from, the test "
+            f"apart, no temperature lowered the log loss of {before:.3f}."
+        )
+
+
+def _strangers(strangers: Strangers, split: str) -> str:
+    near = f"within a distance of {strangers.threshold:.3g}, measured between features,"
+    few = f"no training picture {near}"
+    if strangers.k is not None and strangers.k > 1:
+        few = f"fewer than {count(strangers.k, 'training picture')} {near}"
+    text = (
+        f"A picture with {few} is flagged as a stranger (`is_stranger` in predictions): it is "
+        "unlike what the model was fitted on, and an answer on it is a guess."
+    )
+    if strangers.share_flagged is not None:
+        text += f" Of the {split} pictures, {percent(strangers.share_flagged)} were flagged."
+    return text
+
+
+def _choice(record: RunRecord) -> Iterator[str]:
+    """What was compared to choose this model, and what came of it; nothing where nothing was."""
+    rungs, metric = record.evidence.rungs, rung_metric(record)
+    if len(rungs) < 2:
+        return
+    words = metric_words(metric)
+    yield "## How it was chosen"
+    yield ""
+    yield (
+        "Models were compared from the simplest up, on pictures that they had not learned from: by "
+        "cross-validation, or on the validation pictures. The test set had no part in it."
+    )
+    yield ""
+    yield f"| Model | {_plain(words.title)} | 95% interval | Judged by | Time |"
+    yield "|---|---:|---:|---|---:|"
+    for rung in rungs:
+        measure = rung.measures.get(metric)
+        name = _plain(rung.label or rung_words(rung.strategy))
+        cells = [
+            f"**{name} (kept)**" if rung.is_kept else name,
+            "–" if measure is None else figure(measure.value, is_share=words.is_share),
+            ("" if measure is None else interval(measure, is_share=words.is_share)) or "–",
+            rung.judged_on or "–",
+            duration(rung.seconds) if rung.was_tried else "not tried",
+        ]
+        yield f"| {' | '.join([cells[0], *map(_plain, cells[1:])])} |"
+    yield ""
+    if record.evidence.verdict:
+        yield _plain(record.evidence.verdict)
+        yield ""
 
 
 def _limits(record: RunRecord) -> Iterator[str]:

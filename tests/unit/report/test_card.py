@@ -33,6 +33,41 @@ def test_the_card_says_what_a_reader_needs(make_run: MakeRun) -> None:
     assert front["base_model"] == "timm:tf_efficientnet_lite0"
 
 
+def test_the_card_tells_what_was_compared_and_what_came_of_it(proven_run: RunFolder) -> None:
+    card = model_card(proven_run)
+    section = card.split("## How it was chosen\n")[1].split("\n## ")[0]
+    assert "| Most common class | 54.0% | 51.0–57.0% | cross-validation | 0.0 s |" in section
+    assert "| **Linear probe (kept)** | 94.8% |" in section
+    assert "| Full fine-tuning | 95.2% | 92.2–98.2% | validation | 52.0 s |" in section
+    assert "| Gradual unfreezing | – | – | cross-validation | not tried |" in section
+    assert section.rstrip().endswith("for 40 times the time; the linear probe was kept.")
+    assert section.count("(kept)") == 1
+
+
+def test_the_card_tells_how_far_an_answer_can_be_trusted(proven_run: RunFolder) -> None:
+    card = model_card(proven_run)
+    section = card.split("## How far to trust an answer\n")[1].split("\n## ")[0]
+    assert "lie 2.1% (95% interval 0.6–3.6%) apart on average, over the test pictures" in section
+    assert "temperature of 1.31" in section
+    assert "from 0.171 to 0.158" in section
+    assert "With `--min-confidence" in section
+    assert "fewer than 5 training pictures within a distance of 0.61" in section
+    assert "Of the test pictures, 2.0% were flagged." in section
+
+
+def test_a_temperature_that_was_not_kept_is_told_as_such(make_run: MakeRun) -> None:
+    calibration = {"is_kept": False, "log_loss_before": 0.171, "log_loss_after": 0.174}
+    card = model_card(make_run("ants", "bees", changes={"metrics": {"calibration": calibration}}))
+    assert "no temperature lowered the log loss of 0.171." in card
+    assert "apart on average" not in card
+
+
+def test_what_was_not_measured_has_no_heading(make_run: MakeRun) -> None:
+    card = model_card(make_run("ants", "bees"))
+    assert "## How it was chosen" not in card
+    assert "## How far to trust an answer" not in card
+
+
 def test_hostile_names_mark_nothing_up(make_run: MakeRun) -> None:
     card = model_card(make_run("<script>", "a|b", "[x](javascript:1)", "two\nlines"))
     assert "<script>" not in card.replace("\\<script\\>", "")
