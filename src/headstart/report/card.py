@@ -194,7 +194,8 @@ def _strangers(strangers: Strangers, split: str) -> str:
         "unlike what the model was fitted on, and an answer on it is a guess."
     )
     if strangers.share_flagged is not None:
-        text += f" Of the {split} pictures, {percent(strangers.share_flagged)} were flagged."
+        share = percent(strangers.share_flagged) if strangers.share_flagged else "none"
+        text += f" Of the {split} pictures, {share} were flagged."
     return text
 
 
