@@ -22,6 +22,8 @@ _TRAINING = Group("Training (for head, gradual, full and scratch)", sort_key=3)
 _MACHINE = Group("Machine and output", sort_key=4)
 
 Preset = Literal["none", "light", "medium", "heavy", "aerial"]
+# In the place of a backbone: all that are here.
+ANY_BACKBONE = "any"
 
 
 class FitOptions(BaseModel):
@@ -35,7 +37,8 @@ class FitOptions(BaseModel):
     backbone: Annotated[str, Parameter(group=_MAIN)] = Field(
         "auto",
         description="The pretrained model: a name from `headstart models`, `timm:NAME`, or auto "
-        "(the best that can be reached).",
+        "(the best that can be reached). Several with commas between them, or any (all that are "
+        "here, as for `headstart rank`), race by probe first; for the strategy auto.",
     )
     weights: Annotated[str | None, Parameter(group=_MAIN)] = Field(
         None,
@@ -213,6 +216,44 @@ class FitOptions(BaseModel):
             raise ValueError(
                 "Mixup and cutmix mix the pictures themselves, anew each epoch, so a head cannot "
                 f"learn from --views {self.views} with them. Leave one away, or give --views 0."
+            )
+        return self
+
+    @property
+    def racing(self) -> tuple[str, ...]:
+        """The backbones that are to race, as given; none where there is nothing to find out."""
+        names = self.backbone.split(",")
+        return tuple(names) if len(names) > 1 or names == [ANY_BACKBONE] else ()
+
+    @field_validator("backbone", mode="before")
+    @classmethod
+    def _backbones_are_named(cls, value: Any) -> Any:
+        """Several in one text, each once; a list of names is as good as a text."""
+        if isinstance(value, list | tuple) and value and all(isinstance(n, str) for n in value):
+            value = ",".join(value)
+        if not isinstance(value, str) or "," not in value:
+            return value
+        names = [name.strip() for name in value.split(",")]
+        if not all(names):
+            raise ValueError(
+                "names with one comma between them, such as `efficientnet-lite0,timm:resnet50`"
+            )
+        return ",".join(dict.fromkeys(names))
+
+    @model_validator(mode="after")
+    def _backbones_race_for_the_ladder(self) -> FitOptions:
+        if not self.racing:
+            return self
+        several = f"--backbone {self.backbone} stands for several, and"
+        if self.strategy != "auto":
+            raise ValueError(
+                f"{several} only the ladder races them; the strategy is {self.strategy}. Leave "
+                "--strategy away, or name one backbone: `headstart rank` tells which is best."
+            )
+        if self.weights not in (None, "random"):
+            raise ValueError(
+                f"{several} --weights {self.weights} are those of one. Name it, or leave --weights "
+                "away."
             )
         return self
 

@@ -30,6 +30,8 @@ from headstart.strategies.probe import fit_linear_probe
 # reaches 6 points to either side, and who is worse by less than that should not drop out.
 _LEAST_SAMPLES = 100
 _LEAST_A_CLASS = 5
+# Why one took no part that could have.
+NO_TURN = "The budget was over before its turn. Give more time with --budget."
 # So many batches at least are timed, to tell how fast pictures are read.
 _TIMED_BATCHES = 4
 
@@ -88,6 +90,7 @@ class Race:
         samples: That all may see.
         headline: The metric that decides who goes on.
         reading_ends: `time.monotonic()` at which to stop reading.
+        allowed: The time until then, as messages call it, such as `budget of 5m`.
 
     Attributes:
         parts: How many samples each round had.
@@ -96,13 +99,20 @@ class Race:
     """
 
     def __init__(
-        self, where: Situation, samples: Sequence[Sample], *, headline: str, reading_ends: float
+        self,
+        where: Situation,
+        samples: Sequence[Sample],
+        *,
+        headline: str,
+        reading_ends: float,
+        allowed: str,
     ) -> None:
         self.where = where
         self.progress = where.progress
         self.samples = samples
         self.headline = headline
         self.reading_ends = reading_ends
+        self.allowed = allowed
         self.parts: list[int] = []
         self.notes: list[str] = []
         self.absent: list[tuple[str, str]] = []
@@ -141,9 +151,8 @@ class Race:
                 running = running[:num_kept]
         if not self.parts:
             raise ConfigError(
-                f"The budget of {self.where.options.budget} was over before any of "
-                f"{count(len(racers), 'backbone')} had been tried. Give more time with --budget; "
-                "what was read is in the cache."
+                f"The {self.allowed} was over before any of {count(len(racers), 'backbone')} had "
+                "been tried. Give more time with --budget; what was read is in the cache."
             )
         if self.parts[-1] < len(self._part(1)):
             self.notes.append(
@@ -165,9 +174,8 @@ class Race:
 
     def _note_end(self, num_done: int, num_planned: int) -> None:
         if num_done:
-            budget = self.where.options.budget
             self.notes.append(
-                f"The budget of {budget} ended the race after round {num_done} of {num_planned}."
+                f"The {self.allowed} ended the race after round {num_done} of {num_planned}."
             )
 
     def _run_round(self, running: Sequence[Racer], divisor: int) -> list[Racer]:
@@ -177,8 +185,7 @@ class Race:
             if self._run(racer, divisor):
                 through.append(racer)
             elif is_first:
-                why = "The budget was over before its turn. Give more time with --budget."
-                self.absent.append((racer.reference, why))
+                self.absent.append((racer.reference, NO_TURN))
             else:
                 for other in through:
                     other.answers.pop()

@@ -12,34 +12,20 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from headstart.backbones import load_backbone, resolve_auto
-from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
-from headstart.backbones.weights import find_local
 from headstart.compute import choose_device
 from headstart.config import RankOptions, parse_duration_s
-from headstart.contracts import Sample
-from headstart.errors import InterruptedFit, MissingExtraError, WeightsError
+from headstart.errors import InterruptedFit
+from headstart.field import default_backbones, enter, in_order, judge, run_race
 from headstart.fitting.attempt import Situation
-from headstart.fitting.learning import samples_for_table
 from headstart.fitting.preparing import prepare_data
 from headstart.interrupt import StopSignal
-from headstart.metrics.comparison import Comparison, compare_predictions
 from headstart.progress import Progress
 from headstart.racing import Race, Racer, new_probe
-from headstart.report.ranking import (
-    BackboneFacts,
-    Contender,
-    Cost,
-    Ranking,
-    ranking_verdict,
-    write_ranking,
-)
+from headstart.report.ranking import Ranking, ranking_verdict, write_ranking
 from headstart.rundir import RunFolder
 from headstart.tasks import make_task
 
@@ -66,12 +52,14 @@ def rank(path: Path, options: RankOptions, *, progress: Progress) -> Ranking:
     with StopSignal(progress) as stop, tempfile.TemporaryDirectory() as scratch:
         try:
             where = _situation(path, options, stop=stop, scratch=Path(scratch), progress=progress)
-            field = _enter(where, options.backbones)
-            race = _run(where, field)
-            racers = sorted(
-                (racer for racer in field.racers if racer.answers),
-                key=lambda racer: racer.sort_key(race.headline),
+            assert where.deadline is not None
+            names = options.backbones or default_backbones()
+            field = enter(where, names, option="--backbones")
+            reading_ends = where.deadline - _TAIL_SHARE * (where.deadline - where.started)
+            race = run_race(
+                where, field, reading_ends=reading_ends, allowed=f"budget of {options.budget}"
             )
+            racers = in_order(race, field)
             for racer in racers:
                 race.measure_pass(racer)
             _estimate_training(race, racers)
@@ -79,7 +67,7 @@ def rank(path: Path, options: RankOptions, *, progress: Progress) -> Ranking:
             raise InterruptedFit(
                 "Stopped. What was computed is in the cache: the same command goes on from there."
             ) from None
-    contenders = tuple(_contender(race, racer, racers[0]) for racer in racers)
+    contenders = judge(race, racers)
     ranking = Ranking(
         data=path,
         contenders=contenders,
@@ -94,23 +82,6 @@ def rank(path: Path, options: RankOptions, *, progress: Progress) -> Ranking:
     if ranking.page is not None:
         write_ranking(ranking.page, ranking)
     return ranking
-
-
-def default_backbones() -> list[str]:
-    """The packaged default, and all of the catalogue whose weights are in the cache."""
-    return [
-        name
-        for name, row in catalog().items()
-        if name == PACKAGED_DEFAULT or find_local(row.reference) is not None
-    ]
-
-
-@dataclass(frozen=True, eq=False)
-class _Field:
-    """Who takes part, and (reference, why) of those that cannot."""
-
-    racers: tuple[Racer, ...]
-    absent: tuple[tuple[str, str], ...]
 
 
 def _situation(
@@ -135,60 +106,6 @@ def _situation(
     )
 
 
-def _enter(where: Situation, references: Sequence[str]) -> _Field:
-    """Load all that can be had, and measure how fast they are.
-
-    Raises:
-        ConfigError: There is no backbone of a name.
-        WeightsError: None can be had.
-    """
-    wanted = [_settled(name, where.progress) for name in references or default_backbones()]
-    names = list(dict.fromkeys(wanted))
-    racers: list[Racer] = []
-    absent: list[tuple[str, str]] = []
-    with where.progress.bar("loading", total=len(names), unit="backbones") as advance:
-        for name in names:
-            try:
-                backbone = load_backbone(name, progress=where.progress)
-            except (WeightsError, MissingExtraError) as error:
-                absent.append((name, str(error)))
-                where.progress.warn(f"{name} takes no part: {error}")
-            else:
-                measured = new_probe(where, backbone).embedder.inference
-                backbone.module.to("cpu")
-                racers.append(Racer(name, backbone, measured.samples_per_s))
-            advance(1)
-    if not racers:
-        lines = "\n".join(f"  {name}: {why}" for name, why in absent)
-        raise WeightsError(
-            f"No backbone can be had:\n{lines}\n"
-            "Give others with --backbones: `headstart models` lists what is in the cache."
-        )
-    return _Field(tuple(racers), tuple(absent))
-
-
-def _settled(reference: str, progress: Progress) -> str:
-    if reference != "auto":
-        return reference
-    name, reason = resolve_auto(progress=progress)
-    progress.choice("backbone", name, reason)
-    return name
-
-
-def _run(where: Situation, field: _Field) -> Race:
-    assert where.deadline is not None
-    samples = samples_for_table(new_probe(where, field.racers[0].backbone))
-    is_multilabel = where.data.dataset.is_multilabel
-    race = Race(
-        where,
-        samples,
-        headline="macro_f1" if is_multilabel else "accuracy",
-        reading_ends=where.deadline - _TAIL_SHARE * (where.deadline - where.started),
-    )
-    race.run(field.racers)
-    return race
-
-
 def _estimate_training(race: Race, racers: Sequence[Racer]) -> None:
     """What an epoch of fine-tuning would take, for those that came through the last round."""
     where = race.where
@@ -205,55 +122,3 @@ def _estimate_training(race: Race, racers: Sequence[Racer]) -> None:
                 train_s = _STEP_OVERHEAD * num_train / measured.samples_per_s
                 racer.epoch_s = train_s + num_validation / racer.samples_per_s
             advance(1)
-
-
-def _contender(race: Race, racer: Racer, best: Racer) -> Contender:
-    prediction = racer.answers[-1].prediction
-    evaluation = race.where.task.evaluate(prediction, _grouped(race, prediction.ids))
-    spec, contract = racer.backbone.spec, racer.backbone.contract
-    return Contender(
-        backbone=BackboneFacts(
-            reference=racer.reference,
-            num_parameters=sum(p.numel() for p in racer.backbone.module.parameters()),
-            num_features=spec.num_features,
-            input=f"{len(contract.bands)} x {contract.height} x {contract.width}",
-            licence=spec.licence,
-            domain=spec.domain,
-        ),
-        metrics=evaluation.metrics,
-        n=evaluation.n,
-        num_rounds=len(racer.answers),
-        num_mistakes=round((1 - evaluation.metrics["accuracy"].value) * evaluation.n),
-        cost=Cost(
-            samples_per_s=racer.samples_per_s,
-            all_s=race.num_samples / racer.samples_per_s,
-            epoch_s=racer.epoch_s,
-        ),
-        gap=None if racer is best else _compare(race, best, racer),
-    )
-
-
-def _compare(race: Race, best: Racer, other: Racer) -> Comparison:
-    """In the last round that both ran: both had then learned from the same samples."""
-    number = len(other.answers) - 1
-    first, second = (racer.answers[number].prediction for racer in (best, other))
-    samples = _grouped(race, first.ids)
-    names = [str(sample.group) for sample in samples]
-    groups = None
-    if len(set(names)) < len(names):
-        groups = np.unique(names, return_inverse=True)[1]
-    task, classes = race.where.task, race.where.data.dataset.classes
-    return compare_predictions(
-        first.probabilities,
-        second.probabilities,
-        np.array([task.target(sample, classes) for sample in samples]),
-        groups=groups,
-        names=(best.reference, other.reference),
-    )
-
-
-def _grouped(race: Race, ids: Sequence[str]) -> list[Sample]:
-    """Samples with the groups of the split: copies are no independent evidence."""
-    by_id = {sample.id: sample for sample in race.samples}
-    groups = race.where.data.split.groups
-    return [replace(by_id[id_], group=groups[id_]) for id_ in ids]

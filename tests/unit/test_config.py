@@ -72,3 +72,52 @@ def test_views_and_mixed_pictures_are_refused_for_a_head_from_the_start(mixing: 
         make_options({"strategy": "head", "views": 2, mixing: 0.2})
     assert make_options({"strategy": "head", "views": 0, mixing: 0.2}).views == 0
     assert make_options({"strategy": "auto", "views": 2, mixing: 0.2}).views == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "backbone", "racing"),
+    [
+        ("auto", "auto", ()),
+        ("timm:resnet50", "timm:resnet50", ()),
+        ("a, b,a", "a,b", ("a", "b")),
+        ("a,a", "a", ()),
+        (["a", "b"], "a,b", ("a", "b")),
+        (["a"], "a", ()),
+        ("any", "any", ("any",)),
+    ],
+)
+def test_several_backbones_race_and_one_does_not(
+    given: object, backbone: str, racing: tuple[str, ...]
+) -> None:
+    found = make_options({"backbone": given})
+    assert (found.backbone, found.racing) == (backbone, racing)
+
+
+@pytest.mark.parametrize("given", ["a,,b", ",", "a,", ["a", ""], ["a", " "]])
+def test_a_name_is_missing_between_commas(given: object) -> None:
+    with pytest.raises(ConfigError, match="it must be names with one comma between them"):
+        make_options({"backbone": given})
+
+
+@pytest.mark.parametrize("given", [[], ["a", 1], 3, None])
+def test_what_names_no_backbone_is_refused(given: object) -> None:
+    with pytest.raises(ConfigError, match="`backbone` cannot be"):
+        make_options({"backbone": given})
+
+
+@pytest.mark.parametrize("backbone", ["a,b", "any"])
+def test_several_backbones_are_for_the_ladder_alone(backbone: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make_options({"backbone": backbone, "strategy": "probe"})
+    assert f"--backbone {backbone} stands for several" in str(caught.value)
+    assert "the strategy is probe. Leave --strategy away" in str(caught.value)
+    assert "`headstart rank` tells which is best" in str(caught.value)
+    with pytest.raises(ConfigError, match=r"--weights mine\.pth are those of one"):
+        make_options({"backbone": backbone, "weights": "mine.pth"})
+    assert make_options({"backbone": backbone, "weights": "random"}).racing
+
+
+def test_a_file_may_list_backbones(tmp_path: Path) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_text("backbone:\n  - a\n  - b\n")
+    assert load_options(path, {}).racing == ("a", "b")

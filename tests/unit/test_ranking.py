@@ -16,9 +16,9 @@ from headstart.backbones import load_backbone
 from headstart.compute import MeasuredFormat
 from headstart.contracts import Backbone, ComputeFormat
 from headstart.errors import ConfigError, DataError, InterruptedFit, WeightsError
+from headstart.field import default_backbones
 from headstart.progress import Event, Progress
 from headstart.racing import Race
-from headstart.ranking import default_backbones
 
 SEEING = ("test_resnet", "test_efficientnet")
 
@@ -56,7 +56,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     def measure(*_: Any, **__: Any) -> MeasuredFormat:
         return MeasuredFormat(ComputeFormat(), 500.0, "as the test has it")
 
-    monkeypatch.setattr("headstart.ranking.load_backbone", load)
+    monkeypatch.setattr("headstart.field.load_backbone", load)
     monkeypatch.setattr("headstart.fitting.job.load_backbone", load)
     monkeypatch.setattr("headstart.fitting.attempt.choose_format", measure)
     monkeypatch.setattr("headstart.racing._LEAST_SAMPLES", 16)

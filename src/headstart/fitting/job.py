@@ -19,6 +19,7 @@ from headstart.config import FitOptions, parse_duration_s
 from headstart.contracts import Backbone
 from headstart.errors import DataError, InterruptedFit, RunError
 from headstart.fitting.attempt import Attempt, Embedder, Situation
+from headstart.fitting.choosing import choose_backbone, recall_race
 from headstart.fitting.collecting import Collector
 from headstart.fitting.controlling import train_control
 from headstart.fitting.dropping import drop_suspects, without_samples
@@ -157,7 +158,11 @@ class FitJob:
         reference, weights = self.options.backbone, self.options.weights
         if is_random:
             weights = "random"
-        if reference == "auto":
+        if self.resume is not None:
+            recall_race(self.resume, self.choices)
+        if self.options.racing:
+            reference = choose_backbone(self.where, self.choices)
+        elif reference == "auto":
             reference, reason = resolve_auto(progress=self.progress)
             self.choices.add(Choice("backbone", reference, reason))
         backbone = load_backbone(reference, weights=weights, progress=self.progress)

@@ -248,10 +248,12 @@ def _split(split: SplitPlan) -> dict[str, Any]:
 
 def _metrics(record: Record, evaluation: Evaluation, prediction: Prediction) -> dict[str, Any]:
     seconds = {name: round(value, 3) for name, value in record.seconds.items()}
+    raced = [row for choice in record.choices if choice.name == "backbone" for row in choice.tried]
     return {
         "task": record.dataset.task,
         "strategy": record.strategy,
         "backbone": record.backbone.spec.reference,
+        **({"race": raced} if raced else {}),
         "n": evaluation.n,
         "split": "test",
         "metrics": {name: _measure(value) for name, value in evaluation.metrics.items()},

@@ -20,15 +20,24 @@ GRADIENT_STRATEGIES = ("head", "gradual", "full", "scratch")
 
 @dataclass(frozen=True)
 class Choice:
-    """An `auto` that was settled."""
+    """An `auto` that was settled.
+
+    Attributes:
+        name: Of the option.
+        value: What it was settled to.
+        reason: In words.
+        tried: What was compared for it, one row each; empty where nothing was.
+    """
 
     name: str
     value: Any
     reason: str
+    tried: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """For config.json."""
-        return {"name": self.name, "value": self.value, "reason": self.reason}
+        found = {"name": self.name, "value": self.value, "reason": self.reason}
+        return {**found, "tried": list(self.tried)} if self.tried else found
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,31 @@ class Rung:
 
 
 @dataclass(frozen=True)
+class RacedBackbone:
+    """A backbone that was named for the ladder, and how it did in the race.
+
+    Attributes:
+        reference: As it was given.
+        num_rounds: How many it ran; 0 when it took no part.
+        n: Samples that it was last judged on.
+        measures: Out of fold, of a probe on its features; empty when it was not judged.
+        gap: To the one that was taken, paired; None for that one.
+        samples_per_s: Pictures a second.
+        is_kept: Whether it was taken.
+        why: Against the best, or why it took no part.
+    """
+
+    reference: str
+    num_rounds: int
+    n: int
+    measures: Measures
+    gap: Measure | None
+    samples_per_s: float | None
+    is_kept: bool
+    why: str
+
+
+@dataclass(frozen=True)
 class ReliabilityBin:
     """Samples whose confidence lies between `low` and `high`: its mean, and who was right."""
 
@@ -191,6 +216,7 @@ class Explanation:
 class Evidence:
     """Every optional part; None or empty where the run has it not."""
 
+    race: tuple[RacedBackbone, ...]
     rungs: tuple[Rung, ...]
     verdict: str
     calibration: Calibration | None

@@ -18,6 +18,7 @@ from headstart.report.evidence import (
     LeakedSample,
     LearningCurve,
     Measures,
+    RacedBackbone,
     ReliabilityBin,
     Rung,
     Strangers,
@@ -52,6 +53,7 @@ def read_evidence(metrics: Mapping[str, Any], *, path: Path) -> Evidence:
             ) from None
 
     return Evidence(
+        race=part("race", _race, ()),
         rungs=part("rungs", _rungs, ()),
         verdict=str(metrics.get("verdict") or ""),
         calibration=part("calibration", _calibration, None),
@@ -61,6 +63,22 @@ def read_evidence(metrics: Mapping[str, Any], *, path: Path) -> Evidence:
         leakage=part("leakage", _leakage, None),
         transfer=part("transfer", _transfer, None),
         explanations=part("explanations", _explanations, ()),
+    )
+
+
+def _race(rows: Sequence[Mapping[str, Any]]) -> tuple[RacedBackbone, ...]:
+    return tuple(
+        RacedBackbone(
+            reference=str(row["reference"]),
+            num_rounds=int(row.get("num_rounds") or 0),
+            n=int(row.get("n") or 0),
+            measures=_measures(row.get("metrics")),
+            gap=_measure(row.get("gap")),
+            samples_per_s=_number(row.get("samples_per_s")),
+            is_kept=bool(row.get("kept")),
+            why=str(row.get("why") or ""),
+        )
+        for row in rows
     )
 
 

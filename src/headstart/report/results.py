@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.contracts import Measure
-from headstart.report.evidence import Rung
+from headstart.report.evidence import RacedBackbone, Rung
 from headstart.report.figures import MOST_CLASSES_DRAWN
 from headstart.report.mistakes import confused_pairs
 from headstart.report.record import RunRecord
@@ -50,6 +50,21 @@ class RungRow:
     why: str
 
 
+@dataclass(frozen=True)
+class RaceRow:
+    """A line of the table of backbones, as texts."""
+
+    reference: str
+    score: str
+    interval: str
+    log_loss: str
+    gap: str
+    n: str
+    rate: str
+    is_kept: bool
+    why: str
+
+
 def results_context(record: RunRecord) -> dict[str, Any]:
     """What the sections on metrics, confusion and ladder fill in."""
     confusion: Mapping[str, Any] | None = record.metrics.get("confusion")
@@ -74,6 +89,9 @@ def results_context(record: RunRecord) -> dict[str, Any]:
         "is_too_large_to_draw": num_confused > MOST_CLASSES_DRAWN,
         "rungs": _rung_rows(record) if len(rungs) > 1 else [],
         "rung_metric": metric_words(rung_metric(record)).title,
+        "race": [_race_row(found, _race_metric(record)) for found in record.evidence.race],
+        "num_raced": sum(found.num_rounds > 0 for found in record.evidence.race),
+        "race_metric": metric_words(_race_metric(record)).title,
     }
 
 
@@ -116,6 +134,28 @@ def _rung_time(rung: Rung) -> str:
     if predicted is None:
         return duration(rung.seconds)
     return f"{duration(rung.seconds)} ({duration(predicted)} predicted)"
+
+
+def _race_metric(record: RunRecord) -> str:
+    """The metric that backbones raced by: the first of what was measured."""
+    measured = [found.measures for found in record.evidence.race if found.measures]
+    return next(iter(measured[0])) if measured else record.headline
+
+
+def _race_row(found: RacedBackbone, metric: str) -> RaceRow:
+    is_share = metric_words(metric).is_share
+    measure, log_loss = found.measures.get(metric), found.measures.get("log_loss")
+    return RaceRow(
+        reference=found.reference,
+        score="–" if measure is None else figure(measure.value, is_share=is_share),
+        interval="" if measure is None else interval(measure, is_share=is_share),
+        log_loss="–" if log_loss is None else figure(log_loss.value, is_share=False),
+        gap="–" if found.gap is None else points(found.gap, is_share=is_share),
+        n=f"{found.n:,}" if found.n else "–",
+        rate="–" if found.samples_per_s is None else f"{found.samples_per_s:,.0f}",
+        is_kept=found.is_kept,
+        why=found.why,
+    )
 
 
 def metric_row(name: str, measure: Measure) -> MetricRow:

@@ -25,6 +25,7 @@ from headstart.rundir import RunFolder
 MakeRun = Callable[..., RunFolder]
 PROOFS = (
     "verdict",
+    "race",
     "rungs",
     "calibration",
     "coverage",
@@ -149,6 +150,13 @@ def test_mistakes_behind_a_cell_are_the_surest_and_right_answers_the_least_sure(
         assert sure == sorted(sure, reverse=not cell.is_right)
 
 
+def test_a_race_is_told_with_gaps_and_with_those_that_took_no_part(proven_run: RunFolder) -> None:
+    text = Page(proven_run).text
+    assert "2 backbones raced before the ladder" in text
+    assert "timm:resnet50 91.0% 88.0–94.0% 0.200 244 81 −3.8 points" in text
+    assert "timm:vgg16 – – – – – no The registry does not answer." in text
+
+
 @pytest.mark.parametrize("part", PROOFS)
 def test_a_run_without_a_proof_has_a_page_without_it(proven_run: RunFolder, part: str) -> None:
     page = Page(changed(proven_run, **{part: None}))
@@ -161,6 +169,7 @@ def test_a_run_without_a_proof_has_a_page_without_it(proven_run: RunFolder, part
         "leakage": "What the test set shares",
         "transfer": "What did the pretrained weights bring?",
         "explanations": "Where it looks",
+        "race": "Which backbone?",
         "rungs": "Accuracy of each rung",
         "verdict": "for 40 times the time",
     }
