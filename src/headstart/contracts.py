@@ -476,10 +476,14 @@ class Initialised:
         facts: What was chosen, for the run; plain JSON values.
         out_of_fold: (n, num_classes) float32 logits of the table's samples, each row from a fit
             that had not seen it; None where nothing was cross-validated.
+        basis: (num_features, num_features) float32, orthonormal: directions in which features of
+            this backbone are about uncorrelated, which spares later linear fits their search. None
+            where none were found.
     """
 
     facts: Mapping[str, Any] = field(default_factory=dict)
     out_of_fold: Tensor | None = None
+    basis: Tensor | None = None
 
 
 class Task(Protocol):

@@ -100,6 +100,7 @@ class Attempt:
     Attributes:
         facts: What the strategy and the training told.
         out_of_fold: (n, num_classes) logits of the samples it was fitted on, see `Initialised`.
+        basis: For later linear fits on the same features, see `Initialised`.
         trivial: The same of colour and brightness alone, where a ladder asked for it.
         num_kept: Weights of so many of the best epochs are wanted.
         training_s: Seconds that its epochs may take in all, or None.
@@ -126,6 +127,7 @@ class Attempt:
         self.facts: dict[str, Any] = {}
         self.seconds = 0.0
         self.out_of_fold: Tensor | None = None
+        self.basis: Tensor | None = None
         self.trivial: Tensor | None = None
         self.num_kept = 1
         self.training_s: float | None = None

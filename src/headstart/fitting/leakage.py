@@ -107,6 +107,7 @@ def _scores(
         num_classes=table.num_classes,
         C=strength,
         class_weights=attempt.settings.class_weights,
+        basis=attempt.basis,
     )
     found: list[Evaluation | None] = []
     for plan, names, fit in zip(plans, splits, fits, strict=True):

@@ -57,6 +57,7 @@ def learn(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
     initialised = attempt.strategy.initialise(attempt.model, table)
     attempt.facts = dict(initialised.facts)
     attempt.out_of_fold = initialised.out_of_fold
+    attempt.basis = initialised.basis
     if table is not None:
         attempt.facts["num_samples"] = sum(sample.id in tables[0] for sample in samples)
     attempt.model.to(attempt.where.device)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,8 +28,8 @@ from headstart.fitting.proof import Proof, SuspectRow
 from headstart.metrics.calibration import fit_temperature, reliability
 from headstart.metrics.selective import coverage_curve
 from headstart.strategies.heads import divide_logits
-from headstart.strategies.logistic import fit_logistic_on_parts
-from headstart.strategies.probe import fit_linear_probe
+from headstart.strategies.logistic import answer_by_parts
+from headstart.strategies.probe import fit_linear_probe, hold_out_folds
 from headstart.trust.alarms import check_beats_baseline, check_features, check_pixels
 from headstart.trust.learning_curve import trace_learning_curve
 from headstart.trust.strangers import Neighbourhood
@@ -274,33 +274,32 @@ class Prover:
             self._raise([finding])
 
     def _trace_curve(self) -> None:
-        """Refits of the linear head on parts of the training samples, judged on the validation."""
-        facts = self.attempt.facts
-        strength = facts.get("C") if facts.get("classifier") == "logistic" else None
-        train, judged = (self.where.data.samples(name) for name in ("train", "validation"))
-        if strength is None or not judged or not self.attempt.is_frozen:
+        """Refits of the linear head on parts of its samples, judged on folds that they lack."""
+        attempt = self.attempt
+        strength = attempt.facts.get("C") if attempt.facts.get("classifier") == "logistic" else None
+        if strength is None or not attempt.is_frozen:
             return
-        known, unseen = (
-            feature_table(self.attempt, [self.features], samples) for samples in (train, judged)
-        )
-        truth = unseen.targets.numpy()
+        samples = [s for s in samples_for_table(attempt) if s.id in self.features]
+        known = feature_table(attempt, [self.features], samples)
+        held_out = hold_out_folds(known, attempt.settings)
+        if held_out is None:
+            return
+        truth = known.targets.numpy()
 
-        def score(parts: Sequence[NDArray[np.int64]]) -> list[NDArray[np.bool_]]:
-            fits = fit_logistic_on_parts(
+        def score(parts: Sequence[NDArray[np.int64]]) -> Iterator[NDArray[np.bool_]]:
+            answers = answer_by_parts(
                 known.features,
                 known.targets,
                 [torch.from_numpy(indices) for indices in parts],
                 num_classes=known.num_classes,
                 C=strength,
-                class_weights=self.attempt.settings.class_weights,
+                class_weights=attempt.settings.class_weights,
+                basis=attempt.basis,
             )
-            return [_is_right(fit.logits(unseen.features), truth) for fit in fits]
+            return (_is_right(logits, truth) for logits in answers)
 
         curve = trace_learning_curve(
-            score,
-            known.targets.numpy(),
-            groups=known.groups.numpy(),
-            judged_groups=unseen.groups.numpy(),
+            score, truth, folds=held_out.numpy(), groups=known.groups.numpy()
         )
         self.proof.metrics["learning_curve"] = curve.to_json()
 

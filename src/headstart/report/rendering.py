@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from headstart.errors import ConfigError
 from headstart.report.drawing import CHART_STYLE
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from markupsafe import Markup
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -22,6 +24,16 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
 
     Strings are escaped, charts (`drawn` in the template) are trusted: `charts` escapes its texts.
     """
+    from markupsafe import Markup
+
+    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    page = _environment().get_template(template)
+    return page.render({**context, "style": Markup(style + CHART_STYLE)})
+
+
+@functools.cache
+def _environment() -> Environment:
+    """Reads the templates, each once in a process: to parse them takes longer than to fill them."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -44,9 +56,7 @@ def render_page(template: str, context: Mapping[str, Any]) -> str:
         "told": wording.told,
         "listed": wording.names,
     }
-    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-    page = environment.get_template(template)
-    return page.render({**context, "style": Markup(style + CHART_STYLE)})
+    return environment
 
 
 def write_page(path: Path, template: str, context: Mapping[str, Any]) -> Path:

@@ -7,13 +7,12 @@ multi-label on independent sigmoids. What is returned is a plain linear layer on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
 from headstart.strategies.linear_fit import (
     DEFAULT_CS,
-    GROUP_ELEMENTS,
     CrossValidation,
     LabelledFeatures,
     LinearFit,
@@ -24,7 +23,11 @@ from headstart.strategies.linear_fit import (
     solve,
 )
 from headstart.strategies.linear_losses import Sigmoid, Softmax
-from headstart.strategies.linear_solver import rotate
+from headstart.strategies.linear_solver import RotatedFeatures, Solutions, rotate
+
+# Parts are fitted in groups whose logits have no more elements than this (64 MB in float32, and
+# some eight arrays of that size at the peak).
+_GROUP_ELEMENTS = 2**24
 
 
 def fit_logistic(
@@ -73,6 +76,7 @@ def cross_validate_logistic(
     num_classes: int,
     Cs: Sequence[float] = DEFAULT_CS,  # noqa: N803
     class_weights: Tensor | None = None,
+    basis: Tensor | None = None,
 ) -> CrossValidation:
     """The best C by log loss on unseen folds, and the fit on all samples with it.
 
@@ -87,6 +91,7 @@ def cross_validate_logistic(
         num_classes: At least 2, or 1 for multi-label.
         Cs: What to try.
         class_weights: See `fit_logistic`; the log loss is then weighted alike.
+        basis: `CrossValidation.basis` of other samples of the same backbone, where there is one.
 
     Raises:
         DataError: See `fit_logistic`; or there are fewer than two folds.
@@ -94,7 +99,8 @@ def cross_validate_logistic(
     """
     cs = check_cs(Cs)
     data = label_features(features, targets, num_classes=num_classes, class_weights=class_weights)
-    return choose_c(rotate(data.features), data, _loss(data), folds=folds, cs=cs)
+    rotated = rotate(data.features, basis=basis)
+    return choose_c(rotated, data, _loss(data), folds=folds, cs=cs)
 
 
 def fit_logistic_on_parts(
@@ -103,8 +109,9 @@ def fit_logistic_on_parts(
     parts: Sequence[Tensor],
     *,
     num_classes: int,
-    C: float,  # noqa: N803
+    C: float,  # noqa: N803 - the name it has in the field
     class_weights: Tensor | None = None,
+    basis: Tensor | None = None,
 ) -> tuple[LinearFit, ...]:
     """Fits on parts of the samples, all together for little more than the cost of one.
 
@@ -118,26 +125,62 @@ def fit_logistic_on_parts(
         num_classes: At least 2, or 1 for multi-label.
         C: Inverse strength of the penalty.
         class_weights: See `fit_logistic`.
+        basis: See `cross_validate_logistic`.
 
     Raises:
         DataError: See `fit_logistic`.
         ConfigError: C or the class weights are not positive.
     """
-    (c,) = check_cs([C])
     data = label_features(features, targets, num_classes=num_classes, class_weights=class_weights)
-    rotated, loss = rotate(data.features), _loss(data)
-    size = max(1, GROUP_ELEMENTS // (len(features) * num_classes))
-    fits: list[LinearFit] = []
+    rotated = rotate(data.features, basis=basis)
+    fits = []
+    for found in _solve_parts(rotated, data, parts, c=C):
+        weight, bias = rotated.to_raw(data.widen(found.coefficients[:, :, 0]))
+        fits.append(LinearFit(weight, bias, bool(found.has_converged.all())))
+    return tuple(fits)
+
+
+def answer_by_parts(
+    features: Tensor,
+    targets: Tensor,
+    parts: Sequence[Tensor],
+    *,
+    num_classes: int,
+    C: float,  # noqa: N803
+    class_weights: Tensor | None = None,
+    basis: Tensor | None = None,
+) -> Iterator[Tensor]:
+    """What the fits of `fit_logistic_on_parts` answer to all samples, those of the part and others.
+
+    The solver has these answers at hand, so that no layer has to be made of its solution.
+
+    Yields:
+        For each part, (n, num_classes) logits.
+
+    Raises:
+        DataError: See `fit_logistic`.
+        ConfigError: C or the class weights are not positive.
+    """
+    data = label_features(features, targets, num_classes=num_classes, class_weights=class_weights)
+    rotated = rotate(data.features, basis=basis)
+    for found in _solve_parts(rotated, data, parts, c=C):
+        yield data.widen(found.logits[:, :, 0])
+
+
+def _solve_parts(
+    rotated: RotatedFeatures, data: LabelledFeatures, parts: Sequence[Tensor], *, c: float
+) -> Iterator[Solutions]:
+    """For each part the solution of one problem, solved in groups as large as memory allows."""
+    cs, loss, n = check_cs([c]), _loss(data), len(data.features)
+    size = max(1, _GROUP_ELEMENTS // data.coded.numel())
     for start in range(0, len(parts), size):
         group = parts[start : start + size]
-        seen = data.features.new_zeros(len(features), len(group))
+        seen = data.features.new_zeros(n, len(group))
         for column, part in enumerate(group):
             seen[part.to(seen.device), column] = 1.0
-        found = solve(rotated, data, loss, seen=seen, cs=[c], tolerance=loss.search_tolerance)
+        found = solve(rotated, data, loss, seen=seen, cs=cs, tolerance=loss.search_tolerance)
         for column in range(len(group)):
-            weight, bias = rotated.to_raw(data.widen(found.coefficients[:, :, column]))
-            fits.append(LinearFit(weight, bias, bool(found.has_converged[..., column].all())))
-    return tuple(fits)
+            yield found.only(column)
 
 
 def _loss(data: LabelledFeatures) -> Softmax | Sigmoid:

@@ -42,6 +42,7 @@ def cross_validate_svm(
     num_classes: int,
     Cs: Sequence[float] = DEFAULT_CS,  # noqa: N803 - the name it has in the field
     class_weights: Tensor | None = None,
+    basis: Tensor | None = None,
 ) -> CrossValidation:
     """A calibrated linear SVM; the best C by log loss on unseen folds, once calibrated.
 
@@ -53,6 +54,7 @@ def cross_validate_svm(
         Cs: What to try.
         class_weights: (num_classes,) how much a sample of each class counts; for multi-label, how
             much a positive counts beside a negative.
+        basis: `CrossValidation.basis` of other samples of the same backbone, where there is one.
 
     Returns:
         With `fit` and `out_of_fold_logits` calibrated: their softmax (multi-label: sigmoid) is the
@@ -65,9 +67,8 @@ def cross_validate_svm(
     """
     cs = check_cs(Cs)
     data = label_features(features, targets, num_classes=num_classes, class_weights=class_weights)
-    return choose_c(
-        rotate(data.features), data, SquaredHinge(), folds=folds, cs=cs, calibrate=calibrate
-    )
+    rotated = rotate(data.features, basis=basis)
+    return choose_c(rotated, data, SquaredHinge(), folds=folds, cs=cs, calibrate=calibrate)
 
 
 def calibrate(decisions: Tensor, data: LabelledFeatures) -> Calibration:

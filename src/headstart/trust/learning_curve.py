@@ -1,6 +1,7 @@
 """How many more labels? Refits on parts of the training samples, and a power law through them.
 
-Knows indices and what a refit got right on other samples; how it is refitted is the caller's.
+Each refit is judged on a fold of the same samples that it has not seen, so that none is spent on
+judging alone. Knows indices and what a refit got right; how it is refitted is the caller's.
 
 Source: error = a + b * n ** -c, Cortes, Jackel, Solla, Vapnik and Denker, "Learning curves:
 asymptotic values and rate of convergence" (NeurIPS 1993); that it holds over orders of magnitude:
@@ -10,7 +11,7 @@ Viering and Loog, "The shape of learning curves: a review" (TPAMI 2022).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +26,8 @@ from headstart.trust.power_law import PowerLaws, fit_power_laws
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
-SHARES = (0.1, 0.2, 0.4, 0.8, 1.0)
+# The last is what five folds leave to learn from.
+SHARES = (0.1, 0.2, 0.4, 0.8)
 # Beyond four times the samples a power law is a guess: Viering and Loog 2022, section 5.
 MAX_FACTOR = 4.0
 # Draws of a part: three, but no more than cost as much as one refit on all samples.
@@ -161,78 +163,100 @@ class LearningCurve:
 
 
 def trace_learning_curve(
-    score: Callable[[Sequence[Integers]], Sequence[NDArray[np.floating] | NDArray[np.bool_]]],
+    score: Callable[[Sequence[Integers]], Iterable[NDArray[np.floating] | NDArray[np.bool_]]],
     targets: NDArray[np.integer] | NDArray[np.floating],
     *,
+    folds: NDArray[np.integer],
     groups: NDArray[np.integer] | None = None,
-    judged_groups: NDArray[np.integer] | None = None,
     shares: Sequence[float] = SHARES,
     metric: str = "accuracy",
     seed: int = 0,
 ) -> LearningCurve:
     """Refit on growing parts of the training samples, and say what more would bring.
 
-    Parts are nested and stratified, and drawn three times, less often where that would cost more
-    than one refit on all samples. Groups enter one by one.
+    Parts are nested and stratified, and drawn up to three times, less often where that would cost
+    more than one refit on all samples. Groups enter one by one. Of each draw there is a part for
+    each fold, without the samples of that fold, which it is judged on.
 
     Args:
-        score: Indices (m,) of training samples, ascending, of all parts at once -> for each part
-            (num_judged,) how right a refit on it is about each of the same other samples, 0 to 1
-            (whether its class is right; any loss as 1 - loss). Refit with all choices fixed, such
-            as C, so that it is cheap.
+        score: Indices (m,) of samples, ascending, of all parts at once -> for each part (n,) how
+            right a refit on it is about each sample, 0 to 1 (whether its class is right; any loss
+            as 1 - loss); what it says about the samples of its own is not looked at. Refit with all
+            choices fixed, such as C, so that it is cheap.
         targets: (n,) class indices of the training samples, or (n, K) of 0 and 1.
-        groups: (n,) of the training samples.
-        judged_groups: (num_judged,) of the judged ones: they are resampled together.
-        shares: Parts of the training samples.
+        folds: (n,) the fold in which a sample is held out; at least two, and no group in several.
+        groups: (n,) of the training samples: they are drawn and resampled together.
+        shares: Parts of the training samples; at most what the folds leave.
         metric: What the mean of the scores is called.
         seed: Of the draws.
 
     Raises:
-        DataError: A share is not in 0 to 1, or scores are not in 0 to 1 or change in number.
+        DataError: A share is not in 0 to 1, there are fewer than two folds, or scores are not one
+            number in 0 to 1 a sample.
     """
-    n = len(targets)
+    n, numbers = len(targets), np.unique(folds)
     if n == 0 or not all(0 < share <= 1 for share in shares):
         raise DataError(
             f"Shares {list(shares)} of {n} samples cannot be fitted to. Give shares above 0 and up "
             "to 1, and at least one sample."
         )
-    sizes, notes = _sizes(n, _num_classes(targets), shares)
-    orders = [_order(targets, groups, seed=seed + i) for i in range(_NUM_REPEATS)]
-    drawn = [[np.sort(o[:size]) for o in orders[: max(1, n // size)]] for size in sizes]
-    judged = iter([_judged(each) for each in score([part for parts in drawn for part in parts])])
-    scores = [[next(judged) for _ in parts] for parts in drawn]
-    lengths = {len(each) for repeats in scores for each in repeats}
-    if len(lengths) > 1 or 0 in lengths:
+    if len(folds) != n or len(numbers) < 2:
         raise DataError(
-            f"Refits were judged on {sorted(lengths)} samples. All must be judged on the same "
-            "ones, at least one."
+            f"{len(numbers)} folds of {len(folds)} samples cannot judge refits on {n}. Give a fold "
+            "for each sample, and at least two folds."
         )
-    return _curve(sizes, scores, judged_groups, metric=metric, now=n, notes=notes, seed=seed)
+    most = n - round(n / len(numbers))
+    sizes, notes = _sizes(n, _num_classes(targets), shares, most=most)
+    owners = np.arange(n) if groups is None else groups
+    orders = [_orders(targets, folds, owners, seed=seed + i) for i in range(_NUM_REPEATS)]
+    drawn = [
+        [[np.sort(order[:size]) for order in draw] for draw in orders[: max(1, n // size)]]
+        for size in sizes
+    ]
+    judged = iter(score([part for draws in drawn for parts in draws for part in parts]))
+    scores = []
+    for draws in drawn:
+        tables = np.empty((len(draws), n))
+        for table in tables:
+            for number in numbers:
+                is_held_out = folds == number
+                table[is_held_out] = _judged(next(judged), n)[is_held_out]
+        scores.append(tables)
+    return _curve(sizes, scores, groups, metric=metric, now=n, notes=notes, seed=seed)
 
 
 def _curve(
     sizes: Sequence[int],
-    scores: Sequence[Sequence[Floats]],
-    judged_groups: NDArray[np.integer] | None,
+    tables: Sequence[Floats],
+    groups: NDArray[np.integer] | None,
     *,
     metric: str,
     now: int,
     notes: list[str],
     seed: int,
 ) -> LearningCurve:
-    """Points with their intervals, and the power laws of each bootstrap resample."""
-    means = np.array([np.mean(np.stack(repeats)) for repeats in scores])
-    num_judged = len(scores[0][0])
-    draws = _bootstrap(sizes, scores, judged_groups, seed=seed)  # (R, num_sizes)
-    points = tuple(
-        CurvePoint(size, float(mean), *_ends(column))
-        for size, mean, column in zip(sizes, means, draws.T, strict=True)
-    )
+    """Points with their intervals, and the power laws of each bootstrap resample.
+
+    Args:
+        sizes: Of the parts, ascending.
+        tables: Of each size (num_repeats, num_judged), how right its refits were.
+        groups: (num_judged,), or None.
+    """
     if len(sizes) < _LEAST_POINTS:
         notes.append(
             f"{len(sizes)} sizes of the training set are too few to draw a curve through; at least "
             f"{_LEAST_POINTS} are needed, so label more."
         )
+    if not sizes:
+        return LearningCurve(metric, (), None, None, now, now, tuple(notes))
+    means = np.array([table.mean() for table in tables])
+    num_judged = tables[0].shape[1]
+    draws = _bootstrap(tables, sizes, groups, seed=seed)  # (R, num_sizes)
+    points = tuple(
+        CurvePoint(size, float(mean), *_ends(column))
+        for size, mean, column in zip(sizes, means, draws.T, strict=True)
+    )
+    if len(sizes) < _LEAST_POINTS:
         return LearningCurve(metric, points, None, None, now, num_judged, tuple(notes))
     numbers = np.array(sizes, dtype=np.float64)
     # Half a sample's worth keeps a size whose refits were all right from weighing without end.
@@ -243,8 +267,8 @@ def _curve(
 
 
 def _bootstrap(
+    tables: Sequence[Floats],
     sizes: Sequence[int],
-    scores: Sequence[Sequence[Floats]],
     groups: NDArray[np.integer] | None,
     *,
     seed: int,
@@ -255,13 +279,12 @@ def _bootstrap(
     for that: the variance they bring is taken to fall as one over the size, pooled over the sizes
     that were drawn more than once, and added as normal noise.
     """
-    num_judged = len(scores[0][0])
     owners = None if groups is None else np.asarray(groups, dtype=np.int64)
-    drawn = resamples(num_judged, groups=owners, num_resamples=_NUM_RESAMPLES, seed=seed)
-    counts = np.concatenate(list(drawn))
-    counts /= counts.sum(axis=1, keepdims=True)
-    tables = [np.stack(repeats) for repeats in scores]  # (num_repeats, num_judged) each
-    values = counts @ np.stack([table.mean(axis=0) for table in tables], axis=1)
+    means = np.stack([table.mean(axis=0) for table in tables], axis=1)  # (num_judged, num_sizes)
+    drawn = resamples(len(means), groups=owners, num_resamples=_NUM_RESAMPLES, seed=seed)
+    values = np.concatenate(
+        [counts @ means / counts.sum(axis=1, keepdims=True) for counts in drawn]
+    )
     repeated = [
         (len(table) - 1, size * table.mean(axis=1).var(ddof=1))
         for size, table in zip(sizes, tables, strict=True)
@@ -277,12 +300,12 @@ def _bootstrap(
     return noisy
 
 
-def _judged(values: NDArray[np.floating] | NDArray[np.bool_]) -> Floats:
+def _judged(values: NDArray[np.floating] | NDArray[np.bool_], num_samples: int) -> Floats:
     scores = np.asarray(values, dtype=np.float64)
-    if scores.ndim != 1 or not bool(((scores >= 0) & (scores <= 1)).all()):
+    if scores.shape != (num_samples,) or not bool(((scores >= 0) & (scores <= 1)).all()):
         raise DataError(
-            f"Scores of shape {scores.shape} are not one number between 0 and 1 for each judged "
-            "sample. Give whether each is right, as 0 or 1."
+            f"Scores of shape {scores.shape} are not one number between 0 and 1 for each of the "
+            f"{num_samples:,} samples. Give whether each is right, as 0 or 1."
         )
     return scores
 
@@ -304,10 +327,12 @@ def _num_classes(targets: NDArray[np.generic]) -> int:
     return len(np.unique(targets)) if targets.ndim == 1 else targets.shape[1]
 
 
-def _sizes(n: int, num_classes: int, shares: Sequence[float]) -> tuple[list[int], list[str]]:
-    """Sizes of the parts, ascending, and what was left out."""
+def _sizes(
+    n: int, num_classes: int, shares: Sequence[float], *, most: int
+) -> tuple[list[int], list[str]]:
+    """Sizes of the parts, ascending, at most what folds leave; and what was left out."""
     least = max(_LEAST_A_CLASS * num_classes, 5)
-    wanted = {share: round(share * n) for share in sorted(set(shares))}
+    wanted = {share: min(round(share * n), most) for share in sorted(set(shares))}
     small = [share for share, size in wanted.items() if size < least]
     notes = []
     if small:
@@ -319,8 +344,23 @@ def _sizes(n: int, num_classes: int, shares: Sequence[float]) -> tuple[list[int]
     return sorted({size for size in wanted.values() if size >= least}), notes
 
 
+def _orders(
+    targets: NDArray[np.generic],
+    folds: NDArray[np.integer],
+    groups: NDArray[np.integer],
+    *,
+    seed: int,
+) -> list[Integers]:
+    """For each fold the indices of the samples outside it, in an order as `_order` makes it."""
+    found = []
+    for i, number in enumerate(np.unique(folds)):
+        rest = np.flatnonzero(folds != number)
+        found.append(rest[_order(targets[rest], groups[rest], seed=[seed, i])])
+    return found
+
+
 def _order(
-    targets: NDArray[np.generic], groups: NDArray[np.integer] | None, *, seed: int
+    targets: NDArray[np.generic], groups: NDArray[np.integer], *, seed: Sequence[int]
 ) -> Integers:
     """(n,) all indices, so that each beginning has the classes' shares and few cut groups.
 
@@ -330,7 +370,7 @@ def _order(
     n = len(targets)
     flat = targets if targets.ndim == 1 else np.unique(targets, axis=0, return_inverse=True)[1]
     _, kinds = np.unique(flat, return_inverse=True)
-    owners = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    owners = np.unique(groups, return_inverse=True)[1]
     first = np.unique(owners, return_index=True)[1]
     sizes = np.bincount(owners)
     of_kind = kinds[first]  # a group goes with the class of its first sample

@@ -40,6 +40,11 @@ def numbers(values: Any) -> list[Any]:
     return []
 
 
+def splits_of(run: Any) -> list[str]:
+    """Of each sample."""
+    return [entry["split"] for entry in run.read("split.json")["assignment"].values()]
+
+
 def proven(run: Any) -> dict[str, Any]:
     """Its metrics, after a look at what each run must have."""
     metrics: dict[str, Any] = run.metrics  # refuses NaN and Infinity
@@ -225,11 +230,13 @@ def test_a_model_no_better_than_colours_is_told_of(
     assert [told for told in run.recorder.of("warning") if "not clearly better" in told]
 
 
-def test_the_learning_curve_ends_at_the_training_samples(
+def test_the_learning_curve_is_judged_on_all_that_it_learns_from(
     fit: Fit, see: See, separable: Features, draw_table: Draw
 ) -> None:
     see(separable)
-    curve = fit(draw_table(rows("ab" * 50)), strategy="probe").metrics["learning_curve"]
+    run = fit(draw_table(rows("ab" * 50)), strategy="probe")
+    curve = run.metrics["learning_curve"]
     sizes = [point["num_samples"] for point in curve["points"]]
-    assert sizes == sorted(sizes)
-    assert sizes[-1] == curve["now"]
+    num_learnt = sum(split in ("train", "validation") for split in splits_of(run))
+    assert curve["now"] == num_learnt
+    assert sizes == [round(share * num_learnt) for share in (0.1, 0.2, 0.4, 0.8)]

@@ -267,14 +267,3 @@ def test_options_that_cannot_work_are_refused() -> None:
         fit_logistic(features, targets, num_classes=2, C=1.0, class_weights=torch.zeros(2))
     with pytest.raises(DataError, match="at least two folds"):
         cross_validate_logistic(features, targets, torch.zeros(10).long(), num_classes=2)
-
-
-def test_large_problems_are_solved_in_groups_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    features, targets = samples(60, 20, num_classes=3)
-    folds = torch.arange(60) // 3 % 5
-    whole = cross_validate_logistic(features, targets, folds, num_classes=3)
-    monkeypatch.setattr("headstart.strategies.linear_fit.GROUP_ELEMENTS", 1)
-    parts = cross_validate_logistic(features, targets, folds, num_classes=3)
-    assert parts.Cs == whole.Cs
-    assert parts.log_loss == pytest.approx(whole.log_loss, abs=1e-4)
-    assert parts.C == whole.C

@@ -3,7 +3,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headstart.strategies.logistic import fit_logistic, fit_logistic_on_parts
+from headstart.strategies.logistic import (
+    answer_by_parts,
+    cross_validate_logistic,
+    fit_logistic,
+    fit_logistic_on_parts,
+)
 
 
 def samples(n: int, width: int, *, num_classes: int, seed: int = 0):
@@ -62,7 +67,7 @@ def test_groups_of_parts_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     features, targets = samples(60, 8, num_classes=3)
     parts = [torch.arange(size) for size in (20, 30, 40, 60)]
     together = fit_logistic_on_parts(features, targets, parts, num_classes=3, C=0.1)
-    monkeypatch.setattr("headstart.strategies.logistic.GROUP_ELEMENTS", 1)
+    monkeypatch.setattr("headstart.strategies.logistic._GROUP_ELEMENTS", 1)
     apart = fit_logistic_on_parts(features, targets, parts, num_classes=3, C=0.1)
     for one, other in zip(together, apart, strict=True):
         torch.testing.assert_close(one.weight, other.weight, atol=1e-3, rtol=1e-3)
@@ -73,3 +78,36 @@ def test_multi_label_parts_are_fitted_too() -> None:
     targets = torch.nn.functional.one_hot(classes).float()
     (found,) = fit_logistic_on_parts(features, targets, [torch.arange(45)], num_classes=3, C=0.1)
     assert float(((found.logits(features) >= 0) == (targets > 0)).float().mean()) > 0.8
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_the_answers_by_parts_are_those_of_the_fits(num_classes: int) -> None:
+    features, targets = samples(60, 8, num_classes=num_classes)
+    parts = [torch.arange(30), torch.arange(60)]
+    fits = fit_logistic_on_parts(features, targets, parts, num_classes=num_classes, C=0.1)
+    answers = answer_by_parts(features, targets, parts, num_classes=num_classes, C=0.1)
+    for fit, answer in zip(fits, answers, strict=True):
+        torch.testing.assert_close(answer, fit.logits(features), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("n", [30, 300])
+def test_the_basis_of_other_samples_leads_to_the_same_fits(n: int) -> None:
+    features, targets = samples(500, 40, num_classes=3)
+    folds = torch.arange(200) // 3 % 5
+    basis = cross_validate_logistic(features[:200], targets[:200], folds, num_classes=3).basis
+    own, lent = (
+        fit_logistic_on_parts(
+            features[-n:], targets[-n:], [torch.arange(n)], num_classes=3, C=0.1, basis=each
+        )[0]
+        for each in (None, basis)
+    )
+    assert basis is not None
+    torch.testing.assert_close(
+        lent.logits(features).softmax(dim=1), own.logits(features).softmax(dim=1), atol=3e-3, rtol=0
+    )
+
+
+def test_too_few_samples_have_no_basis_to_lend() -> None:
+    features, targets = samples(30, 40, num_classes=3)
+    folds = torch.arange(30) // 3 % 5
+    assert cross_validate_logistic(features, targets, folds, num_classes=3).basis is None
