@@ -230,13 +230,15 @@ class _Search:
         And the share of the probed that have so many candidates that they count as strangers.
         """
         nearest, num_with_many = [], 0
+        undone = np.argsort(self.places, axis=1)  # (8, SIDE * SIDE)
         for at in range(0, len(self.probed), _ROWS):
             chosen = self.probed[at : at + _ROWS]
-            own = self.vectors[chosen]
-            # The likeness to the view of another is that of the view, undone, to the other.
-            alike = [own[:, np.argsort(places)] @ self.vectors.T for places in self.places]
+            # The likeness to the view of another is that of the view, undone, to the other. In one
+            # product for all views: each of eight would wait for its threads, on busy cores 15 ms.
+            own = self.vectors[chosen][:, undone].reshape(-1, undone.shape[1])
+            alike = (own @ self.vectors.T).reshape(len(chosen), len(undone), -1).max(axis=1)
             is_near = self.are_candidates(chosen)
-            nearest.append(_nearest_stranger(np.max(alike, axis=0), is_near, chosen))
+            nearest.append(_nearest_stranger(alike, is_near, chosen))
             num_with_many += int(_has_many(is_near).sum())
         return np.concatenate(nearest), num_with_many / len(self.probed)
 

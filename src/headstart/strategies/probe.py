@@ -135,7 +135,7 @@ def _fewest_depths(
         ],
     }
     whole = replace(fit, weight=torch.cat([unused, fit.weight], dim=1))
-    return whole, Initialised(facts, found_at.out_of_fold)
+    return whole, Initialised(facts, found_at.out_of_fold, of_all[1].basis)
 
 
 def _losses(found: Initialised, table: FeatureTable) -> Tensor:
@@ -219,4 +219,4 @@ def _told(classifier: str, found: CrossValidation, held_out: Tensor) -> Initiali
         ],
         "has_converged": found.fit.has_converged,
     }
-    return Initialised(facts, found.out_of_fold_logits)
+    return Initialised(facts, found.out_of_fold_logits, found.basis)
