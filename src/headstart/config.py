@@ -122,8 +122,7 @@ class FitOptions(BaseModel):
     features: Annotated[Literal["last", "depths"], Parameter(group=_TRAINING)] = Field(
         "last",
         description="What the probe sees: the features of the last layer, or those of several "
-        "depths, of which the logistic one keeps as many as help; for pictures unlike those of the "
-        "pretraining.",
+        "depths, which helps on pictures unlike those of the pretraining. The ladder tries both.",
     )
     lr: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
         None, gt=0.0, description="Highest learning rate, of the head. Auto: by the strategy."

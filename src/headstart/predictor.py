@@ -47,7 +47,8 @@ class Predictor:
         device: Where to compute.
         compute_format: How to compute.
         strangers: The training features that samples are compared with, if they are known.
-        twin: Of the model's backbone, where there is one already.
+        embed: A frozen twin of the model's backbone, where there is one already: images (B, bands,
+            H, W) raw, on the device -> (B, num_features) float32.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class Predictor:
         device: torch.device,
         compute_format: ComputeFormat,
         strangers: Neighbourhood | None = None,
-        twin: FrozenTwin | None = None,
+        embed: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.model = model.eval()
         self.task = task
@@ -69,13 +70,13 @@ class Predictor:
         self.device = device
         self.compute_format = compute_format
         self.strangers = strangers
-        self.twin = twin or FrozenTwin(
+        self._embed = embed or FrozenTwin(
             EmbedOnly(model), compute_format, example=example_input(contract, device)
         )
 
     def embed(self, images: Tensor) -> Tensor:
         """images: (B, bands, H, W) raw, on any device -> features (B, num_features) float32."""
-        return self.twin(images.to(self.device, non_blocking=True))
+        return self._embed(images.to(self.device, non_blocking=True))
 
     @torch.inference_mode()
     def answer(self, ids: Sequence[str], features: Tensor) -> Prediction:

@@ -226,7 +226,7 @@ class Race:
         unreadable: dict[str, str] = {}
         collector = Collector(
             predictor=attempt.predictor,
-            backbone=racer.backbone,
+            embedder=attempt.embedder,
             facts=self.where.data.checkup.facts,
             seed=self.where.options.seed,
             reading_ends=math.inf,

@@ -108,17 +108,23 @@ def fit(tmp_path: Path) -> Callable[..., Fitted]:
 
 
 @pytest.fixture
-def see(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Sample], Tensor]], None]:
+def see(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """`see(features)`: the backbone gives features(sample), (NUM_FEATURES,), instead of its own.
+
+    `see(features, depths=...)`: and depths(sample), (NUM_DEPTHS,), as those of all depths.
 
     What is exchanged is the cache's contents, at the one place where a fit reads it.
     """
     from headstart.fitting.collecting import Collector
 
-    def exchange(features: Callable[[Sample], Tensor]) -> None:
+    def exchange(
+        features: Callable[[Sample], Tensor], depths: Callable[[Sample], Tensor] | None = None
+    ) -> None:
         def collect(collector: Collector, samples: Sequence[Sample]) -> dict[str, Tensor]:
             noise = {s.id: noise_of(s, NUM_STATISTICS) for s in samples}
             collector.statistics |= noise
+            if depths is not None:
+                collector.depths |= {sample.id: depths(sample) for sample in samples}
             return {sample.id: features(sample) for sample in samples}
 
         monkeypatch.setattr(Collector, "collect", collect)

@@ -9,7 +9,7 @@ better transfer learning" (ICML 2022).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -64,7 +64,7 @@ def with_depths(backbone: Backbone) -> Backbone:
         ([32, 32, 48, 192, 96, 96], 496)
     """
     name, contract = backbone.spec.reference, backbone.contract
-    if not hasattr(backbone.module, "forward_intermediates"):
+    if not gives_depths(backbone):
         raise ConfigError(
             f"`{name}` does not give the outputs of its stages, which --features depths needs. "
             "Leave --features away, or choose another backbone."
@@ -90,9 +90,9 @@ def with_depths(backbone: Backbone) -> Backbone:
     )
 
 
-def widths_of(arguments: Mapping[str, Any]) -> tuple[int, ...]:
-    """How wide each depth is in the features of a spec's module; empty for the last layer alone."""
-    return tuple(arguments.get("depths", {}).get("widths", ()))
+def gives_depths(backbone: Backbone) -> bool:
+    """Whether `with_depths` can be had of it, and is not what it is already."""
+    return hasattr(backbone.module, "forward_intermediates")
 
 
 def _spread(num_stages: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from headstart.backbones.depths import widths_of
+from headstart.backbones.depths import gives_depths, with_depths
 from headstart.compute import FrozenTwin, MeasuredFormat, choose_format
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, ComputeFormat, Prediction, Sample, Split, Task
@@ -65,13 +65,19 @@ class Situation:
 class Embedder:
     """A backbone on its device, with what it takes to get features from it.
 
+    One pass gives the features of all depths, which cost little beside it; those of the last layer
+    come last.
+
     Attributes:
         inference: The format that was found for it.
-        twin: Its frozen twin; None for a backbone that is to be trained.
+        deep: The same backbone giving features from all depths; None where it does not tell them.
+        twin: The frozen twin of `deep`, or of the backbone where there is none; None for a backbone
+            that is to be trained.
     """
 
     backbone: Backbone
     inference: MeasuredFormat
+    deep: Backbone | None = None
     twin: FrozenTwin | None = None
 
     @classmethod
@@ -83,9 +89,30 @@ class Embedder:
         inference = measure_format(
             headless, backbone, mode="inference", where=where, choices=choices
         )
+        deep = with_depths(backbone) if gives_depths(backbone) else None
+        if deep is not None:
+            headless = where.task.build(deep, nn.Identity()).to(where.device)
         example = example_input(backbone.contract, where.device)
         twin = FrozenTwin(EmbedOnly(headless), inference.compute_format, example=example)
-        return cls(backbone, inference, twin)
+        return cls(backbone, inference, deep, twin)
+
+    @property
+    def widest(self) -> Backbone:
+        """What a pass gives the features of."""
+        return self.deep or self.backbone
+
+    def embed(self, images: Tensor) -> Tensor:
+        """images: (B, bands, H, W) raw -> (B, num_features) float32 of the last layer."""
+        return self.embed_widest(images)[:, -self.backbone.spec.num_features :]
+
+    def embed_widest(self, images: Tensor) -> Tensor:
+        """images: (B, bands, H, W) raw -> (B, sum of the widths) float32 of all depths."""
+        assert self.twin is not None
+        return self.twin(images)
+
+    def at_depths(self) -> Embedder:
+        """The one whose features are those of all depths, from the same pass."""
+        return replace(self, backbone=self.widest, deep=None)
 
 
 class Attempt:
@@ -184,7 +211,6 @@ class Attempt:
             class_weights=weights,
             pretrained_classes=self.backbone.pretrained_classes,
             seed=options.seed,
-            depths=widths_of(self.backbone.spec.arguments),
         )
         self.strategy = make_strategy(self.name, self.settings)
         head = self.strategy.new_head(self.backbone)
@@ -220,7 +246,7 @@ class Attempt:
             classes=self.classes,
             device=self.where.device,
             compute_format=self.compute_format,
-            twin=self.embedder.twin if self.is_frozen else None,
+            embed=self.embedder.embed if self.is_frozen and self.embedder.twin else None,
         )
 
     @property

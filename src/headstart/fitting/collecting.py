@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 from headstart.compute import module_fingerprint
-from headstart.contracts import Backbone, Batch, Sample
+from headstart.contracts import Batch, Sample
 from headstart.data.checks import FileFacts
 from headstart.errors import DataError, InterruptedFit
 from headstart.features import Extraction, FeatureCache, extract
+from headstart.fitting.attempt import Embedder
 from headstart.fitting.feeding import Loading, augmented_view
 from headstart.fitting.preparing import NO_TIME, UNUSABLE
 from headstart.predictor import Predictor
@@ -33,8 +34,8 @@ class Collector:
     """Collects features; what cannot be read, or not in time, goes to `left_out`.
 
     Attributes:
-        predictor: Computes them.
-        backbone: What they are features of.
+        predictor: Prepares the pictures.
+        embedder: Computes the features.
         facts: sample id -> what its file is.
         seed: Of the order in which pictures are read where time is short.
         reading_ends: `time.monotonic()` at which to stop reading; infinite without a budget.
@@ -43,10 +44,12 @@ class Collector:
         left_out: sample id -> why it takes no part.
         statistics: sample id -> (m,) float32 colour and band statistics, of all that was collected
             as evaluation sees it; they are taken in the same pass.
+        depths: sample id -> (sum of the widths,) float32 features of all depths, of the same
+            samples, the last layer's last; empty where the backbone does not tell them.
     """
 
     predictor: Predictor
-    backbone: Backbone
+    embedder: Embedder
     facts: Mapping[str, FileFacts]
     seed: int
     reading_ends: float
@@ -55,6 +58,7 @@ class Collector:
     progress: Progress
     left_out: dict[str, str] = field(default_factory=dict)
     statistics: dict[str, Tensor] = field(default_factory=dict)
+    depths: dict[str, Tensor] = field(default_factory=dict)
 
     def collect(self, samples: Sequence[Sample]) -> dict[str, Tensor]:
         """sample id -> (num_features,) float32, of all samples that could be read in time.
@@ -76,9 +80,12 @@ class Collector:
         )
         if found.not_reached:
             self._tell_no_time(found.not_reached, of=len(samples))
-        width = self.backbone.spec.num_features
+        width = self.embedder.widest.spec.num_features
+        last = width - self.embedder.backbone.spec.num_features
         self.statistics |= {id_: row[width:] for id_, row in found.features.items()}
-        return {id_: row[:width] for id_, row in found.features.items()}
+        if self.embedder.deep is not None:
+            self.depths |= {id_: row[:width] for id_, row in found.features.items()}
+        return {id_: row[last:width] for id_, row in found.features.items()}
 
     def collect_view(
         self, samples: Sequence[Sample], view: int, *, loading: Loading, name: str
@@ -95,18 +102,19 @@ class Collector:
                 chosen,
                 view,
                 task=self.predictor.task,
-                contract=self.backbone.contract,
+                contract=self.embedder.backbone.contract,
                 loading=loading,
             )
 
         found = self._extract(
             samples,
             {**self._key(), "view": [view, name, loading.seed]},
-            embed=self.predictor.embed,
+            embed=self._embed_view,
             batches=batches,
             label=f"augmented view {view + 1}",
         )
-        return dict(found.features)
+        last = -self.embedder.backbone.spec.num_features
+        return {id_: row[last:] for id_, row in found.features.items()}
 
     def _extract(
         self,
@@ -142,8 +150,11 @@ class Collector:
 
     def _embed_and_describe(self, inputs: Tensor) -> Tensor:
         """(B, num_features + m): features, then statistics, kept together in the cache."""
-        features = self.predictor.embed(inputs)
-        return torch.cat([features.cpu(), picture_statistics(inputs)], dim=1)
+        return torch.cat([self._embed_view(inputs).cpu(), picture_statistics(inputs)], dim=1)
+
+    def _embed_view(self, inputs: Tensor) -> Tensor:
+        """(B, num_features) of all depths."""
+        return self.embedder.embed_widest(inputs.to(self.predictor.device))
 
     def _note_copies(self, ids: Sequence[str], extraction: Extraction) -> None:
         """Of files with the same content one was read: what is wrong with it is so with all."""
@@ -158,12 +169,13 @@ class Collector:
         self.left_out[sample.id] = str(error)
 
     def _key(self) -> dict[str, Any]:
+        widest = self.embedder.widest
         return {
-            "layout": 3,
-            "weights": module_fingerprint(self.backbone.module),
-            "architecture": self.backbone.spec.reference,
-            "arguments": dict(self.backbone.spec.arguments),
-            "contract": self.backbone.contract.to_json(),
+            "layout": 4,
+            "weights": module_fingerprint(widest.module),
+            "architecture": widest.spec.reference,
+            "arguments": dict(widest.spec.arguments),
+            "contract": widest.contract.to_json(),
             "format": str(self.predictor.compute_format),
         }
 

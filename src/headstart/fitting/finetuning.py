@@ -51,7 +51,7 @@ class FineTuning:
             "full",
             replace(probe.where, deadline=until),
             embedder=Embedder(backbone, probe.embedder.inference),
-            choices=choices.branch(),
+            choices=choices.branch(is_held=True),
         )
         self.attempt.num_kept = NUM_KEPT
         self.data = probe.where.data
@@ -73,7 +73,7 @@ class FineTuning:
         return _STEP_OVERHEAD * num_train / training + len(self.validation) / inference
 
     def train(self, tables: Sequence[Mapping[str, Tensor]]) -> None:
-        """Train, then take the best weights.
+        """Tell how, train, then take the best weights.
 
         Args:
             tables: Cached features, sample id -> (num_features,).
@@ -82,6 +82,7 @@ class FineTuning:
             InterruptedFit: The user asked to stop; the state is saved.
             TrainingError: The loss was not finite.
         """
+        self.attempt.choices.tell()
         learn(self.attempt, tables)
         self._merge()
 

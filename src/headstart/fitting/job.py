@@ -24,14 +24,13 @@ from headstart.fitting.collecting import Collector
 from headstart.fitting.controlling import train_control
 from headstart.fitting.dropping import drop_suspects, without_samples
 from headstart.fitting.explaining import explain
-from headstart.fitting.ladder import Ladder
+from headstart.fitting.ladder import Found, Ladder
 from headstart.fitting.learning import NUM_TRIED, learn
 from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data, seen_through
 from headstart.fitting.proving import Prover
 from headstart.fitting.recording import record_results, record_start, record_transfer
 from headstart.fitting.settle import GRADIENT_STRATEGIES, Choice, Choices, refuse_pointless
 from headstart.interrupt import StopSignal
-from headstart.predictor import Predictor
 from headstart.progress import JsonlSink, Progress
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
@@ -178,7 +177,8 @@ class FitJob:
         where, attempt = self.where, self.attempt
         if self.resume is None:  # a resumed fit keeps the record of its choices until it has them
             record_start(where.folder, attempt.record())
-        collector = self._collector(attempt.predictor, attempt.backbone)
+        collector = self._collector(attempt)
+        self.depths = collector.depths
         self.tables: list[dict[str, Tensor]] = []
         self.statistics: dict[str, Tensor] = {}
         started = time.monotonic()
@@ -192,14 +192,14 @@ class FitJob:
             self._collect_views(collector)
         where.seconds["features"] = time.monotonic() - started
 
-    def _collector(self, predictor: Predictor, backbone: Backbone) -> Collector:
+    def _collector(self, attempt: Attempt) -> Collector:
         where = self.where
         reading_ends = float("inf")
         if where.deadline is not None:
             reading_ends = where.started + _READING_SHARE * (where.deadline - where.started)
         return Collector(
-            predictor=predictor,
-            backbone=backbone,
+            predictor=attempt.predictor,
+            embedder=attempt.embedder,
             facts=where.data.checkup.facts,
             seed=self.options.seed,
             reading_ends=reading_ends,
@@ -236,10 +236,8 @@ class FitJob:
     def _learn(self) -> None:
         started = time.monotonic()
         if self.is_climbing:
-            ladder = Ladder(
-                self.attempt, self.tables, statistics=self.statistics, choices=self.choices
-            )
-            self.attempt = ladder.climb()
+            found = Found(self.tables, depths=self.depths, statistics=self.statistics)
+            self.attempt, self.tables = Ladder(self.attempt, found, choices=self.choices).climb()
         else:
             learn(self.attempt, self.tables)
         self.where.seconds["fit"] = time.monotonic() - started

@@ -94,7 +94,8 @@ class Judge:
 def is_better(comparison: Comparison) -> bool:
     """Whether the second is better beyond the noise: more often right, or surer of what is right.
 
-    Log loss shows a gain on fewer samples than accuracy does; it counts if accuracy is no lower.
+    Log loss shows a gain on fewer samples than accuracy does; it counts if accuracy is about as
+    high.
     """
     return is_more_often_right(comparison) or is_surer(comparison)
 
@@ -105,6 +106,10 @@ def is_more_often_right(comparison: Comparison) -> bool:
 
 
 def is_surer(comparison: Comparison) -> bool:
-    """Whether its log loss is lower beyond the noise, and its accuracy no lower."""
-    metrics = comparison.metrics
-    return metrics["log_loss"].high < 0 and metrics["accuracy"].value >= 0
+    """Whether its log loss is lower beyond the noise, and its accuracy about as high.
+
+    That is: lower by no more than half a standard error of the difference.
+    """
+    accuracy, log_loss = comparison.metrics["accuracy"], comparison.metrics["log_loss"]
+    error = (accuracy.high - accuracy.low) / (2 * 1.96)
+    return log_loss.high < 0 and accuracy.value >= -error / 2

@@ -69,22 +69,42 @@ class Choices:
         self.progress = progress
         self.earlier = dict(earlier or {})
         self.made: list[Choice] = []
+        self._untold: list[Choice] | None = None
 
     def add(self, *choices: Choice) -> None:
-        """Settle some."""
+        """Settle some; what was settled alike before is not told again."""
         for choice in choices:
+            if choice == self._last().get(choice.name):
+                continue
             self.made.append(choice)
+            if self._untold is None:
+                self.progress.choice(choice.name, choice.value, choice.reason)
+            else:
+                self._untold.append(choice)
+
+    def tell(self) -> None:
+        """Tell what was held back, and all that follows."""
+        for choice in self._untold or ():
             self.progress.choice(choice.name, choice.value, choice.reason)
+        self._untold = None
 
     def value(self, name: str) -> Any:
         """An option's value: as settled last, or as given."""
-        settled = {choice.name: choice.value for choice in self.made}
-        return settled[name] if name in settled else getattr(self.options, name)
+        settled = self._last()
+        return settled[name].value if name in settled else getattr(self.options, name)
 
-    def branch(self) -> Choices:
-        """Those made so far, to go on from by oneself."""
+    def _last(self) -> dict[str, Choice]:
+        return {choice.name: choice for choice in self.made}
+
+    def branch(self, *, is_held: bool = False) -> Choices:
+        """Those made so far, to go on from by oneself.
+
+        Args:
+            is_held: Tell nothing until `tell`, as nobody may care.
+        """
         other = Choices(self.options, progress=self.progress, earlier=self.earlier)
         other.made = list(self.made)
+        other._untold = [] if is_held else None
         return other
 
 
@@ -208,11 +228,13 @@ def _batch_size(num_train: int, device_type: str) -> tuple[int, str]:
 
 # How many pictures a training should look at in all, and the bounds of epochs. Set by hand: on ant
 # and bee photos (196 for training) the validation loss of head was flat long before its end, and
-# full had its best at epoch 4 of 4 and of 6. bench/strategies.py is there to do better.
+# full had its best at epoch 4 of 4 and of 6. On solar cells (1,668) full had its best at epoch 10
+# of 12, and reached 0.887 on the test, 0.837 and 0.848 in 3 and 4 epochs, the probe alone 0.875.
+# bench/strategies.py is there to do better.
 _PICTURES = {
     "head": (20_000, 10, 60),
     "gradual": (3_000, 5, 20),
-    "full": (2_500, 3, 15),
+    "full": (20_000, 4, 15),
     "scratch": (10_000, 10, 60),
 }
 

@@ -155,6 +155,7 @@ RUNG_WORDS = {
     "trivial": "Colours alone",
     "knn": "Nearest neighbours",
     "probe": "Linear probe",
+    "depths": "Probe at several depths",
     "head": "New head",
     "gradual": "Gradual unfreezing",
     "full": "Full fine-tuning",

@@ -28,8 +28,6 @@ class StrategySettings:
         class_weights: (num_classes,) float32, or None.
         pretrained_classes: What the backbone's own classifier tells apart.
         seed: For folds and random heads.
-        depths: How many features come from each depth of the backbone, the last layer's last;
-            empty where there are only those.
     """
 
     classes: tuple[str, ...]
@@ -41,7 +39,6 @@ class StrategySettings:
     class_weights: Tensor | None = None
     pretrained_classes: tuple[str, ...] = ()
     seed: int = 0
-    depths: tuple[int, ...] = ()
 
     @property
     def num_classes(self) -> int:

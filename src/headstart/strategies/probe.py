@@ -6,13 +6,11 @@ Logistic regression with C by cross-validation, a linear SVM, or nearest neighbo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
 from headstart.data.folds import folds
@@ -94,58 +92,7 @@ def fit_linear_probe(
 
 def _logistic(table: FeatureTable, settings: StrategySettings) -> tuple[nn.Module, Initialised]:
     fit, found = fit_linear_probe(table, settings)
-    if settings.depths and found.out_of_fold is not None:
-        fit, found = _fewest_depths(table, settings, (fit, found))
     return _as_head(fit), found
-
-
-def _fewest_depths(
-    table: FeatureTable, settings: StrategySettings, of_all: tuple[LinearFit, Initialised]
-) -> tuple[LinearFit, Initialised]:
-    """The probe on as many depths, from the last layer down, as its log loss out of fold is for.
-
-    The fewest within a standard error of the least loss, as C is chosen; the weights of all other
-    depths are 0. A stand-in for Head2Toe's choice among single features by group lasso: whole
-    depths are few, so that choosing among them hardly flatters the loss.
-
-    Source: Evci et al., "Head2Toe" (ICML 2022), section 3; the rule of one standard error: Breiman
-    et al., "Classification and Regression Trees" (1984), section 3.4.3.
-    """
-    fits, losses = [], []
-    for num_depths in range(1, len(settings.depths) + 1):
-        width = sum(settings.depths[-num_depths:])
-        found = of_all
-        if num_depths < len(settings.depths):
-            part = replace(table, features=table.features[:, -width:])
-            found = fit_linear_probe(part, settings)
-        fits.append(found)
-        losses.append(_losses(found[1], table))
-    means = torch.stack([loss.mean() for loss in losses])
-    least = losses[int(means.argmin())]
-    excess = [loss - least for loss in losses]
-    margins = [float(e.std(correction=0)) / len(e) ** 0.5 for e in excess]
-    chosen = next(i for i, e in enumerate(excess) if float(e.mean()) <= margins[i])
-    fit, found_at = fits[chosen]
-    unused = fit.weight.new_zeros(len(fit.weight), sum(settings.depths) - fit.weight.shape[1])
-    facts = {
-        **found_at.facts,
-        "num_depths": chosen + 1,
-        "depths": [
-            {"num_depths": i + 1, "log_loss": float(mean)} for i, mean in enumerate(means.tolist())
-        ],
-    }
-    whole = replace(fit, weight=torch.cat([unused, fit.weight], dim=1))
-    return whole, Initialised(facts, found_at.out_of_fold, of_all[1].basis)
-
-
-def _losses(found: Initialised, table: FeatureTable) -> Tensor:
-    """(n,) float64 log losses out of fold."""
-    assert found.out_of_fold is not None
-    logits = found.out_of_fold.double()
-    if table.is_multilabel:
-        exact = table.targets.double()
-        return F.binary_cross_entropy_with_logits(logits, exact, reduction="none").mean(dim=1)
-    return F.cross_entropy(logits, table.targets, reduction="none")
 
 
 def _svm(table: FeatureTable, settings: StrategySettings) -> tuple[nn.Module, Initialised]:

@@ -1,4 +1,4 @@
-"""Features from several depths, and the probe that keeps as many as help."""
+"""Features from several depths of a backbone."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from torch import nn
 
 import headstart
 from headstart.backbones import build_backbone, load_backbone
-from headstart.backbones.depths import _spread, widths_of, with_depths
-from headstart.contracts import BackboneSpec, FeatureTable
+from headstart.backbones.depths import _spread, gives_depths, with_depths
+from headstart.contracts import BackboneSpec
 from headstart.errors import ConfigError
-from headstart.strategies import StrategySettings
-from headstart.strategies.probe import CLASSIFIERS
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_convnext", "test_efficientnet"])
@@ -26,7 +24,9 @@ def test_the_features_of_the_last_layer_are_among_them(name: str) -> None:
     plain = load_backbone(name, weights="random")
     deep = with_depths(plain)
     images = torch.randn(2, 3, plain.contract.height, plain.contract.width)
-    features, widths = deep.module(images), widths_of(deep.spec.arguments)
+    features, widths = deep.module(images), deep.spec.arguments["depths"]["widths"]
+    assert gives_depths(plain)
+    assert not gives_depths(deep)
     assert features.shape == (2, deep.spec.num_features) == (2, sum(widths))
     torch.testing.assert_close(features[:, -widths[-1] :], plain.module(images))
     own = sorted(name for name, _ in deep.module.named_parameters())
@@ -57,42 +57,6 @@ def test_a_backbone_without_stages_is_refused() -> None:
         with_depths(replace(plain, module=nn.Flatten()))
 
 
-def table_of(informative: slice, *, n: int = 120) -> FeatureTable:
-    """Noise of 12 features; those named tell the class."""
-    generator = torch.Generator().manual_seed(0)
-    targets = torch.arange(n) % 2
-    features = torch.randn(n, 12, generator=generator)
-    features[:, informative] += 1.5 * targets[:, None]
-    return FeatureTable(features, targets, torch.arange(n), 2)
-
-
-@pytest.mark.parametrize(
-    ("informative", "num_depths"),
-    [(slice(8, 12), 1), (slice(4, 8), 2), (slice(0, 4), 3)],
-    ids=["last", "middle", "first"],
-)
-def test_the_probe_keeps_as_many_depths_as_help(informative: slice, num_depths: int) -> None:
-    table = table_of(informative)
-    settings = StrategySettings(classes=("a", "b"), depths=(4, 4, 4))
-    head, found = CLASSIFIERS["logistic"](table, settings)
-    assert found.facts["num_depths"] == num_depths
-    assert [tried["num_depths"] for tried in found.facts["depths"]] == [1, 2, 3]
-    weight = head[-1].weight  # type: ignore[index]
-    assert not weight[:, : 12 - 4 * num_depths].any()
-    assert weight[:, 12 - 4 * num_depths :].all()
-    assert found.out_of_fold is not None
-    assert (found.out_of_fold.argmax(dim=1) == table.targets).float().mean() > 0.9
-
-
-def test_several_labels_are_probed_at_depths_too() -> None:
-    table = table_of(slice(4, 8))
-    marks = torch.stack([table.targets, 1 - table.targets], dim=1).float()
-    table = replace(table, targets=marks, is_multilabel=True)
-    settings = StrategySettings(classes=("a", "b"), is_multilabel=True, depths=(4, 4, 4))
-    _, found = CLASSIFIERS["logistic"](table, settings)
-    assert found.facts["num_depths"] == 2
-
-
 def test_a_run_at_depths_loads_from_its_folder_alone(
     make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -107,7 +71,8 @@ def test_a_run_at_depths_loads_from_its_folder_alone(
     )
     config = json.loads((run.path / "config.json").read_text())
     widths = config["model"]["backbone"]["arguments"]["depths"]["widths"]
-    assert len(widths) == len(config["fit"]["depths"]) > 1
+    assert len(widths) > 1
+    assert config["model"]["backbone"]["num_features"] == sum(widths)
     test = [str(path) for path in sorted(photos.rglob("*.png"))]
     predicted = headstart.load(run.path).predict(test)
     assert sum(label in id_ for id_, label in zip(test, predicted.labels, strict=True)) >= 27

@@ -15,7 +15,7 @@ from torch import Tensor
 from headstart.contracts import Sample
 
 Fit = Callable[..., Any]
-See = Callable[[Callable[[Sample], Tensor]], None]
+See = Callable[..., None]
 Features = Callable[[Sample], Tensor]
 CHEAP = ("majority", "trivial", "knn", "probe")
 
@@ -41,8 +41,10 @@ def test_cheap_rungs_are_judged_on_the_same_samples_and_folds(
     draw_table: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from headstart.fitting import proving  # its own name is bound before the spy is
     from headstart.strategies import probe
 
+    assert proving.hold_out_folds is probe.hold_out_folds
     held_out: list[list[int]] = []
     find = probe.hold_out_folds
 
@@ -168,6 +170,72 @@ def test_too_few_samples_to_hold_any_out_are_no_trouble(
     assert "too few to hold some out" in run.metrics["verdict"]
 
 
+# --- features of several depths ---------------------------------------------------------------
+
+
+def deep_noise(sample: Sample) -> Tensor:
+    """As many features as `test_resnet` gives at all depths, 96 of them from its last layer."""
+    number = sum(sample.id.encode())
+    return torch.randn(496, generator=torch.Generator().manual_seed(number))
+
+
+def deep_signal(sample: Sample) -> Tensor:
+    row = deep_noise(sample)
+    row[0] = 20.0 * (int(Path(sample.id).stem) % 2)
+    return row
+
+
+def test_depths_that_tell_more_than_the_last_layer_are_kept(
+    fit: Fit, see: See, say_nothing: Features, draw_table: Callable[..., Path]
+) -> None:
+    see(say_nothing, depths=deep_signal)
+    run = fit(draw_table(alternating(60)))
+    rungs, config = run.rungs, run.read("config.json")
+    assert [name for name, rung in rungs.items() if rung["kept"]] == ["depths"]
+    assert rungs["depths"]["gain"]["over"] == "probe"
+    assert rungs["depths"]["gain"]["low"] > 0
+    assert run.metrics["strategy"] == "probe"
+    assert run.choices["features"] == "depths"
+    assert run.metrics["metrics"]["accuracy"]["value"] == 1.0
+    assert config["model"]["backbone"]["num_features"] == 496
+    assert run.metrics["verdict"].endswith("features of several depths was kept.")
+
+
+def test_depths_that_tell_no_more_are_not_kept(
+    fit: Fit, see: See, separable: Features, draw_table: Callable[..., Path]
+) -> None:
+    see(separable, depths=deep_noise)
+    run = fit(draw_table(alternating(60)))
+    assert run.rungs["depths"]["was_tried"]
+    assert [name for name, rung in run.rungs.items() if rung["kept"]] == ["probe"]
+    assert run.read("config.json")["model"]["backbone"]["num_features"] == 96
+
+
+@pytest.mark.parametrize("options", [{"classifier": "svm"}, {"views": 1}])
+def test_depths_are_for_the_logistic_probe_of_the_pictures_as_they_are(
+    fit: Fit, see: See, separable: Features, draw_table: Callable[..., Path], options: Any
+) -> None:
+    see(separable, depths=deep_signal)
+    assert "depths" not in fit(draw_table(alternating(40)), **options).rungs
+
+
+def test_a_budget_without_time_for_depths_leaves_them_out(
+    fit: Fit,
+    see: See,
+    separable: Features,
+    draw_table: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headstart.fitting import ladder
+
+    monkeypatch.setattr(ladder, "_DEPTHS_COST", 1e6)
+    see(separable, depths=deep_signal)
+    run = fit(draw_table(alternating(40)))
+    assert not run.rungs["depths"]["was_tried"]
+    assert "of the budget" in run.rungs["depths"]["why"]
+    assert run.rungs["probe"]["kept"]
+
+
 # --- when fine-tuning is tried ----------------------------------------------------------------
 
 
@@ -199,7 +267,7 @@ def test_six_mistakes_on_validation_samples_that_came_with_the_data_are_counted(
     if num_wrong < 6:
         assert f"of 20 validation pictures {num_wrong} were wrong" in why
     else:
-        assert "an epoch and what follows it take about" in why
+        assert "its 15 epochs and what follows take about" in why
 
 
 @pytest.mark.usefixtures("slow_training")
@@ -211,6 +279,7 @@ def test_fine_tuning_that_the_budget_cannot_hold_is_not_tried(
     full = run.rungs["full"]
     assert not full["was_tried"]
     assert "of the budget" in full["why"]
+    assert full["why"].endswith("m would hold it.")
     assert full["predicted_seconds"] > 400  # an epoch of 40 pictures and more
     assert run.metrics["strategy"] == "probe"
     assert (run.path / "model.safetensors").is_file()
