@@ -6,13 +6,13 @@
 
 Both start from the EfficientNet-Lite0 of the catalogue and answer on the same sealed test split,
 that of Headstart's run. Headstart: `fit` with the strategy probe, or another one, and no cached
-features, from the folder to the verified model and its report. fastai: a vision_learner on the same backbone,
-pictures resized to 224, `aug_transforms()`, batches of 16, `fine_tune(3)` or as many epochs as given
-(to give it the five minutes of the ladder, as many as take them), trained on all pictures outside the test
-split, as the probe is; the validation pictures are also shown to it after each epoch. Its time runs
-from the first line of its data block to the last prediction on the test split. Importing
-fastai is not counted; what Headstart imports within its first fit is. The two run in turns, a seed
-after the other.
+features, from the folder to the verified model and its report. fastai: a vision_learner on the same
+backbone, pictures resized to 224, `aug_transforms()`, batches of 16, `fine_tune(3)` or as many
+epochs as given (to give it the five minutes of the ladder, as many as take them), trained on all
+pictures outside the test split, as the probe is; the validation pictures are also shown to it after
+each epoch. Its time runs from the first line of its data block to the last prediction on the test
+split. Importing fastai is not counted; what Headstart imports within its first fit is. The two run
+in turns, a seed after the other.
 """
 
 from __future__ import annotations
