@@ -56,6 +56,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_QUARTER_TURNS = tuple(method for tag, method in _TRANSPOSE.items() if tag >= 5)
 _HUSH_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -143,6 +144,23 @@ def picture_facts(source: Path | bytes) -> PictureFacts:
         raise _picture_error(source, error) from error
     except Image.DecompressionBombError as error:
         raise _bomb(_name(source)) from error
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) that `read_image` will give; no pixel is decoded.
+
+    Raises:
+        PictureError: It is missing, empty or no picture.
+    """
+    _hush_pillow()
+    try:
+        with _open(path) as image:
+            is_turned = _turning(image) in _QUARTER_TURNS and image.format != "TIFF"
+            return image.size[::-1] if is_turned else image.size
+    except _DECODER_ERRORS as error:
+        raise _picture_error(path, error) from error
+    except Image.DecompressionBombError as error:
+        raise _bomb(_name(path)) from error
 
 
 def verify_picture(data: bytes, *, decode: bool, name: str = "a picture") -> PictureFacts:
