@@ -269,7 +269,8 @@ def _covered(segmentation: Any, height: int, width: int) -> np.ndarray:
         if len(points) < 3:
             raise ValueError(f"a polygon of {len(points)} points")
         rings.append([*points, points[0]])
-    return rasterise([{"type": "Polygon", "coordinates": [r]} for r in rings], height, width)
+    shapes = [({"type": "Polygon", "coordinates": [ring]}, 1) for ring in rings]
+    return rasterise(shapes, height, width) > 0
 
 
 def _from_runs(counts: Sequence[int], size: tuple[int, ...], shape: tuple[int, int]) -> np.ndarray:

@@ -98,6 +98,12 @@ def image_rank(name: str) -> int:
     return _rank(name, _IMAGE_NAMES)
 
 
+def label_rank(name: str) -> int | None:
+    """How likely the name of a column says that it holds labels: 0 is the likeliest; None: not."""
+    rank = _rank(name, _LABEL_NAMES)
+    return rank if rank < len(_LABEL_NAMES) else None
+
+
 def _guess_image(table: Table) -> tuple[str, str]:
     """The column whose cells are files, and why."""
     order = sorted(table.columns, key=lambda c: _rank(c, _IMAGE_NAMES))  # stable: then from left

@@ -21,6 +21,7 @@ from headstart.data.bands import band_in_file_name, choose_bands, sensor_of
 from headstart.data.images import PictureError
 from headstart.data.raster_header import RasterFacts
 from headstart.data.side_files import SideItem, category_names, side_item
+from headstart.errors import DataError
 
 if TYPE_CHECKING:
     from rasterio.io import DatasetReader
@@ -248,23 +249,48 @@ def is_same_crs(first: str, second: str) -> bool:
         return False
 
 
-def rasterise(shapes: Sequence[Mapping[str, Any]], height: int, width: int) -> np.ndarray:
-    """Which pixels have their centre in one of some shapes.
+def rasterise(
+    shapes: Sequence[tuple[Mapping[str, Any], int]], height: int, width: int
+) -> np.ndarray:
+    """Shapes drawn with a value each: where the centre of a pixel lies in one; the last on top.
 
     Args:
-        shapes: GeoJSON geometries in pixels: x from the left edge, y from the top.
+        shapes: GeoJSON geometries in pixels (x from the left edge, y from the top), and values from
+            1 on.
         height: Pixels.
         width: Pixels.
 
     Returns:
-        (height, width) bool.
+        (height, width) int32, 0 where no shape is.
     """
     from rasterio.features import rasterize
 
     if not shapes:
-        return np.zeros((height, width), bool)
-    drawn: np.ndarray = rasterize(shapes, out_shape=(height, width), dtype="uint8")
-    return drawn.astype(bool)
+        return np.zeros((height, width), np.int32)
+    drawn: np.ndarray = rasterize(shapes, out_shape=(height, width), dtype="int32")
+    return drawn
+
+
+def reproject(
+    geometries: Sequence[Mapping[str, Any]], *, source: str, target: str
+) -> list[Mapping[str, Any]]:
+    """GeoJSON geometries in another coordinate reference system.
+
+    Raises:
+        DataError: There is no way from one system to the other.
+    """
+    from rasterio.errors import RasterioError
+    from rasterio.warp import transform_geom
+
+    if not geometries or is_same_crs(source, target):
+        return list(geometries)
+    try:
+        return list(transform_geom(source, target, geometries))
+    except (RasterioError, ValueError) as error:
+        raise DataError(
+            f"Polygons in {source[:60]} cannot be brought to {target[:60]} ({error}). Save them in "
+            "the coordinate reference system of the scene."
+        ) from error
 
 
 def _holds_data(values: np.ndarray, nodata: float | None) -> np.ndarray:

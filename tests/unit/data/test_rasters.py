@@ -20,6 +20,7 @@ from headstart.data.rasters import (
     raster_facts,
     rasterise,
     read_window,
+    reproject,
     verify_raster,
 )
 from headstart.errors import DataError
@@ -265,9 +266,21 @@ def test_a_strip_that_is_very_wide_is_read_by_window(write: Write) -> None:
     assert part.sum() == valid.sum() == 30
 
 
-def test_a_square_is_drawn_where_pixel_centres_lie() -> None:
-    ring = [[1, 1], [4, 1], [4, 3], [1, 3], [1, 1]]
-    drawn = rasterise([{"type": "Polygon", "coordinates": [ring]}], 5, 6)
-    assert drawn[1:3, 1:4].all()
-    assert drawn.sum() == 6
+def test_shapes_are_drawn_where_pixel_centres_lie_the_last_on_top() -> None:
+    def square(left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
+        ring = [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]
+        return {"type": "Polygon", "coordinates": [ring]}
+
+    drawn = rasterise([(square(1, 1, 4, 3), 7), (square(3, 2, 9, 9), 300)], 5, 6)
+    assert (drawn[1:3, 1:4] == [[7, 7, 7], [7, 7, 300]]).all()
+    assert (drawn == 7).sum() == 5
+    assert (drawn == 300).sum() == 9
     assert not rasterise([], 5, 6).any()
+
+
+def test_geometries_are_reprojected_and_impossible_ways_refused() -> None:
+    point = {"type": "Point", "coordinates": (9.0, 47.0)}
+    (there,) = reproject([point], source="EPSG:4326", target="EPSG:32632")
+    np.testing.assert_allclose(there["coordinates"], (500000, 5205000), rtol=1e-3)
+    with pytest.raises(DataError, match="cannot be brought to nonsense"):
+        reproject([point], source="EPSG:4326", target="nonsense")
