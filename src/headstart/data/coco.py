@@ -25,7 +25,7 @@ from headstart.cache import cache_folder
 from headstart.contracts import Dataset, Finding, Legend, Sample, Split
 from headstart.data.folders import SPLIT_NAMES, Request
 from headstart.data.listing import count, list_folder
-from headstart.data.masks import Read, dataset_of_masks, refuse_columns
+from headstart.data.mask_datasets import Read, dataset_of_masks, refuse_columns
 from headstart.data.rasters import rasterise
 from headstart.errors import DataError
 

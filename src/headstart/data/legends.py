@@ -46,6 +46,7 @@ class Census:
         colours: Likewise, of those with colours.
         num_valued: Number of masks with values.
         num_coloured: Number of masks with colours.
+        num_lossy: Number of masks saved as JPEG, which puts values between those that were drawn.
         nodata: Nodata values of the files.
         palette: Value -> colour, of the first mask with a palette.
         categories: Value -> name, of the first mask with GDAL's category names.
@@ -55,6 +56,7 @@ class Census:
     colours: Counter[int] = field(default_factory=Counter)
     num_valued: int = 0
     num_coloured: int = 0
+    num_lossy: int = 0
     nodata: set[int] = field(default_factory=set)
     palette: Mapping[int, Colour] = field(default_factory=dict)
     categories: Mapping[int, str] = field(default_factory=dict)
@@ -65,6 +67,7 @@ def take_census(paths: Sequence[Path]) -> Census:
     census = Census()
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="census") as pool:
         for mask, values in filter(None, pool.map(_occurring, paths)):
+            census.num_lossy += mask.facts.format == "JPEG"
             if mask.is_coloured:
                 census.num_coloured += 1
                 census.colours.update(values)
@@ -114,7 +117,7 @@ def settle_legend(
     elif known is not None:
         legend, notes = known, []
     else:
-        legend, notes = _by_values(take_census(masks), has_choice=ignore_values is not None)
+        legend, notes = _by_values(take_census(masks), ignore_values)
     if ignore_values is None:
         legend, more = _without_void(legend)
         if file is not None and not legend.is_coloured and not _has(legend, _CONVENTIONAL_IGNORE):
@@ -198,15 +201,22 @@ def _merged(
 # --- by the masks themselves ------------------------------------------------------------------
 
 
-def _by_values(census: Census, *, has_choice: bool) -> tuple[Legend, list[str]]:
+def _by_values(census: Census, ignore_values: Sequence[int] | None) -> tuple[Legend, list[str]]:
     """Values named by GDAL's category names, or by themselves."""
+    if census.num_lossy and max(len(census.counts), len(census.colours)) > 2:
+        raise DataError(
+            f"{count(census.num_lossy, 'mask')} saved as JPEG, which blurs values: "
+            f"{max(len(census.counts), len(census.colours)):,} occur. Save masks as PNG, from what "
+            "they were drawn with; or, if there are two classes, make all below 128 one value and "
+            "all above it the other, and save that as PNG."
+        )
     if census.num_coloured > census.num_valued:
         raise DataError(
             f"{count(census.num_coloured, 'mask')} have {count(len(census.colours), 'colour')} "
             "instead of values, and nothing says which colour is which class. Add a file "
             "classes.csv beside the folders of images and masks:" + _suggested(census.colours)
         )
-    values = sorted(census.counts)
+    values = sorted(census.counts.keys() - set(ignore_values or ()))
     if not values:
         return Legend((), ()), []
     notes = []
@@ -218,7 +228,7 @@ def _by_values(census: Census, *, has_choice: bool) -> tuple[Legend, list[str]]:
         )
         values = [v for v in values if v not in ignored]
     is_void = _CONVENTIONAL_IGNORE in values and len(values) > 2
-    if is_void and _CONVENTIONAL_IGNORE not in census.categories and not has_choice:
+    if is_void and _CONVENTIONAL_IGNORE not in census.categories and ignore_values is None:
         values.remove(_CONVENTIONAL_IGNORE)
         ignored.append(_CONVENTIONAL_IGNORE)
         notes.append(

@@ -12,8 +12,8 @@ from headstart.data.columns import find_split, image_rank, is_missing, probe, re
 from headstart.data.folders import SPLIT_NAMES, Request
 from headstart.data.legend_files import LEGEND_NAMES
 from headstart.data.listing import count, is_picture_name, series
+from headstart.data.mask_datasets import Read, dataset_of_masks
 from headstart.data.mask_layouts import MASK_FOLDERS
-from headstart.data.masks import Read, dataset_of_masks
 from headstart.data.table_files import TABLE_READERS, Table, read_table
 from headstart.data.tables import TableSource, is_header, locate, metadata_sources, table_sources
 from headstart.errors import DataError

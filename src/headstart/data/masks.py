@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from headstart.contracts import Dataset, Finding, Legend, Sample, Split
-from headstart.data.folders import SPLIT_NAMES, Request, apply_groups
-from headstart.data.legend_files import find_legend_file
-from headstart.data.legends import settle_legend
+from headstart.data.folders import SPLIT_NAMES, Request
 from headstart.data.listing import count, list_folder, series
+from headstart.data.mask_datasets import Read, dataset_of_masks, refuse_columns
 from headstart.data.mask_layouts import (
     CITYSCAPES,
     CITYSCAPES_TRAIN_IDS,
@@ -29,7 +28,6 @@ from headstart.data.mask_layouts import (
 from headstart.data.rasters import raster_facts
 from headstart.errors import DataError
 
-TASK = "semantic-segmentation"
 _VOC_FOLDER = "SegmentationClass"
 _Key = tuple[tuple[str, ...], str]  # folders that say nothing of the role, and the name
 
@@ -59,16 +57,21 @@ def recognises_mask_folders(path: Path) -> str | None:
     """Why this is a folder of pictures and masks, or None when it is not.
 
     At least half of the pictures, or of the masks, must have a partner: folders that are merely
-    called `masks` or `labels` may be classes.
+    called `masks` or `labels` may be classes. Unless all pictures lie in folders called so: then
+    the names are wrong, and reading says so.
     """
     if not path.is_dir():
         return None
-    pairing = pair_by_name(list_folder(path).pictures)
+    pictures = list_folder(path).pictures
+    pairing = pair_by_name(pictures)
     num_images = len(pairing.masks) + len(pairing.lone_images)
     num_masks = len(pairing.masks) + len(pairing.lone_masks)
-    if not pairing.masks or 2 * len(pairing.masks) < min(num_images, num_masks):
-        return None
-    return pairing.how
+    if pairing.masks and 2 * len(pairing.masks) >= min(num_images, num_masks):
+        return pairing.how
+    roles = {place_of(folder).role for folder in {name.rpartition("/")[0] for name in pictures}}
+    if roles == {"image", "mask"}:
+        return "all of its pictures are in folders called after images or masks"
+    return None
 
 
 def read_mask_folders(root: Path, request: Request) -> Dataset:
@@ -85,6 +88,14 @@ def read_mask_folders(root: Path, request: Request) -> Dataset:
     refuse_columns(root, request)
     listing = list_folder(root)
     pairing = pair_by_name(listing.pictures)
+    if not pairing.masks:
+        images, masks = pairing.others or pairing.lone_images, pairing.lone_masks
+        found = f"{count(len(images), 'picture')} such as `{images[0]}`"
+        raise DataError(
+            f"No mask in `{root}` has the name of a picture: there are {found}, and "
+            f"{count(len(masks), 'mask')} such as `{masks[0]}`. Give both the same name but for "
+            "the suffix, or a table of both; folders of classes need other names."
+        )
     notes = []
     is_voc = any(_VOC_FOLDER in mask.split("/") for mask in pairing.masks.values())
     splits: Mapping[str, Split | None] = pairing.splits
@@ -124,84 +135,6 @@ def read_mask_folders(root: Path, request: Request) -> Dataset:
     return dataset_of_masks(
         root, samples, request, Read(known, [*notes, *more], findings), columns=()
     )
-
-
-@dataclass(frozen=True)
-class Read:
-    """What was found out while reading samples with masks.
-
-    Attributes:
-        legend: What the layout is known for; None when it is known for nothing.
-        notes: Guesses, for the user.
-        findings: Trouble.
-    """
-
-    legend: Legend | None
-    notes: Sequence[str] = ()
-    findings: Sequence[Finding] = ()
-
-
-def dataset_of_masks(
-    root: Path,
-    samples: Sequence[Sample],
-    request: Request,
-    read: Read,
-    *,
-    columns: Sequence[str],
-) -> Dataset:
-    """A data set of samples with masks, its legend settled.
-
-    Args:
-        root: The folder.
-        samples: Each with a mask.
-        request: What the user asked for.
-        read: What the reader knows besides.
-        columns: Of the table, if it is one, that `--group` may have meant.
-
-    Raises:
-        DataError: The values of the masks cannot be explained, or a group not be found.
-    """
-    if not any(sample.group for sample in samples):
-        samples, group_notes = apply_groups(samples, request.group, columns=columns)
-    else:
-        group_notes = []
-    samples = sorted(samples, key=lambda sample: sample.id)
-    masks = [sample.mask for sample in samples if sample.mask is not None]
-    # From the root down to a mask: the nearer to the root, the more it speaks for all of them.
-    folders = [root, *sorted({mask.parent.parent for mask in masks if root in mask.parents})]
-    folders += sorted({mask.parent for mask in masks})
-    file = find_legend_file(dict.fromkeys(folders))
-    legend, notes = settle_legend(
-        masks, file=file, known=read.legend, ignore_values=request.ignore_values
-    )
-    return Dataset(
-        root=root,
-        format="masks",
-        reason="",
-        task=TASK,
-        samples=tuple(samples),
-        classes=legend.names,
-        is_multilabel=True,
-        notes=(*read.notes, *group_notes, *notes),
-        findings=tuple(read.findings),
-        legend=legend,
-    )
-
-
-def refuse_columns(root: Path, request: Request) -> None:
-    """Stop when a column was asked for of data without a table.
-
-    Raises:
-        DataError: One was.
-    """
-    for option in ("image_column", "label_column"):
-        value = getattr(request, option)
-        if value is not None:
-            raise DataError(
-                f"`--{option.replace('_', '-')} {value}` names a column, but `{root}` was "
-                "recognised as pictures with masks. Give the table itself instead of the folder, "
-                "or leave the option out."
-            )
 
 
 def missing_partners(images: Iterable[str], masks: Iterable[str]) -> list[Finding]:

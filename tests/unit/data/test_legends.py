@@ -153,7 +153,10 @@ def test_black_and_white_masks_have_two_classes(tmp_path: Path) -> None:
 
 def test_what_the_user_ignores_is_all_that_is_ignored(tmp_path: Path) -> None:
     masks = [save(tmp_path / "a.png", [[0, 1, 2, 255]])]
-    assert settle_legend(masks, ignore_values=(0,))[0].names == ("1", "2", "255")
+    legend, notes = settle_legend(masks, ignore_values=(0,))
+    assert legend.names == ("1", "2", "255")
+    assert "the classes: 1, 2, 255." in notes[0]
+    assert notes[1] == "Ignored values of the masks: 0, as --ignore-value says."
     assert settle_legend(masks, ignore_values=())[0].names == ("0", "1", "2", "255")
     with pytest.raises(DataError, match="No class is left"):
         settle_legend(masks, ignore_values=(0, 1, 2, 255))
@@ -188,6 +191,14 @@ def test_grey_values_saved_in_three_channels_are_values(tmp_path: Path) -> None:
     mask = save(tmp_path / "a.png", [[(1, 1, 1), (2, 2, 2)]])
     legend, _ = settle_legend([mask])
     assert legend.names == ("1", "2")
+
+
+def test_masks_saved_as_jpeg_are_refused_with_the_reason(tmp_path: Path) -> None:
+    values = np.zeros((16, 20), np.uint8)
+    values[4:9, 3:9] = 200
+    Image.fromarray(values).save(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match="1 mask saved as JPEG, which blurs values"):
+        settle_legend([tmp_path / "a.jpg"])
 
 
 def test_a_grey_picture_is_not_taken_for_a_mask(tmp_path: Path) -> None:

@@ -120,6 +120,14 @@ def test_pictures_and_masks_without_a_partner_are_listed(build: Build) -> None:
     assert [sample.id for sample in dataset] == ["images/a.jpg"]
 
 
+def test_images_and_masks_without_any_pair_are_not_taken_for_classes(build: Build) -> None:
+    root = build("images/a.jpg", masks=["masks/b.png"])
+    with pytest.raises(
+        DataError, match=r"1 picture such as `images/a.jpg`, and 1 mask such as `ma"
+    ):
+        open_dataset(root)
+
+
 def test_side_by_side_a_lone_mask_is_no_picture(build: Build) -> None:
     dataset = open_dataset(build("a.jpg", masks=["a_mask.png", "b_mask.png"]))
     assert [(f.kind, f.ids) for f in dataset.findings] == [("missing-image", ("b_mask.png",))]
