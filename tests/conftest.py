@@ -35,6 +35,15 @@ def ants_bees() -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def amazon_forest() -> Path:
+    """45 Sentinel-2 chips with masks of forest in train/ and val/, one mask of a wrong size."""
+    path = SHARED_DATA / "amazon-forest"
+    if not path.is_dir():
+        pytest.skip("needs ../shared/data/amazon-forest, which is not there")
+    return path
+
+
 def draw_picture(class_index: int, seed: int, *, size: tuple[int, int] = (40, 48)) -> Image.Image:
     """A small noisy picture whose colour and stripes tell its class. `size` is (width, height)."""
     rng = np.random.default_rng([class_index, seed])

@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "timm", "sklearn", "pyarrow", "lightning_fabric", "PIL")
+HEAVY = (
+    *("torch", "torchvision", "timm", "sklearn", "pyarrow", "lightning_fabric", "PIL", "rasterio"),
+)
 
 
 def _imported_by(statement: str) -> set[str]:
@@ -29,6 +31,10 @@ def _imported_by(statement: str) -> set[str]:
 )
 def test_importing_headstart_imports_nothing_heavy(statement: str) -> None:
     assert _imported_by(statement) == set()
+
+
+def test_data_formats_import_no_rasterio_before_a_raster_is_read() -> None:
+    assert _imported_by("import headstart.data, headstart.data.units") <= {"PIL", "pyarrow"}
 
 
 def test_the_report_imports_no_torch() -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Severity = Literal["error", "warning"]
+# The class index of a pixel that belongs to no class. Not 255, which is one where classes are many.
+IGNORE = -1
 
 
 # --- data -------------------------------------------------------------------------------------
@@ -41,6 +43,8 @@ class Sample:
             when the sample has no label.
         split: The split its publisher put it in, if any.
         group: Samples of one group never straddle a split (a patient, a scene).
+        mask: The file that says of each pixel which class it is of, for segmentation; its values
+            are explained by the legend of the data set.
     """
 
     id: str
@@ -48,6 +52,7 @@ class Sample:
     labels: tuple[str, ...] = ()
     split: Split | None = None
     group: str | None = None
+    mask: Path | None = None
 
     @property
     def label(self) -> str:
@@ -65,9 +70,11 @@ class Finding:
             `repeated-row`, `looping-link`, `duplicate`, `near-duplicate`, `leaked-duplicate`,
             `leaked-near-duplicate`, `leaked-group`, `conflicting-labels`,
             `conflicting-near-duplicates`, `tiny-class`, `one-class`, `no-class`, `unbalanced`,
-            `empty`; of features and pixels `constant-features`, `alike-features`,
-            `collapsed-features`, `unit-range`, `unused-bits`, `out-of-range`, `no-contrast`; of a
-            model `no-better-than-trivial`.
+            `empty`; of masks `missing-mask`, `missing-image`, `unreadable-mask`, `coloured-mask`,
+            `size-mismatch`, `crs-mismatch`, `elsewhere`, `empty-mask`, `unknown-value`; of
+            features and pixels `constant-features`, `alike-features`, `collapsed-features`,
+            `unit-range`, `unused-bits`, `out-of-range`, `no-contrast`; of a model
+            `no-better-than-trivial`.
         severity: `error` makes a fit impossible, `warning` does not.
         message: What was found, with figures, in one sentence.
         remedy: What to do about it, in one sentence.
@@ -82,6 +89,45 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Legend:
+    """What the values of masks stand for.
+
+    A class may have several values; a value that is neither of a class nor ignored is an error of
+    the mask. In colour-coded masks a value is a colour, as `red * 65536 + green * 256 + blue`.
+
+    Attributes:
+        names: Class names; the index of a class is its place here.
+        values: One tuple a class: the values in the files that stand for it.
+        ignored: Values of pixels that belong to no class and take no part in loss and metrics.
+        colours: One (red, green, blue), each 0-255, a class, to draw it with; None where the data
+            bring no colours.
+        is_coloured: Whether the masks are colour-coded.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[tuple[int, ...], ...]
+    ignored: tuple[int, ...] = ()
+    colours: tuple[tuple[int, int, int], ...] | None = None
+    is_coloured: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Legend:
+        """The legend that `to_json` wrote."""
+        colours = values["colours"]
+        return cls(
+            names=tuple(values["names"]),
+            values=tuple(tuple(v) for v in values["values"]),
+            ignored=tuple(values["ignored"]),
+            colours=None if colours is None else tuple((r, g, b) for r, g, b in colours),
+            is_coloured=bool(values["is_coloured"]),
+        )
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Samples, classes, and where they came from.
 
@@ -91,11 +137,14 @@ class Dataset:
         reason: Why it was recognised as that, in one sentence.
         task: The name of the task that the data suggests.
         samples: In a stable order (sorted by id).
-        classes: Class names, sorted; the index of a class is its place here.
-        is_multilabel: Whether a sample may have several labels, or none.
+        classes: Class names, sorted (of masks: in the order of the legend); the index of a class is
+            its place here.
+        is_multilabel: Whether a sample may have several labels, or none. Samples with masks do:
+            their labels are the classes that occur in the mask.
         notes: Guesses that were made while reading ("column `file` holds the pictures"), to be
             shown to the user.
         findings: Trouble met while reading (rows without a file, files that are no pictures).
+        legend: What the values of the samples' masks stand for; None where they have none.
     """
 
     root: Path
@@ -107,6 +156,7 @@ class Dataset:
     is_multilabel: bool = False
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    legend: Legend | None = None
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headstart.contracts import Dataset
+from headstart.data.coco import read_coco, recognises_coco
 from headstart.data.folders import (
     Request,
     find_pictures,
@@ -19,6 +20,8 @@ from headstart.data.folders import (
 )
 from headstart.data.images import PICTURE_SUFFIXES
 from headstart.data.listing import describe_contents, missing_path
+from headstart.data.mask_tables import read_mask_table, recognises_mask_table
+from headstart.data.masks import read_mask_folders, recognises_mask_folders
 from headstart.data.table_files import TABLE_READERS
 from headstart.data.tables import (
     read_metadata,
@@ -47,8 +50,25 @@ class Format:
     read: Callable[[Path, Request], Dataset]
 
 
-# Tried from top to bottom: what says more about the pictures comes first.
+# Tried from top to bottom: what says more about the pictures comes first. Masks say the most: as
+# folders or tables of labelled pictures they would be read as pictures of a class `masks`.
 FORMATS: dict[str, Format] = {
+    "mask-table": Format(
+        "a table with a column of picture paths and one of mask paths",
+        recognises_mask_table,
+        read_mask_table,
+    ),
+    "coco-masks": Format(
+        "a COCO .json file with segmentations, beside its pictures or in annotations/",
+        recognises_coco,
+        read_coco,
+    ),
+    "mask-folders": Format(
+        "pictures with masks of the same name: images/ and masks/, also within or around train/, "
+        "val/ and test/, or a_mask.png beside a.jpg; Cityscapes, CamVid and Pascal VOC",
+        recognises_mask_folders,
+        read_mask_folders,
+    ),
     "metadata-table": Format(
         "metadata.csv, .jsonl or .parquet beside the pictures, with the columns file_name and "
         "label; also in train/, validation/ and test/",
@@ -75,15 +95,20 @@ def open_dataset(
     image_column: str | None = None,
     label_column: str | None = None,
     group: str | None = None,
+    ignore_values: tuple[int, ...] | None = None,
 ) -> Dataset:
-    """Recognise labelled data, say why, and read it. No picture is opened yet.
+    """Recognise labelled data, say why, and read it.
+
+    No picture is opened yet; masks are, where nothing but their values tells the classes.
 
     Args:
         path: A folder, or a table.
         image_column: The column of a table that holds picture paths; found out when not given.
-        label_column: The column of a table that holds labels; found out when not given.
+        label_column: The column of a table that holds labels, or masks; found out when not given.
         group: A column of the table, or else a pattern on sample ids with one bracket that matches
             every one, such as `patient_(\\d+)`: samples of one group never straddle a split.
+        ignore_values: Values of masks that stand for no class; found out when not given, and an
+            empty tuple says that none does.
 
     Raises:
         DataError: There is nothing there, no format fits, or it cannot be read as asked.
@@ -95,10 +120,11 @@ def open_dataset(
     path = Path(path)
     if not path.exists():
         raise missing_path(path)
+    request = Request(image_column, label_column, group, ignore_values)
     for name, layout in FORMATS.items():
         reason = layout.recognises(path)
         if reason is not None:
-            dataset = layout.read(path, Request(image_column, label_column, group))
+            dataset = layout.read(path, request)
             return replace(dataset, format=name, reason=f"Read as {name}, because {reason}.")
     raise _unrecognised(path)
 

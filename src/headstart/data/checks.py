@@ -30,6 +30,8 @@ SKIPPABLE = frozenset(
     {
         *("missing-file", "zero-byte", "unreadable", "truncated"),
         *("decompression-bomb", "float-values"),
+        *("missing-mask", "missing-image", "unreadable-mask", "coloured-mask", "size-mismatch"),
+        *("crs-mismatch", "elsewhere", "empty-mask", "unknown-value"),
     }
 )
 _FILE_ERRORS = {
@@ -181,7 +183,8 @@ def leave_out_bad(dataset: Dataset, checkup: Checkup) -> tuple[Dataset, Checkup]
     bad = checkup.bad_ids
     kept = dataset.without(bad)
     alive = {label for sample in kept for label in sample.labels}
-    kept = replace(kept, classes=tuple(c for c in kept.classes if c in alive))
+    if kept.legend is None:  # a legend fixes the classes, whichever of them occur
+        kept = replace(kept, classes=tuple(c for c in kept.classes if c in alive))
     left_out = [
         replace(f, severity="warning", remedy="Left out, as --on-bad skip asks.")
         for f in checkup.errors

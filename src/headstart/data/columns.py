@@ -71,7 +71,7 @@ def find_roles(table: Table, request: Request, notes: list[str]) -> Roles:
         image, why = _guess_image(table)
         notes.append(f"Column `{image}` of {name} holds the pictures: {why}.")
     require(table, image, "--image-column")
-    split = _find_split(table)
+    split = find_split(table)
     if split is not None:
         notes.append(f"Column `{split}` of {name} says which split a picture belongs to.")
     group = request.group if request.group in table.columns else None
@@ -91,6 +91,17 @@ def find_roles(table: Table, request: Request, notes: list[str]) -> Roles:
 def _rank(name: str, names: Sequence[str]) -> int:
     name = name.strip().lower()
     return names.index(name) if name in names else len(names)
+
+
+def image_rank(name: str) -> int:
+    """How likely the name of a column says that it holds pictures: 0 is the likeliest."""
+    return _rank(name, _IMAGE_NAMES)
+
+
+def label_rank(name: str) -> int | None:
+    """How likely the name of a column says that it holds labels: 0 is the likeliest; None: not."""
+    rank = _rank(name, _LABEL_NAMES)
+    return rank if rank < len(_LABEL_NAMES) else None
 
 
 def _guess_image(table: Table) -> tuple[str, str]:
@@ -139,7 +150,12 @@ def _guess_label(table: Table, taken: set[str | None]) -> tuple[str, str]:
     )
 
 
-def _find_split(table: Table) -> str | None:
+def find_split(table: Table) -> str | None:
+    """The column that says which split a row belongs to.
+
+    Raises:
+        DataError: There is one called `split` with other values than names of splits.
+    """
     for column in table.columns:
         if column.strip().lower() not in _SPLIT_COLUMNS:
             continue

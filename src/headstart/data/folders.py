@@ -45,11 +45,13 @@ class Request:
         image_column: The column of a table that holds picture paths.
         label_column: The column of a table that holds labels.
         group: A column of the table, or else a pattern on sample ids with one bracket.
+        ignore_values: Values of masks that stand for no class; an empty tuple: none does.
     """
 
     image_column: str | None = None
     label_column: str | None = None
     group: str | None = None
+    ignore_values: tuple[int, ...] | None = None
 
 
 def recognises_class_folders(path: Path) -> str | None:

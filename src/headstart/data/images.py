@@ -57,6 +57,7 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_QUARTER_TURNS = tuple(method for tag, method in _TRANSPOSE.items() if tag >= 5)
 _HUSH_PILLOW = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
@@ -166,6 +167,23 @@ def is_over_eight_bits(data: bytes) -> bool:
             return 255 < int(np.asarray(image).max()) <= 255 * WHOLE_RANGE
     except (*_DECODER_ERRORS, Image.DecompressionBombError):
         return False
+
+
+def upright_size(path: Path) -> tuple[int, int]:
+    """(width, height) that `read_image` will give; no pixel is decoded.
+
+    Raises:
+        PictureError: It is missing, empty or no picture.
+    """
+    _hush_pillow()
+    try:
+        with _open(path) as image:
+            is_turned = _turning(image) in _QUARTER_TURNS and image.format != "TIFF"
+            return image.size[::-1] if is_turned else image.size
+    except _DECODER_ERRORS as error:
+        raise _picture_error(path, error) from error
+    except Image.DecompressionBombError as error:
+        raise _bomb(_name(path)) from error
 
 
 def verify_picture(data: bytes, *, decode: bool, name: str = "a picture") -> PictureFacts:

@@ -10,7 +10,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ _METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 @dataclass(frozen=True)
-class _Source:
+class TableSource:
     """A table, and the split that its place or name gives to all of its rows."""
 
     path: Path
@@ -50,13 +50,13 @@ def recognises_table(path: Path) -> str | None:
     if path.is_file():
         is_table = path.suffix.lower() in TABLE_READERS
         return f"it is a {path.suffix.lower()} table" if is_table else None
-    sources = _table_sources(path)
+    sources = table_sources(path)
     if not sources:
         return None
     names = series(source.path.name for source in sources)
     if len(sources) == 1 and len(subfolders_with_pictures(path)) > 1:
         # It may as well be a note beside class folders: only what it says can tell.
-        table = read_table(sources[0].path, is_header=_is_header)
+        table = read_table(sources[0].path, is_header=is_header)
         if not any(probe(cells, path)[0] for cells in table.columns.values()):
             return None
     return f"it holds the table {names}" if len(sources) == 1 else f"it holds the tables {names}"
@@ -69,13 +69,13 @@ def read_tables(path: Path, request: Request) -> Dataset:
         DataError: A table cannot be read, or it cannot be told which column is which.
     """
     if path.is_file():
-        return _read(path.parent, [_Source(path)], request)
-    return _read(path, _table_sources(path), request)
+        return _read(path.parent, [TableSource(path)], request)
+    return _read(path, table_sources(path), request)
 
 
 def recognises_metadata(path: Path) -> str | None:
     """Why this is a folder with metadata files beside its pictures, or None when it is not."""
-    sources = _metadata_sources(path)
+    sources = metadata_sources(path)
     if not sources:
         return None
     names = series(source.path.relative_to(path).as_posix() for source in sources)
@@ -88,50 +88,53 @@ def read_metadata(path: Path, request: Request) -> Dataset:
     Raises:
         DataError: A table cannot be read, or it cannot be told which column is which.
     """
-    return _read(path, _metadata_sources(path), request)
+    return _read(path, metadata_sources(path), request)
 
 
-def _table_sources(folder: Path) -> list[_Source]:
+def table_sources(folder: Path, *, but: Collection[str] = ()) -> list[TableSource]:
+    """The one table in a folder, or those called after splits; files called `but` are no tables."""
     if not folder.is_dir():
         return []
     tables = sorted(
         p
         for p in folder.iterdir()
         if p.suffix.lower() in TABLE_READERS and p.name[0] != "." and p.is_file()
+        if p.name not in but
     )
     if len(tables) == 1:
-        return [_Source(tables[0])]
+        return [TableSource(tables[0])]
     splits = [SPLIT_NAMES.get(p.stem.lower()) for p in tables]
     if None in splits:
         return []  # it cannot be told which of them is meant
-    return [_Source(p, split) for p, split in zip(tables, splits, strict=True)]
+    return [TableSource(p, split) for p, split in zip(tables, splits, strict=True)]
 
 
-def _metadata_sources(folder: Path) -> list[_Source]:
+def metadata_sources(folder: Path) -> list[TableSource]:
+    """`metadata.csv` and the like in a folder, or in its split folders."""
     if not folder.is_dir():
         return []
-    top = [_Source(folder / n) for n in _METADATA_NAMES if (folder / n).is_file()]
+    top = [TableSource(folder / n) for n in _METADATA_NAMES if (folder / n).is_file()]
     if top:
         return top[:1]
     found = []
     for inner in sorted(folder.iterdir()):
         split = SPLIT_NAMES.get(inner.name.lower())
         tables = [inner / n for n in _METADATA_NAMES if split and (inner / n).is_file()]
-        found += [_Source(tables[0], split)] if tables else []
+        found += [TableSource(tables[0], split)] if tables else []
     return found
 
 
-def _is_header(row: Sequence[str]) -> bool:
-    """A first row that names a picture is no header."""
+def is_header(row: Sequence[str]) -> bool:
+    """Whether the first row of a table names its columns: one that names a picture does not."""
     return not any(is_picture_name(cell.strip()) for cell in row)
 
 
-def _read(root: Path, sources: Sequence[_Source], request: Request) -> Dataset:
+def _read(root: Path, sources: Sequence[TableSource], request: Request) -> Dataset:
     rows = _Rows()
     roles: Roles | None = None
     columns: list[str] = []
     for source in sources:
-        table = read_table(source.path, is_header=_is_header)
+        table = read_table(source.path, is_header=is_header)
         rows.notes += table.notes
         if roles is None:
             columns = list(table.columns)
@@ -160,7 +163,7 @@ def _read(root: Path, sources: Sequence[_Source], request: Request) -> Dataset:
     )
 
 
-def _collect(rows: _Rows, root: Path, table: Table, source: _Source, roles: Roles) -> None:
+def _collect(rows: _Rows, root: Path, table: Table, source: TableSource, roles: Roles) -> None:
     """Add the rows of a table whose file exists; note the others."""
     images = table.columns[roles.image]
     base = probe(images, table.path.parent)[1]
@@ -174,7 +177,7 @@ def _collect(rows: _Rows, root: Path, table: Table, source: _Source, roles: Role
         if is_missing(image):
             rows.missing.append(f"{table.path.name}, row {number}: no path")
             continue
-        identity, path = _locate(str(image), base, prefix, root)
+        identity, path = locate(str(image), base, prefix, root)
         if not os.path.isfile(path):  # noqa: PTH113 - half the time for 100,000 rows
             rows.missing.append(identity)
             continue
@@ -195,7 +198,7 @@ def _told_groups(column: str, samples: Sequence[Sample]) -> str:
     return told + "."
 
 
-def _locate(cell: str, base: Path, prefix: str, root: Path) -> tuple[str, str]:
+def locate(cell: str, base: Path, prefix: str, root: Path) -> tuple[str, str]:
     """The id (relative to the root, with forward slashes) and path that a cell stands for."""
     if os.sep == "/" or "\\" in cell:
         cell = cell.replace("\\", "/")
