@@ -324,6 +324,19 @@ class ComputeFormat:
 # --- what flows through a model ---------------------------------------------------------------
 
 
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One sample as a model takes it, with a target that is changed as the picture is.
+
+    Attributes:
+        inputs: (bands, H, W) raw values as `InputContract.scale` counts them.
+        target: (H, W) int64 class indices, `IGNORE` where nothing is known; None without labels.
+    """
+
+    inputs: Tensor
+    target: Tensor | None = None
+
+
 @dataclass
 class Batch:
     """Samples on their way through a model.
@@ -332,8 +345,8 @@ class Batch:
         ids: One a sample.
         inputs: (B, bands, height, width) raw values as `InputContract.scale` counts them (uint8, or
             float32 in the same unit); None when `features` is set.
-        targets: (B,) int64 class indices, or (B, num_classes) float32 for multi-label and mixed
-            targets; None for samples without labels.
+        targets: (B,) int64 class indices, (B, num_classes) float32 for multi-label and mixed
+            targets, or (B, H, W) int64 of masks; None for samples without labels.
         features: (B, num_features) of the frozen backbone, from the cache; then `inputs` is None.
     """
 
