@@ -33,7 +33,7 @@ from measuring import BACKBONE, arguments, folders_of, own_cache, print_table, s
 
 import headstart as hs
 from headstart.cache import clear
-from headstart.fitting import job, preparing, proving
+from headstart.fitting import classifying, preparing, proving
 from headstart.fitting.collecting import Collector
 from headstart.fitting.proving import Prover
 from headstart.progress import Progress
@@ -66,7 +66,7 @@ PARTS: dict[str, list[tuple[Any, str]]] = {
         (Prover, "_look_at_features"),
         (Prover, "_beat_baseline"),
     ],
-    "explanations": [(job, "explain")],
+    "explanations": [(classifying, "explain")],
 }
 UNCOUNTED = "explanations"
 

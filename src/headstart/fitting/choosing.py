@@ -1,4 +1,4 @@
-"""The ladder's backbone where several were named: the winner of a race by probe.
+"""A fit's backbone: the one that was named, or of several the winner of a race by probe.
 
 The race sees what the probe of the fit will learn from, never the test set. The features of the
 winner stay in the cache, so that the fit does not compute them twice. Wiring.
@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
+from headstart.backbones import load_backbone, resolve_auto
 from headstart.config import ANY_BACKBONE
-from headstart.contracts import Measure
+from headstart.contracts import Backbone, Measure
 from headstart.field import Field, default_backbones, enter, in_order, judge, run_race
 from headstart.fitting.attempt import Situation
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
@@ -30,6 +31,34 @@ from headstart.rundir import RunFolder
 _SHARE = 1 / 3
 # Of the race's time, when the last backbone is loaded, and when the last picture is read.
 _LOADING_SHARE, _READING_SHARE = 0.5, 0.9
+
+
+def load_chosen(
+    where: Situation, choices: Choices, *, resume: RunFolder | None, is_random: bool
+) -> Backbone:
+    """The backbone that was asked for, or found to be the best, on the fit's device.
+
+    Args:
+        where: The fit.
+        choices: Of the fit; what is found is added.
+        resume: The folder of an interrupted run to go on with.
+        is_random: With random weights, whatever was asked for.
+
+    Raises:
+        HeadstartError: It cannot be had; see `choose_backbone` and `load_backbone`.
+    """
+    options = where.options
+    reference, weights = options.backbone, "random" if is_random else options.weights
+    if resume is not None:
+        recall_race(resume, choices)
+    if options.racing:
+        reference = choose_backbone(where, choices)
+    elif reference == "auto":
+        reference, reason = resolve_auto(progress=where.progress)
+        choices.add(Choice("backbone", reference, reason))
+    backbone = load_backbone(reference, weights=weights, progress=where.progress)
+    backbone.module.to(where.device)
+    return backbone
 
 
 def choose_backbone(where: Situation, choices: Choices) -> str:

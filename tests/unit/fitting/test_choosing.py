@@ -58,7 +58,7 @@ def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
         return MeasuredFormat(ComputeFormat(), 500.0, "as the test has it")
 
     monkeypatch.setattr("headstart.field.load_backbone", load)
-    monkeypatch.setattr("headstart.fitting.job.load_backbone", load)
+    monkeypatch.setattr("headstart.fitting.choosing.load_backbone", load)
     monkeypatch.setattr("headstart.fitting.attempt.choose_format", measure)
     monkeypatch.setattr("headstart.racing._LEAST_SAMPLES", 16)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))

@@ -84,7 +84,7 @@ def test_the_control_reads_what_the_model_reads(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from headstart.backbones import load_backbone
-    from headstart.fitting import job
+    from headstart.fitting import choosing
     from headstart.fitting.attempt import Attempt
 
     divisors: dict[str, int] = {}
@@ -99,6 +99,6 @@ def test_the_control_reads_what_the_model_reads(
     def as_if_pretrained(reference: str, **options: Any) -> Any:
         return load_backbone(reference, **{**options, "weights": "random"})
 
-    monkeypatch.setattr(job, "load_backbone", as_if_pretrained)
+    monkeypatch.setattr(choosing, "load_backbone", as_if_pretrained)
     fit(draw_grey([200, 255]), strategy="probe", weights=None, control="scratch", batch_size=4)
     assert divisors == {"probe": 1, "scratch": 1}

@@ -1,0 +1,223 @@
+"""A fit of image classification, from split data to a verified model. Only wiring."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from headstart.backbones.depths import with_depths
+from headstart.contracts import Backbone
+from headstart.errors import DataError, RunError
+from headstart.fitting.attempt import Attempt, Embedder, Situation
+from headstart.fitting.choosing import load_chosen
+from headstart.fitting.collecting import Collector
+from headstart.fitting.controlling import train_control
+from headstart.fitting.explaining import explain
+from headstart.fitting.ladder import Found, Ladder
+from headstart.fitting.learning import NUM_TRIED, learn
+from headstart.fitting.preparing import seen_through
+from headstart.fitting.proving import Prover
+from headstart.fitting.recording import record_results, record_start, record_transfer
+from headstart.fitting.settle import Choices
+from headstart.progress import Progress
+from headstart.rundir import RunFolder
+from headstart.saved import load_model
+
+# Of the budget, what reading pictures may take before samples are left out.
+_READING_SHARE = 0.7
+
+
+class Classifying:
+    """One fit on its way. Its steps run in the order in which they stand here, each once.
+
+    Args:
+        where: What was read, and where it goes.
+        choices: None made yet.
+        resume: The folder of an interrupted run to go on with.
+    """
+
+    def __init__(self, where: Situation, choices: Choices, *, resume: RunFolder | None) -> None:
+        self.where = where
+        self.choices = choices
+        self.resume = resume
+        self.options = where.options
+        self.progress = where.progress
+
+    def run(self) -> None:
+        """All steps but the control.
+
+        Raises:
+            HeadstartError: With what to do; nothing that was done is lost.
+        """
+        self._settle()
+        self._extract()
+        self._learn()
+        self._prove()
+        self._evaluate()
+        self._save()
+        self._verify()
+
+    @property
+    def is_climbing(self) -> bool:
+        """Whether the strategy is to be found."""
+        return self.options.strategy == "auto"
+
+    def _settle(self) -> None:
+        """The backbone, and the strategy with its model."""
+        # The ladder begins with what is quickest: one pass, then classifiers on the features.
+        strategy = "probe" if self.is_climbing else self.options.strategy
+        backbone = self._load_backbone(is_random=strategy == "scratch")
+        embedder = Embedder.of(backbone, self.where, choices=self.choices)
+        choices = self.choices.branch()
+        self.attempt = Attempt(strategy, self.where, embedder=embedder, choices=choices)
+
+    def _load_backbone(self, *, is_random: bool) -> Backbone:
+        backbone = load_chosen(self.where, self.choices, resume=self.resume, is_random=is_random)
+        at_depths = self.options.features == "depths" and not is_random
+        return with_depths(backbone) if at_depths else backbone
+
+    # --- features -----------------------------------------------------------------------------
+
+    def _extract(self) -> None:
+        """Features of all samples that need them, each picture through the backbone once."""
+        where, attempt = self.where, self.attempt
+        if self.resume is None:  # a resumed fit keeps the record of its choices until it has them
+            record_start(where.folder, attempt.record())
+        collector = self._collector(attempt)
+        self.depths = collector.depths
+        self.tables: list[dict[str, Tensor]] = []
+        self.statistics: dict[str, Tensor] = {}
+        started = time.monotonic()
+        if attempt.splits_to_read:
+            self.tables.append(collector.collect(where.data.samples(*attempt.splits_to_read)))
+            self.statistics = collector.statistics
+            self._refuse_empty_splits()
+            if attempt.backbone.spec.weights != "random":
+                data = seen_through(where.data, self.tables[0], progress=self.progress)
+                self.where = attempt.where = replace(where, data=data)
+            self._collect_views(collector)
+        where.seconds["features"] = time.monotonic() - started
+
+    def _collector(self, attempt: Attempt) -> Collector:
+        where = self.where
+        reading_ends = float("inf")
+        if where.deadline is not None:
+            reading_ends = where.started + _READING_SHARE * (where.deadline - where.started)
+        return Collector(
+            predictor=attempt.predictor,
+            embedder=attempt.embedder,
+            facts=where.data.checkup.facts,
+            seed=self.options.seed,
+            reading_ends=reading_ends,
+            stops_at_bad=self.options.on_bad == "stop",
+            is_stopped=lambda: where.stop.is_set,
+            progress=self.progress,
+            left_out=where.data.left_out,
+        )
+
+    def _collect_views(self, collector: Collector) -> None:
+        """Augmented views of the training pictures; fewer of them where the budget ends first."""
+        wanted, train = self.attempt.num_views, self.where.data.samples("train")
+        loading = self.attempt.loading
+        # Features under an augmentation of the caller's own cannot be found again.
+        name = (
+            uuid.uuid4().hex
+            if self.where.own_augment is not None
+            else self.attempt.value("augment")
+        )
+        for view in range(wanted):
+            table = collector.collect_view(train, view, loading=loading, name=name)
+            if any(sample.id not in table for sample in self.where.data.samples("train")):
+                self.progress.warn(f"The budget had time for {view} of {wanted} augmented views.")
+                return
+            self.tables.append(table)
+
+    def _refuse_empty_splits(self) -> None:
+        data = self.where.data
+        empty = [name for name in ("train", "test") if not data.samples(name)]
+        if empty:
+            raise DataError(
+                f"Of {len(data.dataset)} pictures {len(data.left_out)} were left out, and none is "
+                f"left for {' and '.join(empty)}. Give the budget more time, or mend the files."
+            )
+
+    # --- learning, and the end ----------------------------------------------------------------
+
+    def _learn(self) -> None:
+        started = time.monotonic()
+        if self.is_climbing:
+            found = Found(self.tables, depths=self.depths, statistics=self.statistics)
+            self.attempt, self.tables = Ladder(self.attempt, found, choices=self.choices).climb()
+        else:
+            learn(self.attempt, self.tables)
+        self.where.seconds["fit"] = time.monotonic() - started
+
+    def _prove(self) -> None:
+        self.prover = Prover(self.attempt, self.tables, statistics=self.statistics)
+        self.prover.before_test()
+
+    def _evaluate(self) -> None:
+        """The sealed test set, once, after all choices have been made."""
+        started = time.monotonic()
+        samples = self.where.data.samples("test")
+        features = self.tables[0] if self.tables else None
+        self.prediction = self.attempt.predict(samples, features)
+        read = set(self.prediction.ids)
+        # Copies share a group in the split, and are no independent evidence.
+        groups = self.where.data.split.groups
+        self.tested = [replace(s, group=groups[s.id]) for s in samples if s.id in read]
+        self.evaluation = self.attempt.task.evaluate(self.prediction, self.tested)
+        self.prover.after_test(self.prediction, self.tested)
+        explained = explain(self.attempt.predictor, self.prediction, self.tested)
+        self.prover.proof.metrics["explanations"] = explained
+        self.where.seconds["evaluate"] = time.monotonic() - started
+
+    def _save(self) -> None:
+        """Weights, predictions, metrics; then the report."""
+        folder = self.where.folder
+        record_results(
+            folder,
+            self.attempt.record(),
+            self.evaluation,
+            self.prediction,
+            proof=self.prover.proof,
+        )
+
+    def _verify(self) -> None:
+        """The saved model, loaded anew, must predict what the model in memory predicts.
+
+        Raises:
+            RunError: It does not; the run is then not to be used.
+        """
+        samples, folder = self.tested[:NUM_TRIED], self.where.folder
+        silent = Progress()
+        expected = self.attempt.predictor.predict(samples, progress=silent).probabilities
+        loaded = load_model(folder, device=str(self.where.device))
+        found = loaded.predictor.predict(samples, progress=silent).probabilities
+        difference = float(np.abs(expected - found).max())
+        if difference > 1e-4:
+            folder.metrics.unlink()
+            raise RunError(
+                f"The model saved in `{folder.path}` does not predict what the fitted one "
+                f"does: probabilities differ by {difference:.2g}. The run is marked unfinished. "
+                "This is a defect of Headstart: please report it with the run's config.json."
+            )
+        folder.remove_checkpoint()
+        self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} pictures.")
+
+    def control(self) -> None:
+        """What random weights do in the same time; the run is finished whatever comes of it."""
+        if self.options.control is None:
+            return
+        if self.where.stop.is_set:
+            self.progress.warn("The control was left out, as you stopped; the run is finished.")
+            return
+        transfer = train_control(
+            self.attempt, self.tested, prediction=self.prediction, evaluation=self.evaluation
+        )
+        if transfer is not None:
+            record_transfer(self.where.folder, transfer)
