@@ -549,12 +549,31 @@ class Initialised:
     basis: Tensor | None = None
 
 
+class Tally(Protocol):
+    """Answers to a pass over samples, gathered batch by batch as far as metrics need them."""
+
+    def add(self, logits: Tensor, targets: Tensor) -> None:
+        """Take in the answers to a batch, (B, num_classes, ...), and what was right."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """Point metrics of all that was added, always with `loss`; no intervals."""
+        ...
+
+
 class Task(Protocol):
-    """All that differs between problems. One file in `tasks/` tells one task completely."""
+    """All that differs between problems. One file in `tasks/` tells one task completely.
+
+    Attributes:
+        is_multilabel: Whether each class is decided alone.
+        is_dense: Whether each pixel has a target and an answer of its own; the head is then the
+            task's, and samples are prepared as `Example`.
+    """
 
     name: str
 
     is_multilabel: bool
+    is_dense: bool
 
     def with_loss(self, *, label_smoothing: float, class_weights: Tensor | None) -> Task:
         """The same task with another loss; class_weights (num_classes,) or None."""
@@ -562,7 +581,7 @@ class Task(Protocol):
 
     def preparation(
         self, contract: InputContract, augment: Any = None
-    ) -> Callable[[Sample], Tensor]:
+    ) -> Callable[[Sample], Tensor | Example]:
         """What reads a sample and makes it the model's input; augmented when `augment` is given.
 
         It raises DataError with the path, and can be sent to worker processes.
@@ -571,6 +590,10 @@ class Task(Protocol):
 
     def target(self, sample: Sample, classes: Sequence[str]) -> Any:
         """The sample's target as the loss wants it: a class index, or a 0/1 vector."""
+        ...
+
+    def new_head(self, backbone: Backbone, num_classes: int) -> nn.Module | None:
+        """A head that only the task knows how to make; None where it is the strategy's to make."""
         ...
 
     def build(self, backbone: Backbone, head: nn.Module) -> Model:
@@ -586,7 +609,7 @@ class Task(Protocol):
         ...
 
     def logits(self, model: Model, batch: Batch) -> Tensor:
-        """(B, num_classes) float32 scores; uses `batch.features` where they are given."""
+        """(B, num_classes, ...) float32 scores; uses `batch.features` where they are given."""
         ...
 
     def predict(self, logits: Tensor, ids: Sequence[str], classes: Sequence[str]) -> Prediction:
@@ -597,8 +620,12 @@ class Task(Protocol):
         """Metrics with intervals, for samples whose truth is known."""
         ...
 
+    def tally(self) -> Tally:
+        """Nothing gathered yet; for the metrics after an epoch."""
+        ...
+
     def validation_metrics(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
-        """Point metrics after an epoch, always with `loss`; no intervals."""
+        """The same metrics of logits that are all at hand."""
         ...
 
 

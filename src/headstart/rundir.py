@@ -146,6 +146,10 @@ class RunFolder:
         if self.checkpoint.is_dir():
             shutil.rmtree(self.checkpoint)
 
+    def chip_figure(self, number: int, name: str) -> Path:
+        """A picture of a chip that the report shows, such as its `truth` or its `answer`."""
+        return self.figures / "chips" / f"{number}-{name}.png"
+
     @contextlib.contextmanager
     def rehearsal(self) -> Iterator[RunFolder]:
         """A folder inside this one, to try on what the end of a fit will write; then removed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,13 @@ from headstart.contracts import (
     BackboneSpec,
     ComputeFormat,
     InputContract,
+    Legend,
     Prediction,
 )
 from headstart.data import find_pictures
+from headstart.decoders import build_decoder
 from headstart.errors import ConfigError, RunError
+from headstart.mask_predictor import MaskPredictor
 from headstart.model import Model
 from headstart.predictor import EmbedOnly, Predictor, example_input
 from headstart.progress import Progress
@@ -94,6 +97,19 @@ class FittedModel:
         return replace(prediction, min_confidence=min_confidence)
 
 
+@dataclass(frozen=True, eq=False)
+class FittedSegmenter:
+    """A model that answers with masks.
+
+    Attributes:
+        predictor: The model with its input contract.
+        legend: What the values of its masks mean.
+    """
+
+    predictor: MaskPredictor
+    legend: Legend
+
+
 def check_confidence(min_confidence: float | None) -> None:
     """Refuse what is no share, before anything takes long.
 
@@ -113,34 +129,54 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
     Raises:
         RunError: A file is missing or damaged, or does not fit the others.
     """
+    parts = _load_parts(folder, device)
+    return FittedModel(Predictor(**parts, strangers=_load_strangers(folder, parts["device"])))
+
+
+def load_segmenter(folder: RunFolder, *, device: str = "auto") -> FittedSegmenter:
+    """The model of a run of semantic segmentation.
+
+    Raises:
+        RunError: A file is missing or damaged, or does not fit the others.
+    """
+    legend = Legend.from_json(folder.read_json(folder.config)["model"]["legend"])
+    return FittedSegmenter(MaskPredictor(**_load_parts(folder, device)), legend)
+
+
+def _load_parts(folder: RunFolder, device: str) -> dict[str, Any]:
+    """What a predictor is made of."""
     config = folder.read_json(folder.config)
     described = config["model"]
+    legend = described.get("legend")
+    task = make_task(
+        config["task"],
+        is_multilabel=described["is_multilabel"],
+        legend=None if legend is None else Legend.from_json(legend),
+    )
     spec = BackboneSpec.from_json(described["backbone"])
     contract = InputContract.from_json(folder.read_json(folder.input))
     module = build_unset_backbone(spec)
-    head = build_head(described["head"])
-    task = make_task(config["task"], is_multilabel=described["is_multilabel"])
+    head = (build_decoder if task.is_dense else build_head)(described["head"])
     model = task.build(Backbone(spec, contract, module, layer_groups=()), head)
     _load_weights(model, folder.weights)
     target = choose_device(device)
     compute_format = ComputeFormat(**described["format"])
     if target.type != described["device"]:
+        model.to(target)
         compute_format = choose_format(
-            EmbedOnly(model.to(target)),
+            model if task.is_dense else EmbedOnly(model),
             example_input(contract, target),
             mode="inference",
-            name=spec.reference,
+            name=spec.reference + (" masks" if task.is_dense else ""),
         ).compute_format
-    predictor = Predictor(
-        model.to(target),
-        task,
-        contract=contract,
-        classes=tuple(described["classes"]),
-        device=target,
-        compute_format=compute_format,
-        strangers=_load_strangers(folder.strangers, target),
-    )
-    return FittedModel(predictor)
+    return {
+        "model": model.to(target),
+        "task": task,
+        "contract": contract,
+        "classes": tuple(described["classes"]),
+        "device": target,
+        "compute_format": compute_format,
+    }
 
 
 def load_pretrained(reference: str, *, device: str, progress: Progress) -> FittedModel:
@@ -177,8 +213,9 @@ def load_pretrained(reference: str, *, device: str, progress: Progress) -> Fitte
     return FittedModel(predictor)
 
 
-def _load_strangers(path: Path, device: torch.device) -> Neighbourhood | None:
+def _load_strangers(folder: RunFolder, device: torch.device) -> Neighbourhood | None:
     """None for a run without them: one that was fitted on nothing, or by an earlier version."""
+    path = folder.strangers
     if not path.is_file():
         return None
     try:

@@ -1,8 +1,8 @@
-"""A model over many batches: logits and targets, gathered. Knows Protocols only."""
+"""A model over many batches, one answer after the other. Knows Protocols only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
@@ -12,29 +12,26 @@ from headstart.model import Model
 
 
 @torch.inference_mode()
-def gather_logits(
+def answers(
     model: Model,
     batches: Iterable[Batch],
     *,
     task: Task,
     device: torch.device,
     compute_format: ComputeFormat | None = None,
-) -> tuple[list[str], Tensor, Tensor | None]:
-    """The model's answers to all batches, in order.
+) -> Iterator[tuple[Batch, Tensor]]:
+    """Each batch with the model's answer to it, in order.
 
     Args:
         model: In eval mode, on `device`.
-        batches: With targets or without, all alike.
+        batches: With targets or without.
         task: Gives the logits.
         device: Where the model is.
         compute_format: Precision (by autocast) and layout; None for float32 as it lies.
 
-    Returns:
-        Ids, logits (n, num_classes) float32 on the CPU, and targets on the CPU or None.
+    Yields:
+        The batch, and its logits (B, num_classes, ...) float32, both on the device.
     """
-    ids: list[str] = []
-    logits: list[Tensor] = []
-    targets: list[Tensor] = []
     dtype = compute_format.dtype if compute_format else "float32"
     for batch in batches:
         moved = batch.to(device)
@@ -42,11 +39,5 @@ def gather_logits(
             moved.inputs = moved.inputs.contiguous(memory_format=torch.channels_last)
         enabled = dtype != "float32"
         with torch.autocast(device.type, dtype=getattr(torch, dtype), enabled=enabled):
-            answer = task.logits(model, moved)
-        ids += batch.ids
-        logits.append(answer.float().cpu())
-        if batch.targets is not None:
-            targets.append(batch.targets.cpu())
-    if not logits:
-        return [], torch.zeros(0, 0), None
-    return ids, torch.cat(logits), torch.cat(targets) if targets else None
+            logits = task.logits(model, moved)
+        yield moved, logits.float()

@@ -322,7 +322,8 @@ class Training:
     def _tell_epoch(self, scores: Mapping[str, float], lr: float, *, is_better: bool) -> None:
         state = self.state
         train_loss = state.loss_sum / max(state.num_seen, 1)
-        names = dict.fromkeys(["loss", "accuracy", self.plan.monitor])
+        known = [name for name in ("loss", "accuracy", "miou") if name in scores]
+        names = dict.fromkeys([*known, self.plan.monitor])
         shown = ", ".join(f"{name} {scores[name]:.3f}" for name in names)
         mark = " (best)" if is_better else ""
         self.where.progress.epoch(

@@ -19,7 +19,7 @@ from headstart.data.splits import class_counts
 from headstart.engine.merging import State
 from headstart.fitting.feeding import Loading
 from headstart.fitting.preparing import PreparedData
-from headstart.fitting.recording import Record
+from headstart.fitting.recording import Record, record_results, record_start
 from headstart.fitting.rungs import Climb, only_rung
 from headstart.fitting.settle import Choice, Choices, DataSize, settle_training, without_effect
 from headstart.interrupt import StopSignal
@@ -29,6 +29,8 @@ from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.strategies import StrategySettings, make_strategy
 
+# Samples on which what is made is tried out.
+NUM_TRIED = 8
 # How a run names an augmentation that a Python caller gave.
 OWN_AUGMENT = "own"
 # Strategies whose backbone stays as it is, so that features may stand for pictures.
@@ -181,9 +183,7 @@ class Attempt:
         options, dataset = where.options, where.data.dataset
         counts = class_counts(dataset, where.data.split.assignment)["train"]
         size = DataSize(len(where.data.samples("train")), counts)
-        settled = settle_training(
-            options, strategy=self.name, size=size, device_type=where.device.type
-        )
+        settled = self.settle_autos(size)
         if where.own_augment is not None:
             kind = type(where.own_augment).__name__
             own = Choice("augment", OWN_AUGMENT, f"the caller's {kind}")
@@ -213,8 +213,17 @@ class Attempt:
             seed=options.seed,
         )
         self.strategy = make_strategy(self.name, self.settings)
-        head = self.strategy.new_head(self.backbone)
+        head = self.task.new_head(self.backbone, len(self.classes))
+        if head is None:
+            head = self.strategy.new_head(self.backbone)
         self.model: Model = self.task.build(self.backbone, head).to(where.device)
+
+    def settle_autos(self, size: DataSize) -> list[Choice]:
+        """What the strategy has to know and the user has not said."""
+        where = self.where
+        return settle_training(
+            where.options, strategy=self.name, size=size, device_type=where.device.type
+        )
 
     def _tell_without_effect(self) -> None:
         if self.where.options.strategy == "auto":  # what one rung has no use for, another has
@@ -287,6 +296,17 @@ class Attempt:
             samples, progress=self.where.progress, on_error=self.where.data.note_unreadable
         )
 
+    def rehearse(self) -> None:
+        """Evaluate, draw and save on a few validation samples, in a folder that is then removed."""
+        data, folder = self.where.data, self.where.folder
+        samples = (data.samples("validation") or data.samples("train"))[:NUM_TRIED]
+        prediction = self.new_predictor().predict(samples, progress=Progress())
+        with folder.rehearsal() as rehearsal:
+            rehearsal.write_text(rehearsal.log, "")
+            record_start(rehearsal, self.record())
+            evaluation = self.task.evaluate(prediction, samples)
+            record_results(rehearsal, self.record(), evaluation, prediction)
+
     def record(self) -> Record:
         """What is told about this attempt in the run folder, as far as it has come."""
         where, data = self.where, self.where.data
@@ -328,16 +348,17 @@ def measure_format(
 ) -> MeasuredFormat:
     """The fastest format; of a resumed fit the one it began with, for the same bits."""
     name = f"{mode} format"
+    is_dense = where.task.is_dense
     if name in choices.earlier:
         value = choices.earlier[name]
         measured = MeasuredFormat(ComputeFormat.parse(value), 0.0, "as when the fit began")
     else:
         measured = choose_format(
-            EmbedOnly(model),
+            model if is_dense else EmbedOnly(model),
             example_input(backbone.contract, where.device),
             mode=mode,
             precision=where.options.precision,
-            name=backbone.spec.reference,
+            name=backbone.spec.reference + (" masks" if is_dense else ""),
         )
     choices.add(Choice(name, str(measured.compute_format), measured.reason))
     return measured

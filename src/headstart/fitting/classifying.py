@@ -12,13 +12,13 @@ from torch import Tensor
 from headstart.backbones.depths import with_depths
 from headstart.contracts import Backbone
 from headstart.errors import DataError, RunError
-from headstart.fitting.attempt import Attempt, Embedder, Situation
+from headstart.fitting.attempt import NUM_TRIED, Attempt, Embedder, Situation
 from headstart.fitting.choosing import load_chosen
 from headstart.fitting.collecting import Collector
 from headstart.fitting.controlling import train_control
 from headstart.fitting.explaining import explain
 from headstart.fitting.ladder import Found, Ladder
-from headstart.fitting.learning import NUM_TRIED, learn
+from headstart.fitting.learning import learn
 from headstart.fitting.preparing import seen_through
 from headstart.fitting.proving import Prover
 from headstart.fitting.recording import record_results, record_start, record_transfer

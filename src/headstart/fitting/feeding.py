@@ -35,6 +35,7 @@ class Loading:
         mixup: Alpha; 0 is off.
         cutmix: Alpha; 0 is off.
         is_balanced: Draw rare classes more often.
+        repeats: How often a sample comes in an epoch, augmented anew each time.
     """
 
     augment: Any
@@ -44,6 +45,7 @@ class Loading:
     mixup: float = 0.0
     cutmix: float = 0.0
     is_balanced: bool = False
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class Feed:
         loader = TrainLoader(
             samples,
             prepare=self.task.preparation(self.contract, loading.augment),
-            targets=self.targets(samples),
+            targets=None if self.task.is_dense else self.targets(samples),
             batch_size=loading.batch_size,
             num_workers=loading.num_workers,
             seed=loading.seed,
@@ -106,9 +108,12 @@ class Feed:
         )
         return MixedBatches(loader, mixing, seed=loading.seed)
 
+    def _target(self, sample: Sample) -> Any:
+        return self.task.target(sample, self.classes)
+
     def targets(self, samples: Sequence[Sample]) -> list[Any]:
         """Class indices, or 0/1 vectors."""
-        return [self.task.target(sample, self.classes) for sample in samples]
+        return [self._target(sample) for sample in samples]
 
     def validating(self) -> Iterable[Batch]:
         """Labelled batches to choose the best epoch by, from the start each time."""
@@ -120,7 +125,7 @@ class Feed:
         return eval_batches(
             samples,
             prepare=self.task.preparation(self.contract),
-            target=lambda sample: self.task.target(sample, self.classes),
+            target=None if self.task.is_dense else self._target,
             batch_size=batch_size_for(self.device),
             num_threads=os.cpu_count() or 1,
             on_error=self.on_unreadable,
@@ -128,18 +133,20 @@ class Feed:
 
     def scorer(self, compute_format: ComputeFormat) -> Callable[[Model], Mapping[str, float]]:
         """What measures a model on the validation samples, in a compute format."""
-        from headstart.engine.evaluate import gather_logits
+        from headstart.engine.evaluate import answers
 
         def score(model: Model) -> Mapping[str, float]:
-            _, logits, targets = gather_logits(
+            tally = self.task.tally()
+            for batch, logits in answers(
                 model,
                 self.validating(),
                 task=self.task,
                 device=self.device,
                 compute_format=compute_format,
-            )
-            assert targets is not None
-            return self.task.validation_metrics(logits, targets)
+            ):
+                assert batch.targets is not None
+                tally.add(logits, batch.targets)
+            return tally.metrics()
 
         return score
 

@@ -18,11 +18,18 @@ from headstart.fitting.attempt import Situation
 from headstart.fitting.classifying import Classifying
 from headstart.fitting.dropping import drop_suspects, without_samples
 from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data
+from headstart.fitting.segmenting import Segmenting
 from headstart.fitting.settle import GRADIENT_STRATEGIES, Choices, refuse_pointless
 from headstart.interrupt import StopSignal
 from headstart.progress import JsonlSink, Progress
 from headstart.rundir import RunFolder
 from headstart.tasks import make_task
+
+# Task -> the steps of a fit of it.
+WORK: dict[str, type[Classifying | Segmenting]] = {
+    "image-classification": Classifying,
+    "semantic-segmentation": Segmenting,
+}
 
 
 class FitJob:
@@ -70,7 +77,11 @@ class FitJob:
                     data=data,
                     options=self.options,
                     own_augment=self.own_augment,
-                    task=make_task(data.dataset.task, is_multilabel=data.dataset.is_multilabel),
+                    task=make_task(
+                        data.dataset.task,
+                        is_multilabel=data.dataset.is_multilabel,
+                        legend=data.dataset.legend,
+                    ),
                     device=choose_device(self.options.device),
                     folder=folder,
                     progress=self.progress,
@@ -79,7 +90,7 @@ class FitJob:
                     deadline=started + parse_duration_s(budget) if budget else None,
                     seconds=seconds,
                 )
-                work = Classifying(where, choices, resume=self.resume)
+                work = WORK[data.dataset.task](where, choices, resume=self.resume)
                 work.run()
             except (KeyboardInterrupt, InterruptedFit):
                 folder.metrics.unlink(missing_ok=True)  # written, but not verified

@@ -18,15 +18,12 @@ from headstart.engine.checkpoint import model_tensors
 from headstart.errors import DataError
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.feeding import Feed
-from headstart.fitting.recording import record_results, record_start
+from headstart.fitting.recording import record_start
 from headstart.fitting.settle import Choice
-from headstart.progress import Progress
 
 if TYPE_CHECKING:
     from headstart.engine.plan import Surroundings, TrainBatches, TrainingPlan
 
-# Samples on which what is made is tried out.
-NUM_TRIED = 8
 # What saving, checking and the report take at the end of a fit, at least: kept of a budget.
 TAIL_S = 4.0
 # Training pictures that a trained backbone looks at again, to know strangers by.
@@ -183,7 +180,7 @@ def _surroundings(
         stop=where.stop,
         progress=where.progress,
         deadline=_training_deadline(attempt, tables),
-        rehearse=lambda: _rehearse(attempt),
+        rehearse=attempt.rehearse,
         training_s=attempt.training_s,
     )
 
@@ -255,15 +252,3 @@ def pictures_after_training(attempt: Attempt) -> int:
     num_validation, num_test = (len(data.samples(name)) for name in ("validation", "test"))
     num_train = min(len(data.samples("train")), NUM_NEIGHBOURS)
     return num_validation + num_train + num_test + attempt.num_looked_at_after
-
-
-def _rehearse(attempt: Attempt) -> None:
-    """Evaluate, draw and save on a few validation samples, in a folder that is then removed."""
-    data, folder = attempt.where.data, attempt.where.folder
-    samples = (data.samples("validation") or data.samples("train"))[:NUM_TRIED]
-    prediction = attempt.new_predictor().predict(samples, progress=Progress())
-    with folder.rehearsal() as rehearsal:
-        rehearsal.write_text(rehearsal.log, "")
-        record_start(rehearsal, attempt.record())
-        evaluation = attempt.task.evaluate(prediction, samples)
-        record_results(rehearsal, attempt.record(), evaluation, prediction)

@@ -29,6 +29,7 @@ from headstart.contracts import (
 )
 from headstart.data.checks import FileFacts
 from headstart.data.splits import SplitPlan, class_counts
+from headstart.decoders import describe_decoder
 from headstart.fitting.proof import Proof, SuspectRow
 from headstart.fitting.rungs import Climb
 from headstart.fitting.settle import Choice
@@ -92,16 +93,59 @@ def record_results(
 ) -> None:
     """Weights, predictions, metrics, report and model card; what was left out is known now."""
     proof = proof or Proof()
-    folder.write_json(folder.config, _config(record))
-    folder.write_json(folder.dataset, _dataset(record))
-    _write_weights(folder, record.model)
     truth = {sample.id: sample.label for sample in record.dataset}
     write_test_predictions(folder, prediction, truth)
     _write_suspects(folder, proof.suspects)
     if proof.strangers is not None:
         with folder.replacing(folder.strangers) as temporary:
             write_tensors(temporary, proof.strangers.state())
-    metrics = {**_metrics(record, evaluation, prediction), **proof.metrics}
+    majority = {"majority": {"accuracy": _majority_accuracy(record, prediction)}}
+    _write_outcome(folder, record, {**_metrics(record, evaluation), **majority, **proof.metrics})
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """A chip in the report.
+
+    Attributes:
+        why: `worst`, `median` or `best`.
+        pictures: name -> PNG.
+    """
+
+    id: str
+    why: str
+    miou: float
+    pictures: Mapping[str, bytes]
+
+
+def record_masks(
+    folder: RunFolder,
+    record: Record,
+    evaluation: Evaluation,
+    *,
+    chips: Sequence[Mapping[str, Any]],
+    shown: Sequence[Shown],
+) -> None:
+    """Weights, metrics, pictures of chips, report and model card of a segmentation.
+
+    Args:
+        chips: What was measured on each chip of the test, the worst first; plain JSON.
+        shown: Those that are drawn.
+    """
+    rows = []
+    for number, each in enumerate(shown):
+        for name, picture in each.pictures.items():
+            with folder.replacing(folder.chip_figure(number, name)) as temporary:
+                temporary.write_bytes(picture)
+        rows.append({"id": each.id, "why": each.why, "miou": each.miou, "number": number})
+    told = {"chips": [dict(chip) for chip in chips], "shown": rows}
+    _write_outcome(folder, record, {**_metrics(record, evaluation), **told})
+
+
+def _write_outcome(folder: RunFolder, record: Record, metrics: Mapping[str, Any]) -> None:
+    folder.write_json(folder.config, _config(record))
+    folder.write_json(folder.dataset, _dataset(record))
+    _write_weights(folder, record.model)
     folder.write_json(folder.metrics, metrics)
     write_report(folder)
     write_model_card(folder)
@@ -181,6 +225,7 @@ def _config(record: Record) -> dict[str, Any]:
     options = record.options.model_dump(mode="json")
     options.update({name: value for name, value in settled.items() if name in options})
     num_parameters = sum(p.numel() for p in record.model.parameters())
+    legend = record.dataset.legend
     return {
         "headstart_version": headstart.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -192,16 +237,22 @@ def _config(record: Record) -> dict[str, Any]:
         "choices": [choice.to_json() for choice in record.choices],
         "model": {
             "backbone": record.backbone.spec.to_json(),
-            "head": describe_head(record.model.head),
+            "head": _head(record.model),
             "format": asdict(record.compute_format),
             "device": record.device.type,
             "classes": list(record.dataset.classes),
             "is_multilabel": record.dataset.is_multilabel,
+            **({"legend": legend.to_json()} if legend is not None else {}),
             "num_parameters": num_parameters,
         },
         "fit": dict(record.fit),
         "environment": environment(record.device),
     }
+
+
+def _head(model: Model) -> dict[str, Any]:
+    """From which the head is built again."""
+    return describe_decoder(model.head) if model.is_dense else describe_head(model.head)
 
 
 def _dataset(record: Record) -> dict[str, Any]:
@@ -246,7 +297,7 @@ def _split(split: SplitPlan) -> dict[str, Any]:
     }
 
 
-def _metrics(record: Record, evaluation: Evaluation, prediction: Prediction) -> dict[str, Any]:
+def _metrics(record: Record, evaluation: Evaluation) -> dict[str, Any]:
     seconds = {name: round(value, 3) for name, value in record.seconds.items()}
     raced = [row for choice in record.choices if choice.name == "backbone" for row in choice.tried]
     return {
@@ -259,7 +310,6 @@ def _metrics(record: Record, evaluation: Evaluation, prediction: Prediction) -> 
         "metrics": {name: _measure(value) for name, value in evaluation.metrics.items()},
         "per_class": {name: dict(values) for name, values in evaluation.per_class.items()},
         "confusion": evaluation.confusion,
-        "majority": {"accuracy": _majority_accuracy(record, prediction)},
         "rungs": [rung.to_json() for rung in record.climb.rungs],
         "verdict": record.climb.verdict,
         "seconds": seconds,

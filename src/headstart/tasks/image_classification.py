@@ -39,6 +39,7 @@ class ImageClassification:
     """
 
     name = "image-classification"
+    is_dense = False
 
     def __init__(
         self,
@@ -72,6 +73,9 @@ class ImageClassification:
         if self.is_multilabel:
             return [float(name in sample.labels) for name in classes]
         return list(classes).index(sample.labels[0])
+
+    def new_head(self, backbone: Backbone, num_classes: int) -> None:
+        """A head on pooled features is the strategy's to make."""
 
     def build(self, backbone: Backbone, head: nn.Module) -> Model:
         """Backbone and head as one model."""
@@ -119,10 +123,32 @@ class ImageClassification:
         measure = evaluate_multilabel if self.is_multilabel else evaluate_single_label
         return measure(prediction.probabilities, targets, prediction.classes, groups=groups)
 
+    def tally(self) -> GatheredAnswers:
+        """Nothing gathered yet."""
+        return GatheredAnswers(self)
+
     def validation_metrics(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
         """`loss`, `accuracy`, `balanced_accuracy`, `macro_f1` of logits (n, num_classes)."""
         prediction = self.predict(logits, [], [])
         return point_metrics(prediction.probabilities, targets.numpy())
+
+
+class GatheredAnswers:
+    """All logits of a pass, which are few numbers a sample."""
+
+    def __init__(self, task: ImageClassification) -> None:
+        self._task = task
+        self._logits: list[Tensor] = []
+        self._targets: list[Tensor] = []
+
+    def add(self, logits: Tensor, targets: Tensor) -> None:
+        """(B, num_classes) logits, and targets as the loss takes them."""
+        self._logits.append(logits.float().cpu())
+        self._targets.append(targets.cpu())
+
+    def metrics(self) -> dict[str, float]:
+        """See `ImageClassification.validation_metrics`."""
+        return self._task.validation_metrics(torch.cat(self._logits), torch.cat(self._targets))
 
 
 class PreparePicture:

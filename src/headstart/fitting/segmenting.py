@@ -1,0 +1,344 @@
+"""A fit of semantic segmentation, from split data to a verified model. Only wiring."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.backbones.pyramid import as_pyramid
+from headstart.contracts import IGNORE, Backbone, Sample
+from headstart.data.mask_files import read_mask
+from headstart.errors import ConfigError, DataError, RunError
+from headstart.fitting.attempt import (
+    NUM_TRIED,
+    Attempt,
+    Embedder,
+    Situation,
+    measure_format,
+)
+from headstart.fitting.choosing import load_chosen
+from headstart.fitting.feeding import Loading
+from headstart.fitting.ladder import DEFAULT_BUDGET_S
+from headstart.fitting.learning import learn
+from headstart.fitting.recording import Shown, record_masks, record_start
+from headstart.fitting.settle import Choice, Choices, DataSize
+from headstart.fitting.settle_masks import settle_masks
+from headstart.mask_predictor import MaskPredictor
+from headstart.metrics.segmentation import count_confusion
+from headstart.report.overlay import segmentation_figures
+from headstart.rundir import RunFolder
+from headstart.saved import load_segmenter
+
+# Side of the crops that are learnt from, in pixels: a multiple of every backbone's stride.
+CROP_SIDE = 256
+# Chips that are drawn in the report: the worst, the median and the best ones.
+_NUM_SHOWN = 2
+# What a fit learns from random crops in all, where no budget says less.
+_STRATEGIES = ("full", "gradual", "head", "scratch")
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """One chip and how well it was answered.
+
+    Attributes:
+        counts: (K, K) pixels, rows the truth.
+        loss: Mean over the pixels that count; 0 where none do.
+    """
+
+    sample: Sample
+    counts: np.ndarray
+    loss: float
+
+    @property
+    def miou(self) -> float:
+        """Mean over the classes that occur in truth or answer; NaN where nothing counts."""
+        hits = np.diag(self.counts)
+        either = self.counts.sum(axis=0) + self.counts.sum(axis=1) - hits
+        found = hits[either > 0] / either[either > 0]
+        return float(found.mean()) if len(found) else float("nan")
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of the pixels that count; NaN where none do."""
+        total = self.counts.sum()
+        return float(np.diag(self.counts).sum() / total) if total else float("nan")
+
+    def to_json(self) -> dict[str, Any]:
+        """A row of `chips` in metrics.json."""
+        return {
+            "id": self.sample.id,
+            "miou": self.miou,
+            "pixel_accuracy": self.pixel_accuracy,
+            "loss": self.loss,
+            "num_pixels": int(self.counts.sum()),
+        }
+
+
+class MaskAttempt(Attempt):
+    """A strategy tried on masks: its model answers pixel by pixel."""
+
+    predictor: MaskPredictor  # type: ignore[assignment]
+
+    def new_predictor(self) -> MaskPredictor:  # type: ignore[override]
+        """What predicts with the model as it is now."""
+        return MaskPredictor(
+            self.model,
+            self.task,
+            contract=self.backbone.contract,
+            classes=self.classes,
+            device=self.where.device,
+            compute_format=self.compute_format,
+        )
+
+    def settle_autos(self, size: DataSize) -> list[Choice]:
+        """As they are for masks."""
+        return settle_masks(
+            self.where.options,
+            strategy=self.name,
+            num_train=size.num_train,
+            crops_a_chip=self.crops_a_chip,
+            device_type=self.where.device.type,
+        )
+
+    @property
+    def is_frozen(self) -> bool:
+        """Never: maps of features are not cached."""
+        return False
+
+    @property
+    def loading(self) -> Loading:
+        """As many crops of a chip in an epoch as it has room for."""
+        return replace(super().loading, repeats=self.crops_a_chip)
+
+    @property
+    def crops_a_chip(self) -> int:
+        """So many crops have the area of a chip, in the median."""
+        facts = self.where.data.checkup.facts
+        areas = [facts[s.id].width * facts[s.id].height for s in self.where.data.samples("train")]
+        return max(1, round(statistics.median(areas) / CROP_SIDE**2))
+
+    def rehearse(self) -> None:
+        """Evaluate, draw and save a few validation samples, in a folder that is then removed."""
+        data, folder = self.where.data, self.where.folder
+        samples = (data.samples("validation") or data.samples("train"))[:NUM_TRIED]
+        judged = judge(self.new_predictor(), samples)
+        with folder.rehearsal() as rehearsal:
+            rehearsal.write_text(rehearsal.log, "")
+            record_start(rehearsal, self.record())
+            save(rehearsal, self, judged)
+
+
+class Segmenting:
+    """One fit on its way. Its steps run in the order in which they stand here, each once.
+
+    Args:
+        where: What was read, and where it goes.
+        choices: None made yet.
+        resume: The folder of an interrupted run to go on with.
+    """
+
+    def __init__(self, where: Situation, choices: Choices, *, resume: RunFolder | None) -> None:
+        if where.deadline is None and where.options.strategy == "auto":
+            where = replace(where, deadline=where.started + DEFAULT_BUDGET_S)
+        self.where = where
+        self.choices = choices
+        self.resume = resume
+        self.progress = where.progress
+
+    def run(self) -> None:
+        """All steps but the control.
+
+        Raises:
+            HeadstartError: With what to do; nothing that was done is lost.
+        """
+        self._settle()
+        self._learn()
+        self._evaluate()
+        self._save()
+        self._verify()
+
+    def control(self) -> None:
+        """Not for masks yet.
+
+        Raises:
+            ConfigError: It was asked for.
+        """
+
+    # --- settling -----------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """The backbone, and the strategy with its model."""
+        where, options = self.where, self.where.options
+        strategy = options.strategy
+        if strategy == "auto":
+            strategy = "full"
+            why = "of what can learn from masks it had the highest mIoU in the same time"
+            self.choices.add(Choice("strategy", strategy, why))
+        if strategy not in _STRATEGIES:
+            raise ConfigError(
+                f"--strategy {strategy} is not for masks. Take one of {', '.join(_STRATEGIES)}."
+            )
+        loaded = load_chosen(
+            where, self.choices, resume=self.resume, is_random=strategy == "scratch"
+        )
+        contract = replace(loaded.contract, height=CROP_SIDE, width=CROP_SIDE)
+        backbone = as_pyramid(replace(loaded, contract=contract))
+        embedder = Embedder(backbone, self._inference(backbone))
+        choices = self.choices.branch()
+        self.attempt = MaskAttempt(strategy, where, embedder=embedder, choices=choices)
+
+    def _inference(self, backbone: Backbone) -> Any:
+        where = self.where
+        head = where.task.new_head(backbone, len(where.data.dataset.classes))
+        assert head is not None
+        model = where.task.build(backbone, head).to(where.device)
+        return measure_format(
+            model, backbone, mode="inference", where=where, choices=self.choices
+        )
+
+    # --- learning, and the end ----------------------------------------------------------------
+
+    def _learn(self) -> None:
+        started = time.monotonic()
+        if self.resume is None:
+            record_start(self.where.folder, self.attempt.record())
+        learn(self.attempt, ())
+        self.where.seconds["fit"] = time.monotonic() - started
+
+    def _evaluate(self) -> None:
+        """The sealed test set, once, after all choices have been made."""
+        started = time.monotonic()
+        data = self.where.data
+        self.judged = judge(
+            self.attempt.predictor, data.samples("test"), on_error=data.note_unreadable
+        )
+        if not self.judged:
+            raise DataError(
+                "No chip of the test could be read, so that nothing was measured. "
+                "`headstart inspect` tells why, file by file."
+            )
+        self.where.seconds["evaluate"] = time.monotonic() - started
+
+    def _save(self) -> None:
+        """Weights, metrics; then the report."""
+        save(self.where.folder, self.attempt, self.judged)
+
+    def _verify(self) -> None:
+        """The saved model, loaded anew, must answer what the model in memory answers.
+
+        Raises:
+            RunError: It does not; the run is then not to be used.
+        """
+        folder = self.where.folder
+        samples = [each.sample for each in self.judged[:NUM_TRIED]]
+        loaded = load_segmenter(folder, device=str(self.where.device))
+        pairs = zip(
+            self.attempt.predictor.answers(samples), loaded.predictor.answers(samples), strict=True
+        )
+        difference = max(
+            float((mine.softmax(dim=1) - theirs.softmax(dim=1)).abs().max())
+            for (_, mine), (_, theirs) in pairs
+        )
+        if difference > 1e-3:
+            folder.metrics.unlink()
+            raise RunError(
+                f"The model saved in `{folder.path}` does not predict what the fitted one "
+                f"does: probabilities differ by {difference:.2g}. The run is marked unfinished. "
+                "This is a defect of Headstart: please report it with the run's config.json."
+            )
+        folder.remove_checkpoint()
+        self.progress.note(f"Saved, loaded anew, same masks on {len(samples)} chips.")
+
+
+def judge(
+    predictor: MaskPredictor, samples: Sequence[Sample], *, on_error: Any = None
+) -> list[Judged]:
+    """Every chip with its confusion and its loss."""
+    by_id = {sample.id: sample for sample in samples}
+    num_classes = len(predictor.classes)
+    judged = []
+    for batch, logits in predictor.answers(samples, on_error=on_error):
+        assert batch.targets is not None
+        losses = torch.nn.functional.cross_entropy(
+            logits, batch.targets, ignore_index=IGNORE, reduction="none"
+        )
+        answers = logits.argmax(dim=1).cpu().numpy()
+        for id_, answer, truth, loss in zip(
+            batch.ids, answers, batch.targets.cpu().numpy(), losses, strict=True
+        ):
+            num_known = max(int((truth != IGNORE).sum()), 1)
+            judged.append(
+                Judged(
+                    by_id[id_],
+                    count_confusion(truth, answer, num_classes),
+                    float(loss.sum()) / num_known,
+                )
+            )
+    return judged
+
+
+def save(folder: RunFolder, attempt: MaskAttempt, judged: Sequence[Judged]) -> None:
+    """Weights, metrics, pictures of some chips, report and model card."""
+    counts = np.stack([each.counts for each in judged])
+    groups = attempt.where.data.split.groups
+    names = [groups[each.sample.id] for each in judged]
+    numbers = None
+    if len(set(names)) < len(names):
+        numbers = np.unique(names, return_inverse=True)[1]
+    task: Any = attempt.task
+    evaluation = task.evaluate(counts, attempt.classes, groups=numbers)
+    worst_first = sorted(judged, key=lambda each: -each.loss)
+    record_masks(
+        folder,
+        attempt.record(),
+        evaluation,
+        chips=[each.to_json() for each in worst_first],
+        shown=_shown(attempt, judged),
+    )
+
+
+def _shown(attempt: MaskAttempt, judged: Sequence[Judged]) -> list[Shown]:
+    """Pictures of the worst, the median and the best chips by mIoU."""
+    ranked = sorted((each for each in judged if each.miou == each.miou), key=lambda e: e.miou)
+    middle = max(0, len(ranked) // 2 - _NUM_SHOWN // 2)
+    wanted: dict[str, tuple[str, Judged]] = {}
+    for why, chosen in (
+        ("worst", ranked[:_NUM_SHOWN]),
+        ("best", ranked[::-1][:_NUM_SHOWN]),
+        ("median", ranked[middle : middle + _NUM_SHOWN]),
+    ):
+        for each in chosen:
+            wanted.setdefault(each.sample.id, (why, each))
+    samples = [each.sample for _, each in wanted.values()]
+    legend = attempt.where.data.dataset.legend
+    assert legend is not None
+    shown = []
+    for batch, logits in attempt.predictor.answers(samples):
+        assert batch.inputs is not None
+        for id_, inputs, answer in zip(
+            batch.ids, batch.inputs, logits.argmax(dim=1).cpu().numpy(), strict=True
+        ):
+            why, each = wanted[id_]
+            pictures = segmentation_figures(
+                _as_picture(inputs, attempt.backbone.contract.scale),
+                read_mask(each.sample, legend),
+                answer,
+                legend.colours,
+            )
+            shown.append(Shown(id_, why, each.miou, pictures))
+    return shown
+
+
+def _as_picture(inputs: Tensor, scale: float) -> np.ndarray:
+    """(h, w, 3) uint8 of the first three bands, or of one; (bands, h, w) raw."""
+    bands = inputs[:3] if len(inputs) >= 3 else inputs[:1].expand(3, -1, -1)
+    eight_bit = (bands.float() * (255.0 / scale)).clamp(0, 255).byte()
+    return np.ascontiguousarray(eight_bit.permute(1, 2, 0).cpu().numpy())
