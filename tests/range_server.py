@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Literal, Self
@@ -19,6 +20,8 @@ Fault = Literal[
     "no-ranges-no-size",  # the same, without telling how long it is
     "cuts",  # ranges beyond the header of a file break off halfway
     "cuts-once",  # the first of them does
+    "truncated",  # half of what was promised
+    "hangs-later",  # says nothing when more than the header of a file is asked for
     "hangs",  # accepts the connection and says nothing
 ]
 
@@ -29,6 +32,7 @@ class RangeServer:
     Attributes:
         faults: path -> what goes wrong with it.
         redirects: path -> address.
+        answers: path -> what makes JSON of the query.
         requests: (path, range header) of what was asked.
         num_bytes: How much was sent, bodies alone.
         headers: (path, headers) as they came.
@@ -38,6 +42,7 @@ class RangeServer:
         self.files: dict[str, tuple[bytes, str]] = {}
         self.faults: dict[str, Fault] = {}
         self.redirects: dict[str, str] = {}
+        self.answers: dict[str, Callable[[str], bytes]] = {}
         self.requests: list[tuple[str, str | None]] = []
         self.headers: list[tuple[str, dict[str, str]]] = []
         self.num_bytes = 0
@@ -78,7 +83,9 @@ class RangeServer:
                 self.do_GET()
 
             def do_GET(self) -> None:
-                path = self.path.partition("?")[0]
+                path, _, query = self.path.partition("?")
+                if path in server.answers:
+                    server.files[path] = (server.answers[path](query), "application/json")
                 server.requests.append((path, self.headers.get("Range")))
                 server.headers.append((path, dict(self.headers)))
                 fault = server.faults.get(path, "none")
@@ -105,6 +112,9 @@ class RangeServer:
                 content, kind = server.files[path]
                 headers = {"Content-Type": kind}
                 wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+                if fault == "truncated":
+                    self.send(200, content, headers, is_cut=True)
+                    return
                 if wanted is None or fault.startswith("no-ranges"):
                     self.send(200, content, headers, has_size=fault != "no-ranges-no-size")
                     return
@@ -114,9 +124,12 @@ class RangeServer:
                     self.send(416, b"", {"Content-Range": f"bytes */{len(content)}"})
                     return
                 headers["Content-Range"] = f"bytes {start}-{last}/{len(content)}"
-                is_cut = fault == "cuts" or (
-                    fault == "cuts-once" and path not in server.failed_once
-                )
+                if fault == "hangs-later" and start > 0:
+                    server.released.wait(30)
+                    self.close_connection = True
+                    return
+                is_first = path not in server.failed_once
+                is_cut = fault == "cuts" or (fault == "cuts-once" and is_first)
                 if is_cut and start > 0:
                     server.failed_once.add(path)
                     self.send(206, content[start : last + 1], headers, is_cut=True)

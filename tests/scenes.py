@@ -20,10 +20,11 @@ def as_cog(
     profile = {"width": width, "height": height, "count": count, "dtype": bands.dtype}
     place = {"crs": crs, "transform": Affine(pixel_m, 0, WEST, 0, -pixel_m, NORTH)}
     with MemoryFile() as raw, MemoryFile() as cog:
-        with raw.open(driver="GTiff", nodata=nodata, **profile, **(place if crs else {})) as file:
+        with raw.open(driver="GTiff", nodata=nodata, **profile, **place) as file:
             file.write(bands)
         with rasterio.open(raw.name) as file:
-            copy_raster(file, cog.name, driver="COG", compress="DEFLATE", blocksize=256)
+            how = {"driver": "COG", "compress": "DEFLATE", "overview_resampling": "AVERAGE"}
+            copy_raster(file, cog.name, blocksize=256, **how)
         content: bytes = cog.read()
     return content
 

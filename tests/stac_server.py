@@ -49,7 +49,9 @@ class InMemoryClient(BaseCoreClient):
         raise NotFoundError(f"no item {item_id}")
 
     def item_collection(self, collection_id: str, **kwargs: Any) -> Json:
-        return self._page([i for i in self.items if i["collection"] == collection_id], 10, 0, kwargs)
+        return self._page(
+            [i for i in self.items if i["collection"] == collection_id], 10, 0, kwargs
+        )
 
     def get_search(self, **kwargs: Any) -> Json:
         raise NotImplementedError("the landing page offers POST, which clients prefer")
@@ -58,7 +60,13 @@ class InMemoryClient(BaseCoreClient):
         asked = search_request
         found = [item for item in self.items if _fits(item, asked)]
         start = int(asked.token or 0)
-        return self._page(found, asked.limit or 10, start, kwargs, body=asked.model_dump(mode="json", exclude_none=True))
+        return self._page(
+            found,
+            asked.limit or 10,
+            start,
+            kwargs,
+            body=asked.model_dump(mode="json", exclude_none=True),
+        )
 
     def _page(
         self,
@@ -107,7 +115,7 @@ def _fits(item: Json, asked: Any) -> bool:
         taken = str_to_interval(item["properties"]["datetime"])
         if (start and taken < start) or (end and taken > end):
             return False
-    for name, rule in (asked.query or {}).items():
+    for name, rule in (getattr(asked, "query", None) or {}).items():
         value = item["properties"].get(name)
         if value is None or ("lte" in rule and value > rule["lte"]):
             return False
@@ -120,6 +128,7 @@ class StacServer:
     Attributes:
         requests: What was asked, such as `POST /search`.
         tokens: The Authorization headers that came with the requests.
+        last_headers: All headers of the last request, names in small letters.
     """
 
     def __init__(
@@ -137,6 +146,7 @@ class StacServer:
         )
         self.requests: list[str] = []
         self.tokens: list[str | None] = []
+        self.last_headers: dict[str, str] = {}
         self._server = uvicorn.Server(
             uvicorn.Config(self._watched(api.app), port=0, log_level="error", lifespan="off")
         )
@@ -149,6 +159,9 @@ class StacServer:
                 headers = dict(scope["headers"])
                 token = headers.get(b"authorization")
                 self.tokens.append(None if token is None else token.decode())
+                self.last_headers = {
+                    name.decode(): value.decode() for name, value in headers.items()
+                }
             await app(scope, receive, send)
 
         return watched

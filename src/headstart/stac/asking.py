@@ -110,7 +110,7 @@ class CatalogueIO(StacApiIO):
         method = (method or "GET").upper()
         sends = {"json": parameters} if method == "POST" else {"params": parameters or {}}
         asked = {**(headers or {}), **self.sign_in.headers_for(href)}
-        request = requests.Request(method, href, headers=asked, **sends)  # type: ignore[arg-type]
+        request = requests.Request(method, href, headers=asked, **sends)
         for wait_s in (*WAITS_S, None):
             error: CatalogueError | _Passing
             try:
@@ -126,11 +126,11 @@ class CatalogueIO(StacApiIO):
         )
 
     def _ask_once(self, request: requests.Request) -> str:
-        url = request.url
+        url = str(request.url)
         try:
             prepared = self.session.prepare_request(request)
             settings = self.session.merge_environment_settings(
-                prepared.url, proxies={}, stream=True, verify=True, cert=None
+                str(prepared.url), proxies={}, stream=True, verify=True, cert=None
             )
             with self.session.send(prepared, timeout=TIMEOUT_S, **settings) as response:
                 _refuse_faults(response, self.sign_in)

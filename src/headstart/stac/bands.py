@@ -163,14 +163,12 @@ def parse_bands(text: str | None) -> tuple[str, ...]:
 def _choose(item: pystac.Item, name: str, bands: Sequence[AssetBand]) -> AssetBand:
     wanted = name.lower()
     # A band's own name says it best; a key comes next, but only of an asset with one band.
-    for is_it in (
-        lambda b: b.name.lower() == wanted,
-        lambda b: b.asset.lower() == wanted and _is_only(b, bands),
-        lambda b: (b.common_name or "").lower() == wanted,
-    ):
-        found = next((band for band in bands if is_it(band)), None)
-        if found is not None:
-            return found
+    by_name = [band for band in bands if band.name.lower() == wanted]
+    by_key = [b for b in bands if b.asset.lower() == wanted and _is_only(b, bands)]
+    by_common_name = [band for band in bands if (band.common_name or "").lower() == wanted]
+    found = [*by_name, *by_key, *by_common_name]
+    if found:
+        return found[0]
     if not bands:
         raise DataError(
             f"The item `{item.id}` has no picture that can be read by window; its assets are "

@@ -6,6 +6,7 @@ With `grids`, the only file of the room that knows rasterio. Waiting and retries
 from __future__ import annotations
 
 import math
+import re
 import tempfile
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio import features, warp
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.errors import RasterioError
 from rasterio.shutil import copy as copy_raster
@@ -26,6 +28,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from headstart.atomic import replacing
+from headstart.errors import DataError
 from headstart.stac import asking
 from headstart.stac.bands import AssetBand
 from headstart.stac.grids import Grid, Header
@@ -107,9 +110,13 @@ def _failing_clearly(source: Source, what: str) -> Iterator[None]:
         while inner.__cause__ is not None:
             inner = inner.__cause__
         said = " ".join(str(inner).split()).replace(source.path, source.name)[:200]
+        short = re.search(r"got (\d+) bytes, expected (\d+)", said)
+        if short is not None:
+            said = f"of a piece of {int(short[2]):,} bytes only {int(short[1]):,} came"
         raise AssetError(
             f"{source.name} could not be {what}: {said}. The file is damaged, or its server sends "
-            "less than it promises. Run the same command again; what was fetched is kept."
+            "less than it promises or nothing at all. Run the same command again; what was fetched "
+            "is kept."
         ) from None
 
 
@@ -183,6 +190,60 @@ def write_layers(
             )
 
 
+def write_shapes(
+    shapes: Sequence[tuple[Mapping[str, Any], int]],
+    shapes_crs: str,
+    grid: Grid,
+    path: Path,
+    *,
+    tags: Mapping[str, str],
+) -> None:
+    """Burn polygons into a mask on a grid, later ones over earlier; 0 where there is none.
+
+    Args:
+        shapes: GeoJSON geometries, each with its value, 1 to 255.
+        shapes_crs: Of the geometries.
+        grid: Of the mask.
+        path: The GeoTIFF.
+        tags: Written into it.
+
+    Raises:
+        DataError: A geometry cannot be drawn.
+    """
+    try:
+        placed = [
+            (warp.transform_geom(shapes_crs, grid.crs, shape), value) for shape, value in shapes
+        ]
+        mask = (
+            features.rasterize(
+                placed, (grid.height, grid.width), transform=grid.transform, dtype="uint8"
+            )
+            if placed
+            else np.zeros((grid.height, grid.width), dtype=np.uint8)
+        )
+    except (ValueError, RasterioError) as error:
+        raise DataError(
+            f"The labels of `{path.name}` have a shape that cannot be drawn: {error}. Leave the "
+            "item out, or tell the catalogue's publisher."
+        ) from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "compress": "deflate"}
+    place = {"crs": grid.crs, "transform": grid.transform}
+    size = {"width": grid.width, "height": grid.height}
+    with (
+        replacing(path) as temporary,
+        rasterio.open(temporary, "w", **profile, **place, **size) as out,
+    ):
+        out.write(mask, 1)
+        out.update_tags(**tags)
+
+
+def grid_of(path: Path) -> Grid:
+    """The pixels of a file that was written earlier."""
+    with rasterio.open(path, driver="GTiff") as dataset:
+        return Grid(dataset.crs, dataset.transform, dataset.width, dataset.height)
+
+
 def _run_all(write: Callable[[int], None], numbers: Sequence[int]) -> None:
     with ThreadPoolExecutor(_BANDS_AT_ONCE) as pool:
         writings = [pool.submit(write, number) for number in numbers]
@@ -240,10 +301,12 @@ def _strips_from(
     near = Resampling.nearest if layer.band.is_code else Resampling.bilinear
     coarse = Resampling.mode if layer.band.is_code else Resampling.average
     nodata = layer.nodata
+    # Publishers make overviews by means, also of codes, and a mean of codes is another code.
+    options = {"OVERVIEW_LEVEL": "NONE"} if layer.band.is_code else {}
     with (
         _failing_clearly(layer.source, "read"),
         environment(layer.source, is_fresh=is_fresh),
-        rasterio.open(layer.source.path, driver=layer.source.driver) as dataset,
+        rasterio.open(layer.source.path, driver=layer.source.driver, **options) as dataset,
         WarpedVRT(
             dataset,
             crs=grid.crs,

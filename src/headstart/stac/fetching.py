@@ -22,7 +22,7 @@ from headstart.errors import DataError
 from headstart.progress import Progress
 from headstart.stac.asking import CatalogueError, CatalogueIO, HostBoundSession
 from headstart.stac.bands import AssetBand, choose_bands
-from headstart.stac.cogs import Layer, is_whole, read_header, write_layers
+from headstart.stac.cogs import Layer, grid_of, is_whole, read_header, write_layers
 from headstart.stac.grids import Wanted, settle_grid
 from headstart.stac.reaching import AssetError, reach
 from headstart.stac.searching import Found, licence_of
@@ -43,19 +43,28 @@ class Errand:
         bands: What to read.
         wanted: Where and how finely.
         path: The file.
+        like: A file that was fetched before, whose pixels this one is put on; it is then a mask.
     """
 
     item: pystac.Item
     bands: tuple[AssetBand, ...]
     wanted: Wanted
     path: Path
+    like: Path | None = None
 
     @property
     def request(self) -> str:
         """A digest of all that decides the pixels; signatures of addresses do not."""
         bands = [{**asdict(band), "href": shown(band.href)} for band in self.bands]
-        told = [self.item.collection_id, self.item.id, bands, replace(self.wanted, bands=())]
+        wanted = replace(self.wanted, bands=())
+        told = [self.item.collection_id, self.item.id, bands, wanted, self.like is not None]
         return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:32]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the file is there, whole, and of this very request."""
+        has_item = self.like is not None or side_path(self.path).is_file()
+        return has_item and is_whole(self.path, {REQUEST_TAG: self.request})
 
 
 @dataclass(frozen=True)
@@ -118,10 +127,11 @@ def file_names(items: Sequence[pystac.Item]) -> list[str]:
     """A file name for each item, safe whatever the catalogue calls it, and each but once."""
     names: list[str] = []
     for item in items:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "_", item.id).strip("._")[:150] or "item"
-        if name.lower() in (known.lower() for known in names):
-            told = f"{item.collection_id}/{item.id}"
-            name += "-" + hashlib.sha256(told.encode()).hexdigest()[:8]
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "_", item.id).strip("._")[:150] or "item"
+        name, number = plain, 1
+        while name.lower() in {known.lower() for known in names}:
+            number += 1
+            name = f"{plain}-{number}"
         names.append(name)
     return names
 
@@ -147,13 +157,9 @@ def run_errands(
     """Fetch what is not there yet.
 
     Returns:
-        How many files were there already, and what went wrong, by item id.
+        How many files were there already, and what went wrong, by the name of the file.
     """
-    ready = {
-        errand.path
-        for errand in errands
-        if side_path(errand.path).is_file() and is_whole(errand.path, {REQUEST_TAG: errand.request})
-    }
+    ready = {errand.path for errand in errands if errand.is_done}
     left = [errand for errand in errands if errand.path not in ready]
     failures: dict[str, DataError] = {}
     if not left:
@@ -183,7 +189,7 @@ def run_errands(
                     try:
                         future.result()
                     except DataError as error:
-                        failures[running[future].item.id] = error
+                        failures[running[future].path.stem] = error
         except BaseException:  # Ctrl-C: what has not begun shall not begin
             for future in running:
                 future.cancel()
@@ -222,8 +228,11 @@ def _run(
                 )
                 for index in indexes
             ]
-        grid = settle_grid([layer.header for layer in layers], errand.wanted)
-        write_side_item(errand.path, errand.item, layers=layers, grid=grid, licence=licence)
+        if errand.like is None:
+            grid = settle_grid([layer.header for layer in layers], errand.wanted)
+            write_side_item(errand.path, errand.item, layers=layers, grid=grid, licence=licence)
+        else:
+            grid = grid_of(errand.like)
         tags = {**tags_of(errand.item, licence), REQUEST_TAG: errand.request}
         write_layers(layers, grid, errand.path, tags=tags, advance=advance)
 

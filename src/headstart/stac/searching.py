@@ -19,7 +19,7 @@ import pystac
 from pystac.utils import make_absolute_href
 from pystac_client.item_search import ItemSearch
 
-from headstart.errors import did_you_mean
+from headstart.errors import ConfigError, did_you_mean
 from headstart.progress import Progress
 from headstart.stac.asking import CatalogueError, CatalogueIO
 from headstart.stac.criteria import (
@@ -43,6 +43,11 @@ _MOST_STRANGERS = 20
 # Of a catalogue of files: documents read at once, and at most.
 _AT_ONCE = 8
 _MOST_DOCUMENTS = 20_000
+# What pystac raises at JSON that is no item: it takes fields as it finds them.
+_NO_ITEM = (
+    *(pystac.STACError, pystac.STACTypeError),
+    *(KeyError, TypeError, ValueError, AttributeError),
+)
 
 
 @dataclass(frozen=True)
@@ -273,7 +278,7 @@ def _may_fit(values: Mapping[str, Any], criteria: Criteria) -> tuple[bool, bool]
             None if end is None else parse_interval(end).end,
         ):
             return False, False
-    except (KeyError, TypeError, IndexError, ValueError, CatalogueError):
+    except (KeyError, TypeError, IndexError, ValueError, ConfigError):
         return not is_other, True  # it does not tell its extent: look inside
     return not is_other, True
 
@@ -300,7 +305,7 @@ def as_item(values: Any, href: str) -> pystac.Item:
         is_own = isinstance(own, str) and (is_remote(own) or not is_remote(href))
         item = pystac.Item.from_dict(dict(values), href=own if is_own else href, migrate=True)
         item.make_asset_hrefs_absolute()
-    except (pystac.STACError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except _NO_ITEM as error:
         name = values.get("id") if isinstance(values, dict) else None
         raise CatalogueError(
             f"`{name}` at {shown(href)} is no STAC item: {' '.join(str(error).split())[:200]}. "
