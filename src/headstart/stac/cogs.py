@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-import tempfile
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ from rasterio.transform import Affine
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from headstart.atomic import replacing
+from headstart.atomic import half_written_files, replacing
 from headstart.errors import DataError
 from headstart.stac import asking
 from headstart.stac.bands import AssetBand
@@ -127,6 +127,7 @@ def write_layers(
     *,
     tags: Mapping[str, str],
     advance: Callable[[], None],
+    is_stopped: Callable[[], bool],
 ) -> None:
     """Read bands onto one grid and write them as a cloud-optimised GeoTIFF, whole or not at all.
 
@@ -139,18 +140,19 @@ def write_layers(
         path: The file.
         tags: Written into it.
         advance: Called after each band, from several threads.
+        is_stopped: Asked now and then, from several threads; then nothing is written.
 
     Raises:
-        AssetError: A source broke off, also when read anew.
+        AssetError: A source broke off, also when read anew; the file cannot be written; or all was
+            stopped.
     """
     dtype = np.result_type(*(layer.header.dtypes[_number(layer) - 1] for layer in layers))
     declared = [layer.nodata for layer in layers]
     is_known = all(value is not None and _fits(value, dtype) for value in declared)
     nodata = declared[0] if is_known else None
     covered = None if is_known else np.ones((grid.height, grid.width), dtype=bool)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".fetching-", dir=path.parent) as folder:
-        raw = Path(folder) / "raw.tif"
+    with _workshop(path) as folder:
+        raw = folder / "raw.tif"
         lock = threading.Lock()
         profile = {
             **{"driver": "GTiff", "width": grid.width, "height": grid.height},
@@ -163,6 +165,8 @@ def write_layers(
             def write(number: int) -> None:
                 layer = layers[number - 1]
                 for window, values, valid in _strips(layer, grid):
+                    if is_stopped():
+                        raise AssetError("Stopped.")
                     values = values.astype(dtype, copy=False)
                     if nodata is not None and declared[number - 1] != nodata:
                         values = np.where(valid, values, np.asarray(nodata, dtype=dtype))
@@ -188,6 +192,25 @@ def write_layers(
                 overview_resampling="MODE" if codes else "AVERAGE",
                 num_threads=2,
             )
+
+
+@contextmanager
+def _workshop(path: Path) -> Iterator[Path]:
+    """A folder beside a file for what is not whole yet; what a killed fetch has left is removed."""
+    folder = path.with_name(f".fetching-{path.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    for leftover in half_written_files(path):
+        leftover.unlink()
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    except RasterioError as error:  # of a source it would be an AssetError
+        raise AssetError(
+            f"`{path}` cannot be written ({error}). Free some space, or give --output a folder "
+            "elsewhere; what was fetched is kept."
+        ) from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_shapes(
@@ -350,14 +373,11 @@ def _fits(value: float, dtype: np.dtype[Any]) -> bool:
     return math.isfinite(value) and limits.min <= value <= limits.max and value == int(value)
 
 
-def is_whole(path: Path, tags: Mapping[str, str]) -> bool:
-    """Whether a file that was written earlier has these tags, and can be read to its last pixel."""
+def tags_if_whole(path: Path) -> dict[str, str] | None:
+    """The tags of a file that can be read to its last pixel; None of any other."""
     try:
         with rasterio.open(path, driver="GTiff") as dataset:
-            if any(dataset.tags().get(name) != value for name, value in tags.items()):
-                return False
-            last = Window(dataset.width - 1, dataset.height - 1, 1, 1)
-            dataset.read(window=last)
+            dataset.read(window=Window(dataset.width - 1, dataset.height - 1, 1, 1))
+            return {str(name): str(value) for name, value in dataset.tags().items()}
     except RasterioError:
-        return False
-    return True
+        return None

@@ -11,7 +11,7 @@ import json
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,8 +22,8 @@ from headstart.errors import DataError
 from headstart.progress import Progress
 from headstart.stac.asking import CatalogueError, CatalogueIO, HostBoundSession
 from headstart.stac.bands import AssetBand, choose_bands
-from headstart.stac.cogs import Layer, grid_of, is_whole, read_header, write_layers
-from headstart.stac.grids import Wanted, settle_grid
+from headstart.stac.cogs import Layer, grid_of, read_header, tags_if_whole, write_layers
+from headstart.stac.grids import OutsideError, Wanted, settle_grid
 from headstart.stac.reaching import AssetError, reach
 from headstart.stac.searching import Found, licence_of
 from headstart.stac.side_items import side_path, tags_of, write_index, write_side_item
@@ -44,6 +44,7 @@ class Errand:
         wanted: Where and how finely.
         path: The file.
         like: A file that was fetched before, whose pixels this one is put on; it is then a mask.
+        legend: Of a mask that is drawn here: which value stands for what.
     """
 
     item: pystac.Item
@@ -51,20 +52,56 @@ class Errand:
     wanted: Wanted
     path: Path
     like: Path | None = None
+    legend: str = ""
 
     @property
     def request(self) -> str:
         """A digest of all that decides the pixels; signatures of addresses do not."""
         bands = [{**asdict(band), "href": shown(band.href)} for band in self.bands]
         wanted = replace(self.wanted, bands=())
-        told = [self.item.collection_id, self.item.id, bands, wanted, self.like is not None]
+        told = [
+            self.item.collection_id,
+            self.item.id,
+            bands,
+            wanted,
+            self.like is not None,
+            self.legend,
+        ]
         return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()[:32]
 
     @property
     def is_done(self) -> bool:
-        """Whether the file is there, whole, and of this very request."""
-        has_item = self.like is not None or side_path(self.path).is_file()
-        return has_item and is_whole(self.path, {REQUEST_TAG: self.request})
+        """Whether the file is there, whole, and of this very request.
+
+        Raises:
+            DataError: There is a file of that name that no fetch has written.
+        """
+        if not self.path.exists():
+            return False
+        has_item = side_path(self.path).is_file()
+        tags = tags_if_whole(self.path)
+        if REQUEST_TAG not in (tags or {}) and not (tags is None and has_item):
+            raise DataError(
+                f"`{self.path}` is in the way: it is not of a fetch. Move it, or give --output "
+                "another folder."
+            )
+        is_complete = self.like is not None or has_item
+        return tags is not None and is_complete and tags[REQUEST_TAG] == self.request
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of errands.
+
+    Attributes:
+        num_kept: How many files were there already.
+        done: The files that are there now.
+        failures: What went wrong, by the file that is missing.
+    """
+
+    num_kept: int
+    done: tuple[Path, ...]
+    failures: Mapping[Path, DataError]
 
 
 @dataclass(frozen=True)
@@ -110,15 +147,21 @@ def fetch_items(found: Found, wanted: Wanted, *, output: Path, progress: Progres
         for item, name in zip(found.items, names, strict=True)
     ]
     refuse_local(errands, found.io)
-    num_kept, failures = run_errands(errands, found.io, progress=progress)
-    done = [errand for errand in errands if errand.path.is_file()]
-    index = write_index(output, [errand.path for errand in done])
-    tell_failures(failures, errands, output)
+    if wanted.bbox is None:
+        progress.note("There is no --bbox, so each item is fetched whole.")
+    outcome = run_errands(errands, found.io, progress=progress)
+    index = write_index(output, outcome.done)
+    tell_failures(outcome.failures, outcome.done, output)
+    return as_fetched(output, outcome, index)
+
+
+def as_fetched(folder: Path, outcome: Outcome, index: Path) -> Fetched:
+    """What is in a folder now."""
     return Fetched(
-        folder=output,
-        paths=tuple(errand.path for errand in done),
-        num_kept=num_kept,
-        num_bytes=sum(errand.path.stat().st_size for errand in done),
+        folder=folder,
+        paths=outcome.done,
+        num_kept=outcome.num_kept,
+        num_bytes=sum(path.stat().st_size for path in outcome.done),
         index=index,
     )
 
@@ -151,23 +194,20 @@ def refuse_local(errands: Sequence[Errand], io: CatalogueIO) -> None:
                 )
 
 
-def run_errands(
-    errands: Sequence[Errand], io: CatalogueIO, *, progress: Progress
-) -> tuple[int, dict[str, DataError]]:
-    """Fetch what is not there yet.
+def run_errands(errands: Sequence[Errand], io: CatalogueIO, *, progress: Progress) -> Outcome:
+    """Fetch what is not there yet; what has no pixel in the box is left out with a warning.
 
-    Returns:
-        How many files were there already, and what went wrong, by the name of the file.
+    Raises:
+        DataError: A file that is not of a fetch is in the way, or no item has a pixel in the box.
     """
     ready = {errand.path for errand in errands if errand.is_done}
     left = [errand for errand in errands if errand.path not in ready]
-    failures: dict[str, DataError] = {}
-    if not left:
-        return len(ready), failures
     licences = _licences(left, io, progress)
-    lock = threading.Lock()
+    failures: dict[Path, DataError] = {}
+    outside: dict[Path, OutsideError] = {}
     total = sum(len(errand.bands) for errand in left)
     label = f"fetching {len(left):,} item{'s' if len(left) > 1 else ''}"
+    lock, stopped = threading.Lock(), threading.Event()
     with (
         HostBoundSession(io.sign_in) as session,
         progress.bar(label, total=total, unit="bands") as advance,
@@ -178,37 +218,56 @@ def run_errands(
             with lock:  # bars are drawn by one thread at a time
                 advance(1)
 
-        running: dict[Future[None], Errand] = {
-            pool.submit(_run, e, io, session, licences[e.item.id], advance_one): e for e in left
-        }
+        road = Road(io, session, advance_one, stopped.is_set)
+        running = {pool.submit(_run, e, road, licences[e.path]): e.path for e in left}
         try:
-            waiting = set(running)
-            while waiting:
-                over, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in over:
-                    try:
-                        future.result()
-                    except DataError as error:
-                        failures[running[future].path.stem] = error
-        except BaseException:  # Ctrl-C: what has not begun shall not begin
+            for future in as_completed(running):
+                try:
+                    future.result()
+                except OutsideError as error:
+                    outside[running[future]] = error
+                except DataError as error:
+                    failures[running[future]] = error
+        except BaseException:  # Ctrl-C: what has begun ends at its next strip
+            stopped.set()
             for future in running:
                 future.cancel()
             raise
-    return len(ready), failures
+    for path, reason in outside.items():
+        progress.warn(f"`{path.stem}` is left out. {reason}")
+    missing = {**failures, **outside}
+    if len(outside) == len(errands):
+        raise DataError(
+            f"No item has a pixel in the box. {next(iter(outside.values()))} Move --bbox."
+        )
+    done = tuple(errand.path for errand in errands if errand.path not in missing)
+    return Outcome(len(ready), done, failures)
 
 
-def _run(
-    errand: Errand,
-    io: CatalogueIO,
-    session: HostBoundSession,
-    licence: str,
-    advance: Callable[[], None],
-) -> None:
+@dataclass(frozen=True)
+class Road:
+    """What all errands of a fetch share.
+
+    Attributes:
+        io: To the catalogue.
+        session: To the assets.
+        advance: Called after each band.
+        is_stopped: Whether the user has had enough.
+    """
+
+    io: CatalogueIO
+    session: HostBoundSession
+    advance: Callable[[], None]
+    is_stopped: Callable[[], bool]
+
+
+def _run(errand: Errand, road: Road, licence: str) -> None:
     """Fetch one item: each address is asked once, then all bands are read onto one grid."""
     hrefs = list(dict.fromkeys(band.href for band in errand.bands))
     with ExitStack() as stack:
         sources = {
-            href: stack.enter_context(reach(href, io.sign_in, session=session)) for href in hrefs
+            href: stack.enter_context(reach(href, road.io.sign_in, session=road.session))
+            for href in hrefs
         }
         headers = {href: read_header(source) for href, source in sources.items()}
         layers = []
@@ -228,13 +287,21 @@ def _run(
                 )
                 for index in indexes
             ]
-        if errand.like is None:
-            grid = settle_grid([layer.header for layer in layers], errand.wanted)
+        grid = (
+            settle_grid([layer.header for layer in layers], errand.wanted)
+            if errand.like is None
+            else grid_of(errand.like)
+        )
+        write_layers(
+            layers,
+            grid,
+            errand.path,
+            tags={**tags_of(errand.item, licence), REQUEST_TAG: errand.request},
+            advance=road.advance,
+            is_stopped=road.is_stopped,
+        )
+        if errand.like is None:  # after the file: a fetch that was killed in between is done anew
             write_side_item(errand.path, errand.item, layers=layers, grid=grid, licence=licence)
-        else:
-            grid = grid_of(errand.like)
-        tags = {**tags_of(errand.item, licence), REQUEST_TAG: errand.request}
-        write_layers(layers, grid, errand.path, tags=tags, advance=advance)
 
 
 def _name(band: AssetBand, index: int, count: int) -> str:
@@ -242,29 +309,24 @@ def _name(band: AssetBand, index: int, count: int) -> str:
     return band.name if band.index or count == 1 else f"{band.name}_{index}"
 
 
-def _licences(errands: Sequence[Errand], io: CatalogueIO, progress: Progress) -> dict[str, str]:
-    """The licence of each item; the collection is asked once for all of its items."""
+def _licences(errands: Sequence[Errand], io: CatalogueIO, progress: Progress) -> dict[Path, str]:
+    """The licence of each item, by its file; a collection is asked once for all of its items."""
     by_collection: dict[str | None, str] = {}
-    licences: dict[str, str] = {}
-    for item in (errand.item for errand in errands):
-        key = None if item.properties.get("license") else item.collection_id
-        if key is None or key not in by_collection:
+    licences: dict[Path, str] = {}
+    for errand in errands:
+        item = errand.item
+        own = item.properties.get("license")
+        if not own and item.collection_id not in by_collection:
             try:
-                licence = licence_of(item, io)
+                by_collection[item.collection_id] = licence_of(item, io)
             except CatalogueError as error:
                 progress.warn(f"The licence of `{item.collection_id}` is not known. {error}")
-                licence = "unknown"
-            if key is None:
-                licences[item.id] = licence
-                continue
-            by_collection[key] = licence
-        licences[item.id] = by_collection[key]
+                by_collection[item.collection_id] = "unknown"
+        licences[errand.path] = str(own or by_collection[item.collection_id])
     return licences
 
 
-def tell_failures(
-    failures: Mapping[str, DataError], errands: Sequence[Errand], output: Path
-) -> None:
+def tell_failures(failures: Mapping[Path, DataError], done: Sequence[Path], output: Path) -> None:
     """All that went wrong at once, and what is there all the same.
 
     Raises:
@@ -272,12 +334,12 @@ def tell_failures(
     """
     if not failures:
         return
-    done = sum(errand.path.is_file() for errand in errands)
-    shown_failures = [f"  {id_}: {error}" for id_, error in list(failures.items())[:10]]
-    if len(failures) > 10:
-        shown_failures.append(f"  and {len(failures) - 10} more")
+    told = [f"  {path.relative_to(output)}: {error}" for path, error in failures.items()]
+    if len(told) > 10:
+        told[10:] = [f"  and {len(told) - 10} more"]
     raise AssetError(
-        f"{len(failures)} of {len(errands)} items could not be fetched:\n"
-        + "\n".join(shown_failures)
-        + f"\n{done} are in `{output}` and are kept; the same command fetches only what is missing."
+        f"{len(failures)} of {len(failures) + len(done)} files could not be fetched:\n"
+        + "\n".join(told)
+        + f"\n{len(done)} are in `{output}` and are kept; the same command fetches only what is "
+        "missing."
     )

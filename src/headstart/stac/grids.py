@@ -23,6 +23,10 @@ METRES_A_DEGREE = 111_319.5
 _MOST_PIXELS = 4_000_000_000
 
 
+class OutsideError(DataError):
+    """A picture has no pixel in the box."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What is to be cut out of items.
@@ -90,7 +94,7 @@ def settle_grid(headers: Sequence[Header], wanted: Wanted) -> Grid:
 
     Raises:
         ConfigError: There is no such coordinate system, or the grid would be absurdly large.
-        DataError: The box lies outside.
+        OutsideError: No pixel lies in the box.
     """
     finest = min(headers, key=lambda header: header.pixel_m)
     try:
@@ -158,9 +162,9 @@ def _cut(
     top, bottom = math.floor(rows[0] + 1e-6), math.ceil(rows[1] - 1e-6)
     left, right, top, bottom = max(0, left), min(width, right), max(0, top), min(height, bottom)
     if left >= right or top >= bottom:
-        raise DataError(
-            f"The box {','.join(f'{v:g}' for v in bbox)} lies outside the picture itself, though "
-            "the item's outline touches it. Leave the item out, or move --bbox."
+        raise OutsideError(
+            f"The box {','.join(f'{v:g}' for v in bbox)} lies outside the picture, though the "
+            "item's outline touches it."
         )
     dx, dy = transform.a, transform.e
     moved = Affine(dx, 0, transform.c + left * dx, 0, dy, transform.f + top * dy)

@@ -21,8 +21,11 @@ from headstart.stac.asking import CatalogueIO
 from headstart.stac.bands import AssetBand, bands_of, choose_bands, is_mask, is_raster
 from headstart.stac.cogs import grid_of, write_shapes
 from headstart.stac.fetching import (
+    REQUEST_TAG,
     Errand,
     Fetched,
+    Outcome,
+    as_fetched,
     file_names,
     refuse_local,
     run_errands,
@@ -119,7 +122,7 @@ def fetch_dataset(found: Found, wanted: Wanted, *, output: Path, progress: Progr
         for pair, folder, name in zip(pairs, folders, names, strict=True)
     ]
     refuse_local(pictures, found.io)
-    num_kept, failures = run_errands(pictures, found.io, progress=progress)
+    outcome = run_errands(pictures, found.io, progress=progress)
     masks = [
         Errand(
             pair.labels,
@@ -127,21 +130,23 @@ def fetch_dataset(found: Found, wanted: Wanted, *, output: Path, progress: Progr
             wanted,
             picture.path.parent.parent / "masks" / picture.path.name,
             like=picture.path,
+            legend="" if is_raster(pair.asset) else json.dumps(classes),
         )
         for pair, picture in zip(pairs, pictures, strict=True)
     ]
-    here = [i for i, picture in enumerate(pictures) if picture.path.is_file()]
-    rasters = [masks[i] for i in here if is_raster(pairs[i].asset)]
+    here = [i for i, picture in enumerate(pictures) if picture.path in outcome.done]
+    rasters = [masks[i] for i in here if i not in drawings]
     refuse_local(rasters, found.io)
-    _, mask_failures = run_errands(rasters, found.io, progress=progress)
-    failures |= {f"the mask of {name}": error for name, error in mask_failures.items()}
-    licences = [licence_of(pair.labels, found.io) for pair in pairs]
-    for i in (i for i in here if i in drawings):
-        tags = tags_of(pairs[i].labels, licences[i])
+    labelled = run_errands(rasters, found.io, progress=progress) if rasters else Outcome(0, (), {})
+    drawn = [i for i in here if i in drawings]
+    for i in drawn:
+        if masks[i].is_done:
+            continue
+        licence = licence_of(pairs[i].labels, found.io)
+        tags = {**tags_of(pairs[i].labels, licence), REQUEST_TAG: masks[i].request}
         shapes, crs = _shapes(pairs[i], drawings[i], classes)
         write_shapes(shapes, crs, grid_of(pictures[i].path), masks[i].path, tags=tags)
-    done = [picture.path for picture in pictures if picture.path.is_file()]
-    index = write_index(output, done)
+    index = write_index(output, outcome.done)
     if classes:
         _write_classes(output / "classes.json", classes)
     else:
@@ -149,18 +154,13 @@ def fetch_dataset(found: Found, wanted: Wanted, *, output: Path, progress: Progr
             "The items do not say what the values of their masks mean. Write it into "
             f"`{output / 'classes.json'}`, such as {json.dumps({'1': 'forest'})}."
         )
-    tell_failures(failures, [*pictures, *rasters], output)
+    done = (*outcome.done, *labelled.done, *(masks[i].path for i in drawn))
+    tell_failures({**outcome.failures, **labelled.failures}, done, output)
     return LabelledSet(
-        fetched=Fetched(
-            folder=output,
-            paths=tuple(done),
-            num_kept=num_kept,
-            num_bytes=sum(path.stat().st_size for path in done),
-            index=index,
-        ),
-        num_masks=sum(mask.path.is_file() for mask in masks),
+        fetched=as_fetched(output, outcome, index),
+        num_masks=len(labelled.done) + len(drawn),
         classes=classes,
-        licences=tuple(sorted(set(licences))),
+        licences=tuple(sorted({licence_of(pair.labels, found.io) for pair in pairs})),
     )
 
 

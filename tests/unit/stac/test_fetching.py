@@ -11,6 +11,7 @@ import pytest
 import rasterio
 
 from headstart import stac
+from headstart.progress import Progress
 from headstart.stac import asking, reaching
 from headstart.stac.asking import CatalogueError, CatalogueIO
 from headstart.stac.fetching import file_names
@@ -257,7 +258,7 @@ def test_what_was_fetched_is_kept_when_another_item_fails(
     box = scenes.box_of_pixels(0, 0, 64, 64)
     gone = {"B02": {**scene["B02"], "href": f"{files.url}/gone.tif"}}
     items = found({"S1": scene, "S2": gone, "S3": scene}, license="CC0-1.0")
-    with pytest.raises(AssetError, match=r"1 of 3 items(.|\n)*S2:.*status 404(.|\n)*2 are in"):
+    with pytest.raises(AssetError, match=r"1 of 3 files(.|\n)*S2.tif:.*status 404(.|\n)*2 are in"):
         stac.fetch(items, tmp_path, bands="B02", bbox=box)
     assert sorted(path.name for path in tmp_path.glob("*.tif")) == ["S1.tif", "S3.tif"]
     assert len(json.loads((tmp_path / "items.geojson").read_text())["features"]) == 2
@@ -409,7 +410,7 @@ def test_a_band_that_is_promised_but_not_there_is_told(
         ({"resolution_m": 0.0}, "--resolution 0 cannot be"),
         ({"resolution_m": 0.0001}, "smaller --bbox or a coarser"),
         ({"crs": "EPSG:1"}, "no coordinate system"),
-        ({"bbox": "10,40,11,41"}, "lies outside the picture"),
+        ({"bbox": "10,40,11,41"}, r"No item has a pixel.*lies outside the picture"),
         ({"bbox": "170,-20,-170,-10"}, "across the date line"),
     ],
 )
@@ -420,6 +421,65 @@ def test_a_window_that_cannot_be_is_refused(
 
     with pytest.raises(HeadstartError, match=says):
         stac.fetch(found({"S1": scene}), tmp_path, bands="B02", **option)
+
+
+def test_an_item_without_a_pixel_in_the_box_is_left_out(
+    files: Any,
+    scene: Any,
+    scenes: Any,
+    found: Callable[..., Found],
+    tmp_path: Path,
+    told: Any,
+    progress: Any,
+) -> None:
+    small = {
+        "B02": {**scene["B02"], "href": files.add("/s.tif", scenes.as_cog(scenes.noise(64, 1)))}
+    }
+    box = scenes.box_of_pixels(500, 500, 600, 600)
+    items = found({"S1": scene, "S2": small})
+    fetched = stac.fetch(items, tmp_path, bands="B02", bbox=box, progress=progress)
+    assert [path.name for path in fetched.paths] == ["S1.tif"]
+    assert "`S2` is left out" in told.warnings
+
+
+def test_a_file_that_is_not_of_a_fetch_is_never_replaced(
+    files: Any, scene: Any, found: Callable[..., Found], tmp_path: Path
+) -> None:
+    from headstart.errors import DataError
+
+    for content in (b"my notes", files.files["/B04.tif"][0]):
+        (tmp_path / "S1.tif").write_bytes(content)
+        with pytest.raises(DataError, match="in the way: it is not of a fetch"):
+            stac.fetch(found({"S1": scene}), tmp_path, bands="B02")
+        assert (tmp_path / "S1.tif").read_bytes() == content
+
+
+def test_what_a_killed_fetch_has_left_is_removed(
+    scene: Any, found: Callable[..., Found], tmp_path: Path
+) -> None:
+    (tmp_path / ".fetching-S1.tif").mkdir()
+    (tmp_path / ".fetching-S1.tif" / "raw.tif").write_bytes(b"half")
+    (tmp_path / ".S1.tif.abc").write_bytes(b"half")
+    stac.fetch(found({"S1": scene}), tmp_path, bands="B02")
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["S1.json", "S1.tif", "items.geojson"]
+
+
+def test_an_interrupted_fetch_stops_at_once_and_keeps_what_is_whole(
+    files: Any, scene: Any, found: Callable[..., Found], tmp_path: Path
+) -> None:
+    class Impatient:
+        def handle(self, event: Any) -> None:
+            if event.kind == "advance":
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stac.fetch(
+            found({"S1": scene}), tmp_path, bands="B02,B04", progress=Progress([Impatient()])
+        )
+    assert list(tmp_path.glob("*.tif")) == []
+    assert list(tmp_path.glob(".fetching-*")) == []
+    assert len(stac.fetch(found({"S1": scene}), tmp_path, bands="B02,B04").paths) == 1
 
 
 def test_an_item_cannot_choose_where_its_file_goes(make: Any) -> None:

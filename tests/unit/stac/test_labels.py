@@ -130,7 +130,7 @@ def test_a_mask_that_fails_is_told_and_the_rest_is_kept(
 ) -> None:
     items = [chip("a"), chip("b")]
     files.faults["/b-mask.tif"] = "missing"
-    with pytest.raises(DataError, match=r"the mask of b: There is nothing at"):
+    with pytest.raises(DataError, match=r"masks/b.tif: There is nothing at"):
         stac.fetch(collect(items), tmp_path)
     assert (tmp_path / "masks" / "a.tif").is_file()
     del files.faults["/b-mask.tif"]
@@ -192,6 +192,27 @@ def test_polygons_of_the_label_extension_are_drawn_over_the_pictures_they_link_t
     assert (values[:31] == 0).all()
     assert (values[66:] == 0).all()
     assert (tmp_path / "images" / "scene.tif").is_file()
+
+
+def test_a_mask_that_somebody_has_mended_is_not_drawn_over(
+    polygons: Callable[..., Any], collect: Callable[..., Found], tmp_path: Path
+) -> None:
+    stac.fetch(collect([polygons()]), tmp_path)
+    path = tmp_path / "masks" / "scene.tif"
+    with rasterio.open(path, "r+") as file:
+        file.write(np.full((SIZE, SIZE), 1, dtype=np.uint8), 1)
+    stac.fetch(collect([polygons()]), tmp_path)
+    with rasterio.open(path) as file:
+        assert (file.read() == 1).all()
+
+
+def test_masks_are_drawn_anew_when_their_values_get_another_meaning(
+    polygons: Callable[..., Any], collect: Callable[..., Found], tmp_path: Path
+) -> None:
+    stac.fetch(collect([polygons()]), tmp_path)
+    stac.fetch(collect([polygons(told=("forest", "water"))]), tmp_path)
+    with rasterio.open(tmp_path / "masks" / "scene.tif") as file:
+        assert set(np.unique(file.read())) == {0, 1}
 
 
 def test_polygons_without_a_list_of_classes_bring_their_own(
