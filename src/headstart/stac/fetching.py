@@ -202,7 +202,7 @@ def run_errands(errands: Sequence[Errand], io: CatalogueIO, *, progress: Progres
     """
     ready = {errand.path for errand in errands if errand.is_done}
     left = [errand for errand in errands if errand.path not in ready]
-    licences = _licences(left, io, progress)
+    licences = licences_of([errand.item for errand in left], io, progress=progress)
     failures: dict[Path, DataError] = {}
     outside: dict[Path, OutsideError] = {}
     total = sum(len(errand.bands) for errand in left)
@@ -219,7 +219,10 @@ def run_errands(errands: Sequence[Errand], io: CatalogueIO, *, progress: Progres
                 advance(1)
 
         road = Road(io, session, advance_one, stopped.is_set)
-        running = {pool.submit(_run, e, road, licences[e.path]): e.path for e in left}
+        running = {
+            pool.submit(_run, errand, road, licence): errand.path
+            for errand, licence in zip(left, licences, strict=True)
+        }
         try:
             for future in as_completed(running):
                 try:
@@ -309,12 +312,11 @@ def _name(band: AssetBand, index: int, count: int) -> str:
     return band.name if band.index or count == 1 else f"{band.name}_{index}"
 
 
-def _licences(errands: Sequence[Errand], io: CatalogueIO, progress: Progress) -> dict[Path, str]:
-    """The licence of each item, by its file; a collection is asked once for all of its items."""
+def licences_of(items: Sequence[pystac.Item], io: CatalogueIO, *, progress: Progress) -> list[str]:
+    """The licence of each item; a collection is asked once for all of its items."""
     by_collection: dict[str | None, str] = {}
-    licences: dict[Path, str] = {}
-    for errand in errands:
-        item = errand.item
+    licences = []
+    for item in items:
         own = item.properties.get("license")
         if not own and item.collection_id not in by_collection:
             try:
@@ -322,7 +324,7 @@ def _licences(errands: Sequence[Errand], io: CatalogueIO, progress: Progress) ->
             except CatalogueError as error:
                 progress.warn(f"The licence of `{item.collection_id}` is not known. {error}")
                 by_collection[item.collection_id] = "unknown"
-        licences[errand.path] = str(own or by_collection[item.collection_id])
+        licences.append(str(own or by_collection[item.collection_id]))
     return licences
 
 

@@ -17,7 +17,7 @@ import pystac
 from headstart.atomic import replacing
 from headstart.errors import DataError
 from headstart.progress import Progress
-from headstart.stac.asking import CatalogueIO
+from headstart.stac.asking import CatalogueError, CatalogueIO
 from headstart.stac.bands import AssetBand, bands_of, choose_bands, is_mask, is_raster
 from headstart.stac.cogs import grid_of, write_shapes
 from headstart.stac.fetching import (
@@ -27,12 +27,13 @@ from headstart.stac.fetching import (
     Outcome,
     as_fetched,
     file_names,
+    licences_of,
     refuse_local,
     run_errands,
     tell_failures,
 )
 from headstart.stac.grids import Wanted
-from headstart.stac.searching import Found, as_item, licence_of
+from headstart.stac.searching import Found, as_item
 from headstart.stac.side_items import tags_of, write_index
 
 # What items say of their split: the ml-aoi extension, and plain words that data sets use.
@@ -109,7 +110,8 @@ def fetch_dataset(found: Found, wanted: Wanted, *, output: Path, progress: Progr
         DataError: Labels and names contradict each other, or something could not be fetched; the
             rest is then there.
     """
-    pairs = [pair for item in found.items for pair in _pairs(item, wanted, found.io, progress)]
+    pairs = _all_pairs(found, wanted, progress)
+    licences = licences_of([pair.labels for pair in pairs], found.io, progress=progress)
     drawings = _read_drawings(pairs, found.io)
     classes = _legend(pairs, drawings)
     names = file_names([pair.picture for pair in pairs])
@@ -142,8 +144,7 @@ def fetch_dataset(found: Found, wanted: Wanted, *, output: Path, progress: Progr
     for i in drawn:
         if masks[i].is_done:
             continue
-        licence = licence_of(pairs[i].labels, found.io)
-        tags = {**tags_of(pairs[i].labels, licence), REQUEST_TAG: masks[i].request}
+        tags = {**tags_of(pairs[i].labels, licences[i]), REQUEST_TAG: masks[i].request}
         shapes, crs = _shapes(pairs[i], drawings[i], classes)
         write_shapes(shapes, crs, grid_of(pictures[i].path), masks[i].path, tags=tags)
     index = write_index(output, outcome.done)
@@ -160,11 +161,27 @@ def fetch_dataset(found: Found, wanted: Wanted, *, output: Path, progress: Progr
         fetched=as_fetched(output, outcome, index),
         num_masks=len(labelled.done) + len(drawn),
         classes=classes,
-        licences=tuple(sorted({licence_of(pair.labels, found.io) for pair in pairs})),
+        licences=tuple(sorted(set(licences))),
     )
 
 
-def _pairs(item: pystac.Item, wanted: Wanted, io: CatalogueIO, progress: Progress) -> list[Pair]:
+def _all_pairs(found: Found, wanted: Wanted, progress: Progress) -> list[Pair]:
+    """Pictures with their labels; labels whose pictures cannot be read are left out."""
+    pairs = []
+    for item in found.items:
+        try:
+            pairs += _pairs(item, wanted, found.io)
+        except CatalogueError as error:
+            progress.warn(f"The labels `{item.id}` are left out. {error}")
+    if not pairs:
+        raise DataError(
+            "None of the pictures that the labels link to can be read, so nothing was fetched. "
+            "Tell the catalogue's publisher."
+        )
+    return pairs
+
+
+def _pairs(item: pystac.Item, wanted: Wanted, io: CatalogueIO) -> list[Pair]:
     mask = _mask_key(item)
     if mask is None:
         raise DataError(f"The item `{item.id}` has no asset with labels.")

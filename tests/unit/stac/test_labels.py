@@ -223,6 +223,23 @@ def test_polygons_without_a_list_of_classes_bring_their_own(
     assert made.classes == {0: "background", 1: "forest"}
 
 
+def test_labels_whose_picture_is_gone_are_left_out(
+    polygons: Callable[..., Any],
+    collect: Callable[..., Found],
+    tmp_path: Path,
+    told: Any,
+    progress: Any,
+) -> None:
+    labels = polygons()
+    lost = {**labels, "id": "lost", "links": [{**labels["links"][0], "href": "./gone.json"}]}
+    made = stac.fetch(collect([lost, labels]), tmp_path, progress=progress)
+    assert isinstance(made, LabelledSet)
+    assert made.num_masks == 1
+    assert "The labels `lost` are left out. There is nothing at" in told.warnings
+    with pytest.raises(DataError, match="None of the pictures"):
+        stac.fetch(collect([lost]), tmp_path / "other")
+
+
 def test_a_polygon_of_a_class_that_is_not_listed_is_refused(
     polygons: Callable[..., Any], collect: Callable[..., Found], tmp_path: Path
 ) -> None:
