@@ -117,6 +117,13 @@ def page(tmp_path_factory: pytest.TempPathFactory, fabricated_run: ModuleType) -
     return write_report(fabricated_run.fabricate_proven(folder, classes=("ants", "bees", "wasps")))
 
 
+@pytest.fixture(scope="module")
+def page_of_maps(tmp_path_factory: pytest.TempPathFactory, fabricated_run: ModuleType) -> Path:
+    """The report of a segmentation run, with its figures."""
+    folder = tmp_path_factory.mktemp("runs") / "fields-1"
+    return write_report(fabricated_run.fabricate_maps(folder))
+
+
 def browse(
     browser: str, address: str, profile: Path, *options: str
 ) -> subprocess.CompletedProcess[str]:
@@ -161,9 +168,17 @@ def seen_at(
 
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("task", ["photos", "maps"])
 def test_the_page_fits_its_window_and_can_be_read(
-    browser: str, page: Path, tmp_path: Path, width: int, is_dark: bool
+    browser: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    task: str,
+    *,
+    width: int,
+    is_dark: bool,
 ) -> None:
+    page = request.getfixturevalue("page" if task == "photos" else "page_of_maps")
     seen = seen_at(browser, page, tmp_path / "profile", width=width, is_dark=is_dark)
     assert seen["width"] == width
     assert seen["scrollWidth"] <= width

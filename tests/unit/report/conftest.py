@@ -56,3 +56,27 @@ def proven_run(proven_template: Path, tmp_path: Path) -> RunFolder:
     path = tmp_path / "photos-1"
     shutil.copytree(proven_template, path, ignore=shutil.ignore_patterns("photos"))
     return RunFolder(path)
+
+
+@pytest.fixture(scope="session")
+def maps_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make_maps` copies. Not to be written to."""
+    path = tmp_path_factory.mktemp("maps") / "fields-1"
+    fabricated_run.fabricate_maps(path)
+    return path
+
+
+@pytest.fixture
+def make_maps(maps_template: Path, tmp_path: Path) -> Callable[..., RunFolder]:
+    """Builds a segmentation run: `make_maps(metrics={"shown": []})` changes entries of a file."""
+
+    def make(**changes: dict[str, Any]) -> RunFolder:
+        path = tmp_path / "fields-1"
+        shutil.copytree(maps_template, path)
+        folder = RunFolder(path)
+        for name, entries in changes.items():
+            file = path / f"{name}.json"
+            folder.write_json(file, {**folder.read_json(file), **entries})
+        return folder
+
+    return make
