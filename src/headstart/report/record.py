@@ -55,6 +55,11 @@ class RunRecord:
     num_damaged_lines: int
 
     @property
+    def uses_depths(self) -> bool:
+        """Whether the head sees features of several depths of the backbone."""
+        return "depths" in self.backbone.arguments
+
+    @property
     def name(self) -> str:
         """The name of the run: that of its folder."""
         return self.folder.path.resolve().name

@@ -47,7 +47,8 @@ def making(record: RunRecord) -> str:
         text = _DENSE_FREEZING[strategy].format(backbone=backbone)
     elif strategy == "probe":
         kind = _CLASSIFIERS.get(record.fit.get("classifier", ""), "a classical classifier")
-        text = f"{kind} on the features of {backbone}, which stayed frozen"
+        features = "features of several depths" if record.uses_depths else "the features"
+        text = f"{kind} on {features} of {backbone}, which stayed frozen"
     else:
         text = _FREEZING.get(strategy, "{backbone}, with the strategy " + strategy)
         text = text.format(backbone=backbone)
