@@ -36,6 +36,11 @@ app = App(
 )
 cache_app = App(name="cache", help="Show, limit or empty the cache of features and weights.")
 app.command(cache_app)
+app.command(  # loaded when it is called
+    "headstart.cli_stac:app",
+    name="stac",
+    help="Search catalogues of Earth observation data, and fetch from them.",
+)
 
 Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Only warnings and results.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")]

@@ -1,6 +1,8 @@
 """Pages drawn from a run folder or an inspection; knows no torch."""
 
 from headstart.report.card import model_card, write_model_card
+from headstart.report.chip_figures import segmentation_figures, write_chip_figures
+from headstart.report.colours import class_colours
 from headstart.report.figures import lr_finder_figure
 from headstart.report.inspection import Inspection, write_inspection
 from headstart.report.notebook import summary_html
@@ -8,9 +10,12 @@ from headstart.report.page import write_report
 
 __all__ = [
     "Inspection",
+    "class_colours",
     "lr_finder_figure",
     "model_card",
+    "segmentation_figures",
     "summary_html",
+    "write_chip_figures",
     "write_inspection",
     "write_model_card",
     "write_report",
