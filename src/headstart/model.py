@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from headstart.contracts import Backbone, InputContract
 
@@ -62,3 +63,40 @@ class Model(nn.Module):
         """images: (B, bands, H, W) raw values -> logits (B, num_classes)."""
         logits: Tensor = self.head(self.embed(images))
         return logits
+
+
+class DenseModel(Model):
+    """A model that answers for each pixel, of pictures of any size.
+
+    Attributes:
+        backbone: Normalised images -> feature maps, fine to coarse.
+        head: A decoder: feature maps -> logits (B, num_classes, h, w).
+        divisor: Pictures are enlarged to multiples of this, by repeating their last row and column.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__(backbone, head)
+        self.divisor = int(head.divisor)  # type: ignore[arg-type] # decoders have it, as an int
+
+    def feature_maps(self, images: Tensor) -> list[Tensor]:
+        """images: (B, bands, H, W) raw values -> maps (B, C, H' / stride, W' / stride)."""
+        height, width = images.shape[2:]
+        below, right = -height % self.divisor, -width % self.divisor
+        normalised = self.normalise(images)
+        if below or right:
+            normalised = F.pad(normalised, (0, right, 0, below), mode="replicate")
+        maps: list[Tensor] = self.backbone(normalised)
+        return maps
+
+    def decode(self, maps: list[Tensor], height: int, width: int) -> Tensor:
+        """Feature maps of pictures (height, width) -> logits (B, num_classes, height, width)."""
+        logits: Tensor = self.head(maps)
+        padded = (height + -height % self.divisor, width + -width % self.divisor)
+        if logits.shape[2:] != padded:
+            logits = F.interpolate(logits, size=padded, mode="bilinear", align_corners=False)
+        return logits[:, :, :height, :width]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images: (B, bands, H, W) raw values -> logits (B, num_classes, H, W)."""
+        height, width = images.shape[2:]
+        return self.decode(self.feature_maps(images), height, width)

@@ -24,6 +24,7 @@ from headstart.backbones.hub_config import read_hub_config
 from headstart.backbones.layer_groups import Groups, check_groups, group_by_children
 from headstart.backbones.mapping import fit_weights
 from headstart.backbones.one_vector import answers_alike, as_head, run_once
+from headstart.backbones.pyramid import Pyramid
 from headstart.backbones.recipes import Recipe, contract_of, shaping_of, structure_of
 from headstart.backbones.unset import UnsetWeights
 from headstart.contracts import Backbone, BackboneSpec, ModelCard
@@ -80,8 +81,12 @@ def load(
 def build(spec: BackboneSpec) -> nn.Module:
     """The module of a spec with random weights; asks no network."""
     module = _without_classifier(_create(spec.architecture, spec.arguments), spec.arguments)
-    depths = spec.arguments.get("depths")
-    return module if depths is None else DepthFeatures(module, depths["places"])
+    depths, pyramid = spec.arguments.get("depths"), spec.arguments.get("pyramid")
+    if depths is not None:
+        return DepthFeatures(module, depths["places"])
+    if pyramid is not None:
+        return Pyramid(module, pyramid["places"], pyramid["unused"])
+    return module
 
 
 def build_unset(spec: BackboneSpec) -> nn.Module:
