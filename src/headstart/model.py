@@ -42,10 +42,7 @@ class Model(nn.Module):
         backbone: Normalised images -> features (B, num_features).
         head: Features -> logits (B, num_classes).
         layer_groups: Names of the backbone's parameters, the group nearest the input first.
-        is_dense: Whether it answers pixel by pixel.
     """
-
-    is_dense = False
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()

@@ -32,7 +32,8 @@ from headstart.fitting.settle import Choice, Choices, DataSize
 from headstart.fitting.settle_masks import settle_masks
 from headstart.mask_predictor import MaskPredictor
 from headstart.metrics.segmentation import count_confusion
-from headstart.report.overlay import segmentation_figures
+from headstart.report.chip_figures import segmentation_figures
+from headstart.report.colours import class_colours
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
 
@@ -331,7 +332,7 @@ def _shown(attempt: MaskAttempt, judged: Sequence[Judged]) -> list[Shown]:
                 _as_picture(inputs, attempt.backbone.contract.scale),
                 read_mask(each.sample, legend),
                 answer,
-                legend.colours,
+                class_colours(len(legend.names), own=legend.colours),
             )
             shown.append(Shown(id_, why, each.miou, pictures))
     return shown

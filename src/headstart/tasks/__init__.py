@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from headstart.contracts import Legend, Task
 from headstart.errors import ConfigError, did_you_mean
@@ -18,7 +19,9 @@ def _semantic_segmentation(*, is_multilabel: bool, legend: Legend | None) -> Tas
     from headstart.tasks.semantic_segmentation import SemanticSegmentation
 
     assert legend is not None  # of every data set of masks
-    return SemanticSegmentation(legend)
+    # It answers with masks, and only what knows that asks it to: `fitting.segmenting` and
+    # `mask_predictor`. What the engine asks of a task it has.
+    return cast(Task, SemanticSegmentation(legend))
 
 
 TASKS: dict[str, Callable[..., Task]] = {
