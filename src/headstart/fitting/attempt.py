@@ -211,6 +211,7 @@ class Attempt:
             class_weights=weights,
             pretrained_classes=self.backbone.pretrained_classes,
             seed=options.seed,
+            is_dense=self.task.is_dense,
         )
         self.strategy = make_strategy(self.name, self.settings)
         head = self.task.new_head(self.backbone, len(self.classes))

@@ -98,6 +98,7 @@ class Feed:
             num_workers=loading.num_workers,
             seed=loading.seed,
             sample_weights=weights,
+            repeats=loading.repeats,
         )
         if not loading.mixup and not loading.cutmix:
             return loader

@@ -28,6 +28,7 @@ class StrategySettings:
         class_weights: (num_classes,) float32, or None.
         pretrained_classes: What the backbone's own classifier tells apart.
         seed: For folds and random heads.
+        is_dense: Whether the head is a decoder, which answers pixel by pixel.
     """
 
     classes: tuple[str, ...]
@@ -39,6 +40,7 @@ class StrategySettings:
     class_weights: Tensor | None = None
     pretrained_classes: tuple[str, ...] = ()
     seed: int = 0
+    is_dense: bool = False
 
     @property
     def num_classes(self) -> int:

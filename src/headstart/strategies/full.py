@@ -32,8 +32,8 @@ class Full:
 
     def __init__(self, settings: StrategySettings) -> None:
         self.settings = settings
-        # A hidden layer has no closed form to start from.
-        self.needs_features = settings.hidden == 0
+        # Neither a hidden layer nor a decoder has a closed form to start from.
+        self.needs_features = settings.hidden == 0 and not settings.is_dense
 
     def new_head(self, backbone: Backbone) -> nn.Module:
         """A head of random weights, to be filled by `initialise`."""
@@ -42,7 +42,8 @@ class Full:
     def initialise(self, model: Model, table: FeatureTable | None) -> Initialised:
         """Fit a linear probe and let the head start there."""
         if table is None:
-            return Initialised({"head": "random, for a hidden layer cannot start from the probe"})
+            what = "a decoder" if self.settings.is_dense else "a hidden layer"
+            return Initialised({"head": f"random, for {what} cannot start from the probe"})
         fit, found = fit_linear_probe(table, self.settings)
         assert isinstance(model.head, LinearHead)
         model.head.load(fit.weight, fit.bias)
