@@ -19,7 +19,7 @@ from headstart.contracts import (
     Prediction,
     Sample,
 )
-from headstart.errors import DataError, RunError
+from headstart.errors import ConfigError, DataError, RunError
 from headstart.inspecting import Inspected as Inspected
 from headstart.inspecting import inspect as inspect
 from headstart.progress import Event, Progress
@@ -28,6 +28,7 @@ from headstart.rundir import RunFolder
 if TYPE_CHECKING:
     from headstart.report.comparison import Compared
     from headstart.report.ranking import Ranking
+    from headstart.mapping import Mapped
     from headstart.saved import FittedModel
 
 
@@ -179,6 +180,11 @@ def _load(reference: Path | str, *, device: str, progress: Progress) -> FittedMo
 
     if Path(reference).is_dir() or not _is_backbone(str(reference)):
         folder = RunFolder.open_unfinished(Path(reference))
+        if answers_with_masks(folder.path):
+            raise ConfigError(
+                f"`{reference}` answers with masks. Write them to a folder: headstart predict "
+                f"{reference} PICTURES --output MASKS/ (in Python: headstart.map_pictures)."
+            )
         if folder.is_finished or not folder.has_usable_model:
             return load_model(RunFolder.open(folder.path), device=device)
         progress.warn(
@@ -194,6 +200,58 @@ def _is_backbone(reference: str) -> bool:
 
     prefix = reference.partition(":")[0]
     return prefix in SOURCES or any(card.name == reference for card in list_models(reference))
+
+
+def answers_with_masks(model: Path | str) -> bool:
+    """Whether a run's model answers pixel by pixel, so that `map_pictures` is to be asked."""
+    if not Path(model).is_dir():
+        return False
+    folder = RunFolder.open_unfinished(Path(model))
+    return bool(folder.read_json(folder.config)["task"] == "semantic-segmentation")
+
+
+def map_pictures(
+    run: Path | str,
+    paths: Sequence[Path | str],
+    output: Path | str,
+    *,
+    device: str = "auto",
+    on_bad: str = "stop",
+    progress: Progress | None = None,
+) -> list[Mapped]:
+    """Masks of pictures and scenes, written into a folder.
+
+    Args:
+        run: The folder of a finished run of semantic segmentation.
+        paths: Folders (searched through), files, or patterns such as `new/*.tif`.
+        output: A folder; made if it is not there.
+        device: See FitOptions.
+        on_bad: `stop` at a file that cannot be read, or `skip` it with a warning.
+        progress: Told about everything; None is silent.
+
+    Raises:
+        ConfigError: Two masks would be one file, or the folder cannot be written to.
+        DataError: Nothing was found, or a file cannot be read.
+        RunError: There is no such run.
+    """
+    from headstart.data import find_pictures
+    from headstart.mapping import map_files
+    from headstart.saved import load_segmenter
+
+    progress = progress or Progress()
+    samples = find_pictures(paths)
+    fitted = load_segmenter(RunFolder.open(Path(run)), device=device)
+
+    def warn(sample: Any, error: DataError) -> None:
+        progress.warn(str(error))
+
+    return map_files(
+        fitted,
+        samples,
+        Path(output),
+        on_error=warn if on_bad == "skip" else None,
+        progress=progress,
+    )
 
 
 def predict(

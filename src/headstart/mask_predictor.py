@@ -75,7 +75,7 @@ class MaskPredictor:
             samples,
             prepare=self.task.preparation(self.contract),
             target=None,
-            batch_size=self._batch_size(),
+            batch_size=self.num_at_once(2 * self.contract.height, 2 * self.contract.width),
             num_threads=os.cpu_count() or 1,
             on_error=on_error,
         )
@@ -83,6 +83,6 @@ class MaskPredictor:
             assert batch.inputs is not None
             yield batch.to(self.device), self.logits(batch.inputs)
 
-    def _batch_size(self) -> int:
-        pixels = _PIXELS.get(self.device.type, _GPU_PIXELS)
-        return max(1, pixels // (4 * self.contract.height * self.contract.width))
+    def num_at_once(self, height: int, width: int) -> int:
+        """How many pictures of a size to answer together."""
+        return max(1, _PIXELS.get(self.device.type, _GPU_PIXELS) // (height * width))

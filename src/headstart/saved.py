@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from headstart.backbones import build_unset_backbone, load_backbone
-from headstart.compute import choose_device, choose_format
+from headstart.compute import choose_device, choose_format, module_fingerprint
 from headstart.contracts import (
     Backbone,
     BackboneSpec,
@@ -104,10 +104,12 @@ class FittedSegmenter:
     Attributes:
         predictor: The model with its input contract.
         legend: What the values of its masks mean.
+        key: Tells its weights and its format from all others.
     """
 
     predictor: MaskPredictor
     legend: Legend
+    key: str
 
 
 def check_confidence(min_confidence: float | None) -> None:
@@ -140,7 +142,9 @@ def load_segmenter(folder: RunFolder, *, device: str = "auto") -> FittedSegmente
         RunError: A file is missing or damaged, or does not fit the others.
     """
     legend = Legend.from_json(folder.read_json(folder.config)["model"]["legend"])
-    return FittedSegmenter(MaskPredictor(**_load_parts(folder, device)), legend)
+    predictor = MaskPredictor(**_load_parts(folder, device))
+    key = f"{module_fingerprint(predictor.model)} {predictor.compute_format}"
+    return FittedSegmenter(predictor, legend, key)
 
 
 def _load_parts(folder: RunFolder, device: str) -> dict[str, Any]:

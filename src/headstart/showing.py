@@ -12,12 +12,27 @@ if TYPE_CHECKING:
     from headstart.api import Demonstration, Run
     from headstart.contracts import Evaluation, ModelCard, Prediction
     from headstart.inspecting import Inspected
+    from headstart.mapping import Mapped
     from headstart.report.comparison import Compared
     from headstart.report.ranking import Ranking
 
 _MOST_MODELS = 40
+_MOST_MAPPED, _MOST_CLASSES = 40, 8
 # The threshold of strangers is a 99% quantile of ordinary pictures, and rests on few of them.
 _EXPECTED_STRANGERS = 0.05
+
+
+def show_mapped(mapped: Sequence[Mapped], progress: Progress) -> None:
+    """Which files were written, and what share of each picture every class has."""
+    classes = list(mapped[0].shares) if mapped else []
+    few = classes[:_MOST_CLASSES]
+    rows = [
+        [each.mask, *(f"{100 * each.shares[name]:.1f}%" for name in few)]
+        for each in mapped[:_MOST_MAPPED]
+    ]
+    progress.table("Masks, and the shares of the classes", ["mask", *few], rows)
+    if len(mapped) > _MOST_MAPPED:
+        progress.note(f"and {len(mapped) - _MOST_MAPPED:,} more beside them")
 
 
 def show_inspection(found: Inspected, progress: Progress) -> None:

@@ -201,9 +201,7 @@ class Segmenting:
         head = where.task.new_head(backbone, len(where.data.dataset.classes))
         assert head is not None
         model = where.task.build(backbone, head).to(where.device)
-        return measure_format(
-            model, backbone, mode="inference", where=where, choices=self.choices
-        )
+        return measure_format(model, backbone, mode="inference", where=where, choices=self.choices)
 
     # --- learning, and the end ----------------------------------------------------------------
 

@@ -1,0 +1,174 @@
+"""The verb `predict` of a segmentation model: pictures and scenes as masks in files. Wiring."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from headstart.atomic import replacing
+from headstart.contracts import Sample
+from headstart.data.rasters import RASTER_SUFFIXES
+from headstart.errors import ConfigError, DataError
+from headstart.progress import Progress
+from headstart.report.chip_figures import segmentation_figures
+from headstart.report.colours import class_colours
+from headstart.saved import FittedSegmenter
+from headstart.scenes.predicting import predict_scene
+from headstart.scenes.spec import SceneSpec
+
+# A photo is seen whole; past so many pixels its maps would fill the memory of a laptop.
+MOST_PIXELS = 16_000_000
+# Sides of the windows of a scene, of those that the crops of training had: more of the surroundings
+# is seen, and less is seen twice.
+_WINDOW, _OVERLAP = 2, 0.5
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A picture that was mapped.
+
+    Attributes:
+        id: The path as given.
+        mask: The file with the class of each pixel.
+        overlay: The picture with the classes laid over it; None of a scene.
+        shares: Class name -> share of the pixels that hold data.
+    """
+
+    id: str
+    mask: Path
+    overlay: Path | None
+    shares: dict[str, float]
+
+
+def map_files(
+    fitted: FittedSegmenter,
+    samples: Sequence[Sample],
+    output: Path,
+    *,
+    on_error: Callable[[Sample, DataError], None] | None,
+    progress: Progress,
+) -> list[Mapped]:
+    """Write a mask for each picture: `NAME.png` and `NAME-overlay.png`, of a TIFF `NAME.tif`.
+
+    A PNG has the index of the class as its value, and the classes' colours as its palette. A TIFF
+    is read by windows, whatever its size, and its mask has its coordinates; see `predict_scene`.
+
+    Args:
+        fitted: The model.
+        samples: Pictures, see `find_pictures`.
+        output: A folder; made if it is not there.
+        on_error: Told of each picture that cannot be read; None: the error is raised.
+        progress: Told about everything.
+
+    Raises:
+        ConfigError: Two pictures would write the same file, or the folder cannot be made.
+        DataError: A picture cannot be read, and there is no `on_error`.
+    """
+    targets = _targets(samples, output)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"The folder `{output}` cannot be made ({error.strerror}). Give --output another."
+        ) from None
+    mapped = []
+    with progress.bar("mapping", total=len(samples), unit="pictures") as advance:
+        for sample, target in zip(samples, targets, strict=True):
+            is_scene = sample.path.suffix.lower() in RASTER_SUFFIXES
+            try:
+                map_one = _map_scene if is_scene else _map_photo
+                mapped.append(map_one(fitted, sample, target, progress=progress))
+            except DataError as error:
+                if on_error is None:
+                    raise
+                on_error(sample, error)
+            advance(1)
+    return mapped
+
+
+def _targets(samples: Sequence[Sample], output: Path) -> list[Path]:
+    """Where each mask goes."""
+    targets: dict[Path, Sample] = {}
+    for sample in samples:
+        suffix = ".tif" if sample.path.suffix.lower() in RASTER_SUFFIXES else ".png"
+        target = output / f"{sample.path.stem}{suffix}"
+        if target in targets:
+            raise ConfigError(
+                f"`{targets[target].id}` and `{sample.id}` would both write `{target}`. Predict "
+                "their folders one after the other, each into an --output of its own."
+            )
+        if target.resolve() == sample.path.resolve():
+            raise ConfigError(
+                f"The mask of `{sample.id}` would replace the picture. Give --output another "
+                "folder."
+            )
+        targets[target] = sample
+    return list(targets)
+
+
+def _map_scene(
+    fitted: FittedSegmenter, sample: Sample, target: Path, *, progress: Progress
+) -> Mapped:
+    predictor, legend = fitted.predictor, fitted.legend
+    window = _WINDOW * predictor.contract.height
+    is_photo = predictor.contract.bands == ("R", "G", "B")
+    spec = SceneSpec(
+        classes=legend.names,
+        bands=(1, 2, 3) if is_photo else predictor.contract.bands,
+        colours=class_colours(len(legend.names), own=legend.colours),
+        window=window,
+        overlap=round(_OVERLAP * predictor.contract.height),
+        batch_size=predictor.num_at_once(window, window),
+        model_key=fitted.key,
+    )
+    done = predict_scene(
+        sample.path, target, forward=predictor.logits, spec=spec, progress=progress
+    )
+    total = max(sum(done.num_pixels.values()), 1)
+    shares = {name: num / total for name, num in done.num_pixels.items()}
+    return Mapped(sample.id, done.path, None, shares)
+
+
+def _map_photo(
+    fitted: FittedSegmenter, sample: Sample, target: Path, *, progress: Progress
+) -> Mapped:
+    predictor, legend = fitted.predictor, fitted.legend
+    with Image.open(sample.path) as opened:
+        num_pixels = opened.width * opened.height
+    if num_pixels > MOST_PIXELS:
+        raise DataError(
+            f"`{sample.id}` has {num_pixels:,} pixels, and a photo is mapped whole up to "
+            f"{MOST_PIXELS:,}. Save it as a TIFF, which is read by windows, or cut it into tiles."
+        )
+    ((batch, logits),) = predictor.answers([sample])
+    answer = logits.argmax(dim=1)[0].cpu().numpy()
+    colours = class_colours(len(legend.names), own=legend.colours)
+    assert batch.inputs is not None
+    picture = batch.inputs[0].permute(1, 2, 0).byte().cpu().numpy()
+    figures = segmentation_figures(
+        np.ascontiguousarray(picture), np.full(answer.shape, -1), answer, colours
+    )
+    overlay = target.with_name(f"{target.stem}-overlay.png")
+    _write(target, _as_png(answer, colours))
+    _write(overlay, figures["answer"])
+    counts = np.bincount(answer.ravel(), minlength=len(legend.names))
+    shares = dict(zip(legend.names, (counts / answer.size).tolist(), strict=True))
+    return Mapped(sample.id, target, overlay, shares)
+
+
+def _as_png(answer: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> bytes:
+    image = Image.fromarray(answer.astype(np.uint8), mode="P")
+    image.putpalette([value for colour in colours for value in colour])
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
