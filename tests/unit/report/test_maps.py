@@ -249,13 +249,19 @@ def test_a_chip_without_a_labelled_pixel_is_no_obstacle(make_maps: MakeMaps) -> 
 
 
 def test_a_class_that_no_figure_is_known_of_is_no_obstacle(make_maps: MakeMaps) -> None:
-    unknown = {"iou": float("nan"), "precision": None, "recall": None, "f1": None, "n": 0}
+    nan = float("nan")
+    unknown = {"iou": nan, "precision": None, "recall": None, "f1": None, "n": 0}
     folder = make_maps()
     metrics = folder.read_json(folder.metrics)
     metrics["per_class"]["water"] = unknown
+    metrics["per_class"]["bare ground"] |= {"iou": 0.8, "iou_low": nan, "iou_high": nan}
     folder.write_json(folder.metrics, metrics)
-    assert "water – – – – 0%" in page_of(folder).text
-    assert "nan" not in model_card(folder)
+    text, card = page_of(folder).text, model_card(folder)
+    assert "water – – – – 0%" in text
+    assert "“water”" not in text
+    assert "bare ground 80.0%" in text
+    assert "| bare ground | 80.0% | – |" in card
+    assert "nan" not in text + card
 
 
 def test_the_colours_of_the_data_are_those_of_the_legend(make_maps: MakeMaps) -> None:
