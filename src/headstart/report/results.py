@@ -88,7 +88,7 @@ def results_context(record: RunRecord) -> dict[str, Any]:
         "per_class": [
             (
                 name,
-                [_class_measure(row, key) for key in columns],
+                [_class_cell(row, key) for key in columns],
                 int(row.get("n") or 0),
             )
             for name, row in per_class
@@ -191,7 +191,7 @@ def class_measure(row: Mapping[str, Any], key: str) -> Measure | None:
     return None if value is None else Measure(value, low, high)
 
 
-def _class_measure(row: Mapping[str, Any], key: str) -> MetricRow | None:
+def _class_cell(row: Mapping[str, Any], key: str) -> MetricRow | None:
     """IoU, precision, recall or F1 of a class; None where it is undefined."""
     measure = class_measure(row, key)
     if measure is None:
