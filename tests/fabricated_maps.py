@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,6 @@ def fabricate_maps(
     *,
     classes: Sequence[str] = ("forest", "water", "bare ground"),
     num_chips: int = 15,
-    changes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> RunFolder:
     """A finished run of semantic segmentation, with its figures."""
     from fabricated_run import epoch_events, estimate, fabricate, finder_event
@@ -117,8 +116,6 @@ def fabricate_maps(
             "legend": {"names": list(classes), "colours": None},
         },
     }
-    for name, entries in (changes or {}).items():
-        settled[name] = {**settled.get(name, {}), **entries}
     folder = fabricate(
         path,
         classes=classes,

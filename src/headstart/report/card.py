@@ -17,7 +17,7 @@ from headstart.report import summary
 from headstart.report.cautions import cautions
 from headstart.report.evidence import Calibration, Strangers
 from headstart.report.record import RunRecord, read_record
-from headstart.report.results import rung_metric
+from headstart.report.results import class_measure, rung_metric
 from headstart.report.wording import (
     count,
     duration,
@@ -152,8 +152,7 @@ def _mapped_classes(record: RunRecord) -> Iterator[str]:
     yield "|---|---:|---:|---:|"
     ranked = sorted(record.ious, key=lambda name: (record.ious[name], name))
     for name in ranked[:MOST_CLASSES_LISTED]:
-        row = rows[name]
-        measure = Measure(record.ious[name], row.get("iou_low"), row.get("iou_high"))
+        measure = class_measure(rows[name], "iou") or Measure(record.ious[name])
         cells = [
             figure(measure.value, is_share=True),
             interval(measure, is_share=True) or "–",

@@ -214,7 +214,7 @@ def _about_mapped_classes(record: RunRecord) -> Iterator[Caution]:
             "Label test pictures that show it." if len(absent) == 1 else "Label such pictures.",
             is_serious=True,
         )
-    ious = {name: iou for name, iou in record.ious.items() if name not in absent}
+    ious = record.ious
     weak = sorted((name for name in ious if ious[name] < LOW_IOU), key=ious.__getitem__)
     if weak:
         listed = [f"{name} ({percent(ious[name])})" for name in weak]

@@ -81,6 +81,33 @@ def segmentation_figures(
     }
 
 
+def visible_picture(values: np.ndarray, bands: Sequence[str]) -> np.ndarray:
+    """A picture to look at, of any bands and values.
+
+    Red, green and blue where the bands have them, else the first three, or one as grey. Values of 8
+    bits are shown as they are, others stretched from their 2nd to their 98th percentile.
+
+    Args:
+        values: (bands, h, w) uint8, or any other numbers, in which NaN is shown black.
+        bands: Names, one a band.
+
+    Returns:
+        (h, w, 3) uint8.
+    """
+    import numpy as np
+
+    from headstart.data.bands import common_name
+
+    names = [common_name(band) for band in bands]
+    if {"red", "green", "blue"} <= set(names):
+        chosen = [names.index(name) for name in ("red", "green", "blue")]
+    else:
+        chosen = [0, 1, 2] if len(values) >= 3 else [0, 0, 0]
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(np.moveaxis(values[chosen], 0, -1))
+    return np.stack([_stretched(values[i].astype(np.float32)) for i in chosen], axis=-1)
+
+
 def write_chip_figures(folder: RunFolder, figures: Mapping[str, bytes], *, number: int) -> None:
     """Write what `segmentation_figures` drew to where the report looks for it.
 
@@ -140,6 +167,19 @@ def near_borders(truth: np.ndarray, *, distance: int) -> np.ndarray:
         grown[:, :-1] |= found[:, 1:]
         found = grown
     return found
+
+
+def _stretched(band: np.ndarray) -> np.ndarray:
+    """(h, w) uint8 of (h, w) float32."""
+    import numpy as np
+
+    known = np.isfinite(band)
+    if not known.any():
+        return np.zeros(band.shape, dtype=np.uint8)
+    low, high = np.percentile(band[known], (2, 98))
+    shares = (np.where(known, band, low) - low) / max(high - low, 1e-9)
+    pixels: np.ndarray = (255 * shares.clip(0, 1)).round().astype(np.uint8)
+    return pixels
 
 
 def _shrink(picture: np.ndarray) -> np.ndarray:

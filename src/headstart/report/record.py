@@ -152,8 +152,12 @@ class RunRecord:
 
     @cached_property
     def ious(self) -> dict[str, float]:
-        """class -> IoU, where that is defined, for a model that answers for each pixel."""
-        known = {name: row.get("iou") for name, row in self.metrics["per_class"].items()}
+        """class -> IoU, where the test has a pixel of it, for a model that answers for each."""
+        known = {
+            name: row.get("iou")
+            for name, row in self.metrics["per_class"].items()
+            if row.get("n", 1)
+        }
         return {
             name: float(iou)
             for name, iou in known.items()

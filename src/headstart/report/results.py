@@ -88,7 +88,7 @@ def results_context(record: RunRecord) -> dict[str, Any]:
         "per_class": [
             (
                 name,
-                [_class_measure(row, key) for key in columns],
+                [_class_cell(row, key) for key in columns],
                 int(row.get("n") or 0),
             )
             for name, row in per_class
@@ -182,11 +182,20 @@ def metric_row(name: str, measure: Measure) -> MetricRow:
     )
 
 
-def _class_measure(row: Mapping[str, Any], key: str) -> MetricRow | None:
+def class_measure(row: Mapping[str, Any], key: str) -> Measure | None:
+    """An entry of `per_class` of metrics.json with its interval; None where it is undefined."""
+    value, low, high = (
+        None if number is None or not math.isfinite(number) else float(number)
+        for number in (row.get(key), row.get(f"{key}_low"), row.get(f"{key}_high"))
+    )
+    return None if value is None else Measure(value, low, high)
+
+
+def _class_cell(row: Mapping[str, Any], key: str) -> MetricRow | None:
     """IoU, precision, recall or F1 of a class; None where it is undefined."""
-    if row.get(key) is None or not math.isfinite(row[key]):
+    measure = class_measure(row, key)
+    if measure is None:
         return None
-    measure = Measure(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"))
     return MetricRow(
         title=key,
         meaning="",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,9 +71,12 @@ def maps_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_maps(maps_template: Path, tmp_path: Path) -> Callable[..., RunFolder]:
     """Builds a segmentation run: `make_maps(metrics={"shown": []})` changes entries of a file."""
 
-    def make(**changes: dict[str, Any]) -> RunFolder:
+    def make(classes: Sequence[str] = (), **changes: dict[str, Any]) -> RunFolder:
         path = tmp_path / "fields-1"
-        shutil.copytree(maps_template, path)
+        if classes:
+            fabricated_maps.fabricate_maps(path, classes=classes)
+        else:
+            shutil.copytree(maps_template, path)
         folder = RunFolder(path)
         for name, entries in changes.items():
             file = path / f"{name}.json"

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from headstart.report import class_colours, segmentation_figures, write_chip_figures
+from headstart.report import (
+    class_colours,
+    segmentation_figures,
+    visible_picture,
+    write_chip_figures,
+)
 from headstart.report.chip_figures import CHIP_FIGURES, WRONG, WRONG_AT_BORDER, near_borders
 from headstart.rundir import RunFolder
 
@@ -98,6 +103,23 @@ def test_figures_are_written_where_the_run_keeps_them(
     write_chip_figures(folder, drawn, number=3)
     written = {path.name for path in (folder.figures / "chips").iterdir()}
     assert written == {f"3-{name}.png" for name in CHIP_FIGURES}
+
+
+def test_the_bands_of_a_picture_are_found_by_name() -> None:
+    values = np.stack([np.full((4, 4), v, dtype=np.uint8) for v in (10, 20, 30, 40)])
+    assert visible_picture(values, ["B02", "B03", "B04", "B08"])[0, 0].tolist() == [30, 20, 10]
+    assert visible_picture(values, ["a", "b", "c", "d"])[0, 0].tolist() == [10, 20, 30]
+    assert visible_picture(values[:1], ["pan"])[0, 0].tolist() == [10, 10, 10]
+
+
+def test_values_of_more_than_eight_bits_are_stretched() -> None:
+    ramp = np.linspace(0, 3000, 10_000, dtype=np.float32).reshape(1, 100, 100)
+    ramp[0, 0, 0] = np.nan
+    shown = visible_picture(ramp, ["pan"])[..., 0]
+    assert (shown[0, 0], shown[0, 1], shown[-1, -1]) == (0, 0, 255)
+    assert 125 <= shown[50, 0] <= 130
+    assert (visible_picture(np.full((1, 2, 2), np.nan), ["pan"]) == 0).all()
+    assert (visible_picture(np.ones((1, 2, 2)), ["pan"]) == 0).all()
 
 
 def test_every_class_has_a_colour_of_its_own() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -248,13 +249,19 @@ def test_a_chip_without_a_labelled_pixel_is_no_obstacle(make_maps: MakeMaps) -> 
 
 
 def test_a_class_that_no_figure_is_known_of_is_no_obstacle(make_maps: MakeMaps) -> None:
-    unknown = {"iou": float("nan"), "precision": None, "recall": None, "f1": None, "n": 0}
+    nan = float("nan")
+    unknown = {"iou": nan, "precision": None, "recall": None, "f1": None, "n": 0}
     folder = make_maps()
     metrics = folder.read_json(folder.metrics)
     metrics["per_class"]["water"] = unknown
+    metrics["per_class"]["bare ground"] |= {"iou": 0.8, "iou_low": nan, "iou_high": nan}
     folder.write_json(folder.metrics, metrics)
-    assert "water – – – – 0%" in page_of(folder).text
-    assert "nan" not in model_card(folder)
+    text, card = page_of(folder).text, model_card(folder)
+    assert "water – – – – 0%" in text
+    assert "“water”" not in text
+    assert "bare ground 80.0%" in text
+    assert "| bare ground | 80.0% | – |" in card
+    assert "nan" not in text + card
 
 
 def test_the_colours_of_the_data_are_those_of_the_legend(make_maps: MakeMaps) -> None:
@@ -264,6 +271,22 @@ def test_the_colours_of_the_data_are_those_of_the_legend(make_maps: MakeMaps) ->
     assert "background:#e69f00" not in page
 
 
+def test_hostile_names_stay_text(make_maps: MakeMaps) -> None:
+    classes = ("<script>alert(1)</script>", "a\"b' onload=x", "long_name_" * 12, "日本 & co")
+    folder = make_maps(classes)
+    page = page_of(folder)
+    for name in classes:
+        assert name in page.text
+    assert "<script" not in folder.report.read_text(encoding="utf-8")
+
+
+def test_many_classes_are_told_by_their_worst_pairs_in_pixels(make_maps: MakeMaps) -> None:
+    text = page_of(make_maps([f"class {i:02}" for i in range(24)])).text
+    assert "The pairs most often confused." in text
+    assert "It is The model said Pixels Of that class" in text
+    assert "The whole confusion matrix" in text
+
+
 def test_a_damaged_entry_is_named(make_maps: MakeMaps) -> None:
     folder = make_maps(metrics={"shown": [{"id": "a.png", "why": "best"}]})
     with pytest.raises(RunError, match=r"entry `chips` or `shown`.*number"):
@@ -271,7 +294,10 @@ def test_a_damaged_entry_is_named(make_maps: MakeMaps) -> None:
 
 
 def test_runs_that_answer_for_each_pixel_are_not_compared(
-    make_maps: MakeMaps, maps_template: Path
+    make_maps: MakeMaps, tmp_path: Path
 ) -> None:
-    with pytest.raises(RunError, match="answer for each pixel"):
-        compare([make_maps().path, maps_template])
+    folder = make_maps()
+    folder.weights.touch()  # with them a run is finished
+    other = shutil.copytree(folder.path, tmp_path / "fields-2")
+    with pytest.raises(RunError, match="answer for each pixel, and only runs"):
+        compare([folder.path, other])
