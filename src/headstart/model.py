@@ -75,8 +75,11 @@ class DenseModel(Model):
         super().__init__(backbone, head)
         self.divisor = int(head.divisor)  # type: ignore[arg-type] # decoders have it, as an int
 
-    def feature_maps(self, images: Tensor) -> list[Tensor]:
-        """images: (B, bands, H, W) raw values -> maps (B, C, H' / stride, W' / stride)."""
+    def embed(self, images: Tensor) -> list[Tensor]:  # type: ignore[override] # maps, no vector
+        """images: (B, bands, H, W) raw values -> maps (B, C, H' / stride, W' / stride).
+
+        H' and W' are the sides of the enlarged picture.
+        """
         height, width = images.shape[2:]
         below, right = -height % self.divisor, -width % self.divisor
         normalised = self.normalise(images)
@@ -96,4 +99,4 @@ class DenseModel(Model):
     def forward(self, images: Tensor) -> Tensor:
         """images: (B, bands, H, W) raw values -> logits (B, num_classes, H, W)."""
         height, width = images.shape[2:]
-        return self.decode(self.feature_maps(images), height, width)
+        return self.decode(self.embed(images), height, width)

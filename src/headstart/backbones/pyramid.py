@@ -86,7 +86,8 @@ def as_pyramid(backbone: Backbone) -> Backbone:
     num_bands = len(backbone.contract.bands)
     device = next(trunk.parameters()).device
     try:
-        maps = _levels(trunk, torch.zeros(1, num_bands, _SIDE, _SIDE, device=device), None)
+        with torch.enable_grad():  # also where the caller wants none: it tells what is unused
+            maps = _levels(trunk, torch.zeros(1, num_bands, _SIDE, _SIDE, device=device), None)
         strides = [round(_SIDE / level.shape[2]) for level in maps]
         places = _choose_places(strides)
         wider = torch.zeros(1, num_bands, _SIDE, _SIDE + 2 * max(strides), device=device)
@@ -160,7 +161,8 @@ def _choose_places(strides: Sequence[int]) -> list[int]:
 def _find_unused(trunk: nn.Module, maps: Sequence[Tensor]) -> list[str]:
     """The largest modules, and the parameters besides, that none of the maps depends on."""
     names, parameters = zip(*trunk.named_parameters(), strict=True)
-    total = torch.stack([level.float().sum() for level in maps]).sum()
+    with torch.enable_grad():
+        total = torch.stack([level.float().sum() for level in maps]).sum()
     gradients = torch.autograd.grad(total, parameters, allow_unused=True)
     unused = {name for name, grad in zip(names, gradients, strict=True) if grad is None}
     found: list[str] = []
