@@ -26,9 +26,9 @@ from headstart.progress import Event, Progress
 from headstart.rundir import RunFolder
 
 if TYPE_CHECKING:
+    from headstart.mapping import Mapped
     from headstart.report.comparison import Compared
     from headstart.report.ranking import Ranking
-    from headstart.mapping import Mapped
     from headstart.saved import FittedModel
 
 

@@ -34,7 +34,7 @@ from headstart.fitting.proof import Proof, SuspectRow
 from headstart.fitting.rungs import Climb
 from headstart.fitting.settle import Choice
 from headstart.model import Model
-from headstart.report import write_model_card, write_report
+from headstart.report import write_chip_figures, write_model_card, write_report
 from headstart.rundir import RunFolder
 from headstart.strategies.heads import describe_head
 from headstart.tensor_files import write_tensors
@@ -134,9 +134,7 @@ def record_masks(
     """
     rows = []
     for number, each in enumerate(shown):
-        for name, picture in each.pictures.items():
-            with folder.replacing(folder.chip_figure(number, name)) as temporary:
-                temporary.write_bytes(picture)
+        write_chip_figures(folder, each.pictures, number=number)
         rows.append({"id": each.id, "why": each.why, "miou": each.miou, "number": number})
     told = {"chips": [dict(chip) for chip in chips], "shown": rows}
     _write_outcome(folder, record, {**_metrics(record, evaluation), **told})
@@ -266,6 +264,7 @@ def _dataset(record: Record) -> dict[str, Any]:
         "task": dataset.task,
         "classes": list(dataset.classes),
         "is_multilabel": dataset.is_multilabel,
+        **({"legend": dataset.legend.to_json()} if dataset.legend is not None else {}),
         "notes": list(dataset.notes),
         "findings": [asdict(finding) for finding in record.findings],
         "counts": class_counts(dataset, record.split.assignment),

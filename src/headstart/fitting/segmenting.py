@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from headstart.backbones.pyramid import as_pyramid
 from headstart.contracts import IGNORE, Backbone, Sample
@@ -32,7 +31,7 @@ from headstart.fitting.settle import Choice, Choices, DataSize
 from headstart.fitting.settle_masks import settle_masks
 from headstart.mask_predictor import MaskPredictor
 from headstart.metrics.segmentation import count_confusion
-from headstart.report.chip_figures import segmentation_figures
+from headstart.report.chip_figures import segmentation_figures, visible_picture
 from headstart.report.colours import class_colours
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
@@ -41,7 +40,6 @@ from headstart.saved import load_segmenter
 CROP_SIDE = 256
 # Chips that are drawn in the report: the worst, the median and the best ones.
 _NUM_SHOWN = 2
-# What a fit learns from random crops in all, where no budget says less.
 _STRATEGIES = ("full", "gradual", "head", "scratch")
 
 
@@ -167,11 +165,7 @@ class Segmenting:
         self._verify()
 
     def control(self) -> None:
-        """Not for masks yet.
-
-        Raises:
-            ConfigError: It was asked for.
-        """
+        """There is none for masks; `_settle` has refused it."""
 
     # --- settling -----------------------------------------------------------------------------
 
@@ -183,6 +177,11 @@ class Segmenting:
             strategy = "full"
             why = "of what can learn from masks it had the highest mIoU in the same time"
             self.choices.add(Choice("strategy", strategy, why))
+        if options.control is not None:
+            raise ConfigError(
+                "--control scratch is not for masks yet. Fit with --strategy scratch beside it, "
+                "and look at both reports."
+            )
         if strategy not in _STRATEGIES:
             raise ConfigError(
                 f"--strategy {strategy} is not for masks. Take one of {', '.join(_STRATEGIES)}."
@@ -327,17 +326,10 @@ def _shown(attempt: MaskAttempt, judged: Sequence[Judged]) -> list[Shown]:
         ):
             why, each = wanted[id_]
             pictures = segmentation_figures(
-                _as_picture(inputs, attempt.backbone.contract.scale),
+                visible_picture(inputs.cpu().numpy(), attempt.backbone.contract.bands),
                 read_mask(each.sample, legend),
                 answer,
                 class_colours(len(legend.names), own=legend.colours),
             )
             shown.append(Shown(id_, why, each.miou, pictures))
     return shown
-
-
-def _as_picture(inputs: Tensor, scale: float) -> np.ndarray:
-    """(h, w, 3) uint8 of the first three bands, or of one; (bands, h, w) raw."""
-    bands = inputs[:3] if len(inputs) >= 3 else inputs[:1].expand(3, -1, -1)
-    eight_bit = (bands.float() * (255.0 / scale)).clamp(0, 255).byte()
-    return np.ascontiguousarray(eight_bit.permute(1, 2, 0).cpu().numpy())

@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.report.colours import Colour
@@ -120,13 +119,8 @@ def write_chip_figures(folder: RunFolder, figures: Mapping[str, bytes], *, numbe
         RunError: They cannot be written.
     """
     for name, data in figures.items():
-        with folder.replacing(chip_figure(folder, number, name)) as temporary:
+        with folder.replacing(folder.chip_figure(number, name)) as temporary:
             temporary.write_bytes(data)
-
-
-def chip_figure(folder: RunFolder, number: int, name: str) -> Path:
-    """Where a figure of a run lies; `name` is one of CHIP_FIGURES."""
-    return folder.figures / "chips" / f"{number}-{name}.png"
 
 
 def border_distance(height: int, width: int) -> int:

@@ -10,7 +10,7 @@ from headstart.progress import Progress
 from headstart.report.album import link
 from headstart.report.axes import Axis
 from headstart.report.charts import histogram
-from headstart.report.chip_figures import CHIP_FIGURES, WRONG, WRONG_AT_BORDER, chip_figure
+from headstart.report.chip_figures import CHIP_FIGURES, WRONG, WRONG_AT_BORDER
 from headstart.report.chips import ChipScore, ShownChip
 from headstart.report.colours import Colour
 from headstart.report.drawing import Drawing, Mark
@@ -153,7 +153,7 @@ def _row(chip: ShownChip, record: RunRecord) -> MapRow:
         Panel(
             name,
             _CAPTIONS[name],
-            read_thumbnail(chip_figure(record.folder, chip.number, name), size=PANEL_PIXELS),
+            read_thumbnail(record.folder.chip_figure(chip.number, name), size=PANEL_PIXELS),
         )
         for name in CHIP_FIGURES
     )
