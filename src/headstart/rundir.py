@@ -147,7 +147,7 @@ class RunFolder:
             shutil.rmtree(self.checkpoint)
 
     def chip_figure(self, number: int, name: str) -> Path:
-        """A picture of a chip that the report shows: its `picture`, `truth`, `answer` or `error`."""
+        """A picture of a chip in the report: its `picture`, `truth`, `answer` or `error`."""
         return self.figures / "chips" / f"{number}-{name}.png"
 
     @contextlib.contextmanager
