@@ -35,8 +35,8 @@ def compare(
         progress: Told about everything; None is silent.
 
     Raises:
-        RunError: A run is not finished, or the runs cannot be compared: other classes, other test
-            samples, or one learned from the test samples of another.
+        RunError: A run is not finished, or the runs cannot be compared: answers for each pixel,
+            other classes, other test samples, or one learned from the test samples of another.
         ConfigError: The page cannot be written there.
     """
     import numpy as np
@@ -47,6 +47,7 @@ def compare(
     paths = _distinct([Path(run) for run in runs])
     records = [read_record(RunFolder.open(path)) for path in paths]
     names = _names(paths)
+    _require_whole_pictures(records, names)
     answers = [read_prediction_table(record) for record in records]
     _require_same_classes(records, names)
     _require_unseen(records, answers, names)
@@ -123,6 +124,16 @@ def _names(paths: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     return [str(path) for path in paths]
+
+
+def _require_whole_pictures(records: Sequence[RunRecord], names: Sequence[str]) -> None:
+    dense = [name for record, name in zip(records, names, strict=True) if record.is_dense]
+    if dense:
+        raise RunError(
+            f"{_listed(dense)} {'answers' if len(dense) == 1 else 'answer'} for each pixel, and "
+            "only runs that answer for whole pictures can be compared yet. Hold their mean IoU "
+            "with its interval side by side instead: headstart report RUN"
+        )
 
 
 def _require_same_classes(records: Sequence[RunRecord], names: Sequence[str]) -> None:

@@ -97,17 +97,27 @@ def browser() -> str:
     pytest.skip("needs chromium or google-chrome on the PATH, and there is none")
 
 
-@pytest.fixture(scope="module")
-def fabricated_run() -> ModuleType:
-    """The module that fabricates runs."""
-    path = Path(__file__).resolve().parents[1] / "fabricated_run.py"
-    spec = importlib.util.spec_from_file_location("fabricated_run", path)
+def load(name: str) -> ModuleType:
+    path = Path(__file__).resolve().parents[1] / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["fabricated_run"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def fabricated_run() -> ModuleType:
+    """The module that fabricates runs."""
+    return load("fabricated_run")
+
+
+@pytest.fixture(scope="module")
+def fabricated_maps(fabricated_run: ModuleType) -> ModuleType:
+    """The module that fabricates runs of segmentation, by way of the other one."""
+    return load("fabricated_maps")
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +125,13 @@ def page(tmp_path_factory: pytest.TempPathFactory, fabricated_run: ModuleType) -
     """The report of a run with every proof a run can have, with its pictures."""
     folder = tmp_path_factory.mktemp("runs") / "photos-1"
     return write_report(fabricated_run.fabricate_proven(folder, classes=("ants", "bees", "wasps")))
+
+
+@pytest.fixture(scope="module")
+def page_of_maps(tmp_path_factory: pytest.TempPathFactory, fabricated_maps: ModuleType) -> Path:
+    """The report of a segmentation run, with its figures."""
+    folder = tmp_path_factory.mktemp("runs") / "fields-1"
+    return write_report(fabricated_maps.fabricate_maps(folder))
 
 
 def browse(
@@ -161,9 +178,17 @@ def seen_at(
 
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("task", ["photos", "maps"])
 def test_the_page_fits_its_window_and_can_be_read(
-    browser: str, page: Path, tmp_path: Path, width: int, is_dark: bool
+    browser: str,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    task: str,
+    *,
+    width: int,
+    is_dark: bool,
 ) -> None:
+    page = request.getfixturevalue("page" if task == "photos" else "page_of_maps")
     seen = seen_at(browser, page, tmp_path / "profile", width=width, is_dark=is_dark)
     assert seen["width"] == width
     assert seen["scrollWidth"] <= width

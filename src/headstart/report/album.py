@@ -57,7 +57,7 @@ class Album:
 
     def link(self, sample_id: str) -> str:
         """A link from the page to the file of a sample."""
-        return _link(self._record.sample_path(sample_id), self._record.folder.path)
+        return link(self._record.sample_path(sample_id), self._record.folder.path)
 
     def tile(self, sample_id: str, *lines: Line) -> Tile:
         """A sample with what is told under it."""
@@ -82,7 +82,7 @@ def fill_album(record: RunRecord, ids: Iterable[str], *, progress: Progress) -> 
     return Album(record, thumbnails)
 
 
-def _link(path: Path, start: Path) -> str:
+def link(path: Path, start: Path) -> str:
     """A link from the page to a file, relative, so that it holds where both were moved alike."""
     try:
         relative = os.path.relpath(path.absolute(), start.absolute())

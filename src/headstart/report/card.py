@@ -12,11 +12,12 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart.contracts import Measure
 from headstart.report import summary
 from headstart.report.cautions import cautions
 from headstart.report.evidence import Calibration, Strangers
 from headstart.report.record import RunRecord, read_record
-from headstart.report.results import rung_metric
+from headstart.report.results import class_measure, rung_metric
 from headstart.report.wording import (
     count,
     duration,
@@ -75,7 +76,8 @@ def _front_matter(record: RunRecord) -> Iterator[str]:
     """What model hubs index, as YAML (of which JSON strings are a part)."""
     yield "---"
     yield "library_name: headstart"
-    yield f"pipeline_tag: {json.dumps(record.metrics.get('task', 'image-classification'))}"
+    task = "image-segmentation" if record.is_dense else record.metrics.get("task")
+    yield f"pipeline_tag: {json.dumps(task or 'image-classification')}"
     if record.backbone.licence.lower() not in ("", "unknown"):
         yield f"license: {json.dumps(record.backbone.licence.lower())}"
     yield f"base_model: {json.dumps(record.backbone.reference)}"
@@ -108,6 +110,11 @@ def _data(record: RunRecord) -> Iterator[str]:
     yield ""
     yield f"{_plain(record.dataset['reason'])} Split: {_plain(record.split['reason'])}"
     yield ""
+    if not splits:
+        sizes = record.split_sizes.items()
+        yield "Pictures: " + ", ".join(f"{n:,} for {name}" for name, n in sizes) + "."
+        yield ""
+        return
     yield f"| Class | {' | '.join(splits)} |"
     yield "|---|" + "---:|" * len(splits)
     for name in list(record.totals)[:MOST_CLASSES_LISTED]:
@@ -134,6 +141,28 @@ def _metrics(record: RunRecord) -> Iterator[str]:
         bounds = interval(measure, is_share=words.is_share) or "–"
         yield f"| {_plain(words.title)} | {_plain(value)} | {_plain(bounds)} |"
     yield ""
+    if record.is_dense:
+        yield from _mapped_classes(record)
+
+
+def _mapped_classes(record: RunRecord) -> Iterator[str]:
+    """The IoU of each class, the weakest first."""
+    rows, total = record.metrics["per_class"], sum(record.pixels.values()) or 1
+    yield "| Class | IoU | 95% interval | Share of the labelled pixels |"
+    yield "|---|---:|---:|---:|"
+    ranked = sorted(record.ious, key=lambda name: (record.ious[name], name))
+    for name in ranked[:MOST_CLASSES_LISTED]:
+        measure = class_measure(rows[name], "iou") or Measure(record.ious[name])
+        cells = [
+            figure(measure.value, is_share=True),
+            interval(measure, is_share=True) or "–",
+            percent(record.pixels.get(name, 0) / total),
+        ]
+        yield f"| {_plain(name)} | {' | '.join(map(_plain, cells))} |"
+    yield ""
+    if len(ranked) > MOST_CLASSES_LISTED:
+        yield f"and {len(ranked) - MOST_CLASSES_LISTED:,} classes more; metrics.json has them all."
+        yield ""
 
 
 def _trust(record: RunRecord) -> Iterator[str]:
@@ -216,7 +245,7 @@ def _choice(record: RunRecord) -> Iterator[str]:
     yield "|---|---:|---:|---|---:|"
     for rung in rungs:
         measure = rung.measures.get(metric)
-        name = _plain(rung.label or rung_words(rung.strategy))
+        name = _plain(rung.label or rung_words(rung.strategy, is_dense=record.is_dense))
         cells = [
             f"**{name} (kept)**" if rung.is_kept else name,
             "–" if measure is None else figure(measure.value, is_share=words.is_share),
@@ -235,8 +264,9 @@ def _limits(record: RunRecord) -> Iterator[str]:
     yield "## Limits"
     yield ""
     other = "no label" if record.is_multilabel else "one of them anyway"
+    subject = "a pixel" if record.is_dense else "a picture"
     yield (
-        f"- It knows its {len(record.classes):,} classes only: a picture of anything else gets "
+        f"- It knows its {len(record.classes):,} classes only: {subject} of anything else gets "
         f"{other}."
     )
     yield "- It was measured on pictures like those of its data; others may fare worse."
@@ -251,8 +281,9 @@ def _origin(record: RunRecord) -> Iterator[str]:
     yield ""
     yield f"- Backbone: {_code(backbone.reference)}, weights {_code(backbone.weights)}"
     yield f"- Licence of the pretrained weights: {_plain(backbone.licence)}"
+    size = "any size" if record.is_dense else f"{contract.width} × {contract.height} pixels"
     yield (
-        f"- Input: {contract.width} × {contract.height} pixels, bands "
+        f"- Input: {size}, bands "
         f"{_plain(', '.join(contract.bands))}; input.json has the whole contract"
     )
     yield f"- Strategy: {_plain(record.config['strategy'])}"

@@ -23,6 +23,13 @@ MANY_SUSPECTS = 0.03
 # The threshold lets some 1% of training-like pictures through as strangers; this is five times it.
 MANY_STRANGERS = 0.05
 
+# Half of what either answer or truth covers is then covered by just one of them.
+LOW_IOU = 0.5
+# A class with a smaller share of the test pixels hangs on a few places in a few pictures.
+FEW_PIXELS = 0.005
+# An interval so wide holds both a model to rely on and one to mend.
+WIDE_INTERVAL = 0.15
+
 _BASELINES = ("majority", "trivial")
 
 
@@ -40,7 +47,8 @@ def cautions(record: RunRecord) -> tuple[Caution, ...]:
     found = [
         *_about_results(record),
         *_about_evidence(record),
-        *_about_classes(record),
+        *(_about_mapped_classes(record) if record.is_dense else _about_classes(record)),
+        *_about_masks(record),
         *_about_training(record),
         *_about_data(record),
     ]
@@ -58,9 +66,9 @@ def cautions(record: RunRecord) -> tuple[Caution, ...]:
 
 
 def _about_results(record: RunRecord) -> Iterator[Caution]:
-    measure, majority = record.measures[record.headline], record.majority_accuracy
+    measure, majority = record.measures[record.headline], record.majority
     low = measure.value if measure.low is None else measure.low
-    if record.headline == "accuracy" and majority is not None and low <= majority:
+    if majority is not None and low <= majority:
         yield Caution(
             "This model is not clearly better than always answering "
             f"“{record.most_common_class}” ({percent(majority)}).",
@@ -80,6 +88,15 @@ def _about_results(record: RunRecord) -> Iterator[Caution]:
             "rough: read the intervals, not the single numbers.",
             "More labelled test pictures make them narrower.",
         )
+    if record.is_dense and measure.low is not None and measure.high is not None:
+        width = measure.high - measure.low
+        if width > WIDE_INTERVAL:
+            title = metric_words(record.headline).title
+            yield Caution(
+                f"The interval of the {title[:1].lower()}{title[1:]} is {100 * width:.0f} points "
+                "wide: pictures differ much, or are few.",
+                "Label more test pictures, of places unlike those there are.",
+            )
     error = record.measures.get("ece")
     if error is not None and error.value > LARGE_CALIBRATION_ERROR:
         yield Caution(
@@ -93,7 +110,7 @@ def _about_evidence(record: RunRecord) -> Iterator[Caution]:
     evidence = record.evidence
     if evidence.leakage is not None and evidence.leakage.num_leaked:
         yield _leak(record, evidence.leakage)
-    yield from _about_ladder(evidence.rungs)
+    yield from _about_ladder(record, evidence.rungs)
     strangers = evidence.strangers
     share = None if strangers is None else strangers.share_flagged
     if share is not None and share > MANY_STRANGERS:
@@ -129,7 +146,7 @@ def _leak(record: RunRecord, leakage: Leakage) -> Caution:
     )
 
 
-def _about_ladder(rungs: Sequence[Rung]) -> Iterator[Caution]:
+def _about_ladder(record: RunRecord, rungs: Sequence[Rung]) -> Iterator[Caution]:
     kept = next((rung for rung in rungs if rung.is_kept), None)
     if kept is None:
         return
@@ -140,15 +157,19 @@ def _about_ladder(rungs: Sequence[Rung]) -> Iterator[Caution]:
             is_serious=True,
         )
         return
+    metric = record.headline if record.is_dense else "accuracy"
     for rung in rungs:
-        ours, theirs = kept.measures.get("accuracy"), rung.measures.get("accuracy")
+        ours, theirs = kept.measures.get(metric), rung.measures.get(metric)
         if rung.strategy != "trivial" or ours is None or theirs is None:
             continue
         if (ours.value if ours.low is None else ours.low) <= theirs.value:
+            simple = "A classifier of single pixels does" if record.is_dense else "Colours alone do"
             yield Caution(
-                f"Colours alone do about as well: {told(theirs, is_share=True)} against "
+                f"{simple} about as well: {told(theirs, is_share=True)} against "
                 f"{told(ours, is_share=True)}. The model may look at nothing else.",
-                "Look whether background, light or camera give the class away.",
+                "Use that one where it is enough: it is the faster, and easier to explain."
+                if record.is_dense
+                else "Look whether background, light or camera give the class away.",
                 is_serious=True,
             )
 
@@ -179,6 +200,47 @@ def _about_classes(record: RunRecord) -> Iterator[Caution]:
             f"It misses more than half of {names(listed)}: in brackets the share it finds.",
             "Add training pictures of these classes, or fit with `--balance weights`.",
             is_serious=True,
+        )
+
+
+def _about_mapped_classes(record: RunRecord) -> Iterator[Caution]:
+    """Classes of a model that answers for each pixel."""
+    pixels, total = record.pixels, sum(record.pixels.values())
+    absent = [name for name in record.classes if total and not pixels.get(name)]
+    if absent:
+        yield Caution(
+            f"No test picture has a labelled pixel of {names(absent)}, so nothing is known about "
+            f"{'it' if len(absent) == 1 else 'them'}.",
+            "Label test pictures that show it." if len(absent) == 1 else "Label such pictures.",
+            is_serious=True,
+        )
+    ious = record.ious
+    weak = sorted((name for name in ious if ious[name] < LOW_IOU), key=ious.__getitem__)
+    if weak:
+        listed = [f"{name} ({percent(ious[name])})" for name in weak]
+        yield Caution(
+            f"It maps {names(listed)} badly: in brackets the IoU.",
+            "Label more of it, look whether its masks are right, or fit with `--balance weights`.",
+            is_serious=True,
+        )
+    rare = [name for name, n in pixels.items() if 0 < n < FEW_PIXELS * total]
+    if rare:
+        yield Caution(
+            f"{count(len(rare), 'class covers', plural='classes cover')} less than "
+            f"{percent(FEW_PIXELS)} of the test pixels, so figures for a single class are rough: "
+            f"{names(rare)}.",
+            "Label more test pictures that show it." if len(rare) == 1 else "",
+        )
+
+
+def _about_masks(record: RunRecord) -> Iterator[Caution]:
+    found = record.chips.out_of_line
+    if found:
+        yield Caution(
+            f"{count(len(found), 'picture has', plural='pictures have')} a loss far above that of "
+            f"the others: {names([chip.id for chip in found], limit=3)}.",
+            "Look whether the mask, rather than the model, is wrong; the section on masks lists "
+            "them.",
         )
 
 

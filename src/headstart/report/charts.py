@@ -177,11 +177,23 @@ def interval_chart(
 
 
 def heat_map(
-    classes: Sequence[str], counts: Sequence[Sequence[int]], *, title: str, description: str
+    classes: Sequence[str],
+    counts: Sequence[Sequence[int]],
+    *,
+    title: str,
+    description: str,
+    texts: Sequence[Sequence[str]] | None = None,
 ) -> str:
     """A confusion matrix: rows the truth, columns the prediction, shaded by share of the row.
 
     The shade ends at half opacity, so that the text on it stays readable in light and dark.
+
+    Args:
+        classes: Of rows and columns.
+        counts: A row a class.
+        title: Unique in a page.
+        description: What it shows, in words.
+        texts: What stands in the cells; the counts when not given.
     """
     num = len(classes)
     cell = max(16.0, min(64.0, (WIDTH - 120) / num))
@@ -211,10 +223,11 @@ def heat_map(
                 if n
                 else f'<rect fill="none" class="grid" {box}/>'
             )
-            if n and cell >= 8 + 7 * len(str(n)):
+            text = str(n) if texts is None else texts[i][j]
+            if n and cell >= 8 + 7 * len(text):
                 parts.append(
                     f'<text class="ink" text-anchor="middle" x="{left + (j + 0.5) * cell:.1f}" '
-                    f'y="{y + 4:.1f}">{n}</text>'
+                    f'y="{y + 4:.1f}">{escape(text)}</text>'
                 )
     side = num * cell
     return svg("".join(parts), top + side + 6, title, description, width=left + side + 6)

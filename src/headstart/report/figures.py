@@ -18,6 +18,17 @@ from headstart.report.record import RunRecord
 from headstart.report.wording import figure, metric_words
 
 MOST_CLASSES_DRAWN = 60
+# Of an epoch event, at most three: more lines cannot be told apart.
+_SCORES = {
+    "val_accuracy": "accuracy",
+    "val_macro_f1": "macro F1",
+    "val_balanced_accuracy": "balanced accuracy",
+}
+_DENSE_SCORES = {
+    "val_miou": "mean IoU",
+    "val_pixel_accuracy": "pixel accuracy",
+    "val_macro_f1": "macro F1",
+}
 
 
 def lr_finder_figure(lrs: Sequence[float], losses: Sequence[float], chosen: float) -> str:
@@ -80,8 +91,8 @@ def overview_chart(record: RunRecord) -> str:
     text = figure(measure.value, is_share=True)
     rows = [Estimate("This model", measure.value, measure.low, measure.high, text)]
     described = f"{words.title}: this model {text}"
-    majority = record.majority_accuracy
-    if name == "accuracy" and majority is not None:
+    majority = record.majority
+    if majority is not None:
         trivial = figure(majority, is_share=True)
         label = f"Always “{record.most_common_class}”"
         rows.append(Estimate(label, majority, text=trivial))
@@ -103,8 +114,15 @@ def confusion_chart(record: RunRecord) -> str:
         counts,
         title="Confusion matrix",
         description=f"Rows are the truth, columns the prediction; {right:,} of "
-        f"{sum(map(sum, counts)):,} pictures lie on the diagonal, where both agree.",
+        f"{sum(map(sum, counts)):,} {'pixels' if record.is_dense else 'pictures'} lie on the "
+        "diagonal, where both agree.",
+        texts=_shares(counts) if record.is_dense else None,
     )
+
+
+def _shares(counts: Sequence[Sequence[int]]) -> list[list[str]]:
+    """Each count as the percentage of its row, for counts too long to stand in a cell."""
+    return [[f"{100 * n / (sum(row) or 1):.0f}%" for n in row] for row in counts]
 
 
 def _epoch_charts(record: RunRecord) -> dict[str, Drawing]:
@@ -115,8 +133,7 @@ def _epoch_charts(record: RunRecord) -> dict[str, Drawing]:
     losses = _lines(record.epochs, {"train_loss": "training", "val_loss": "validation"})
     if losses:
         charts["loss"] = _drawing(losses, "Loss", x=x, y=Axis("loss"), mark=mark)
-    known = {"val_accuracy": "accuracy", "val_macro_f1": "macro F1"}
-    scores = _lines(record.epochs, {**known, "val_balanced_accuracy": "balanced accuracy"})
+    scores = _lines(record.epochs, _DENSE_SCORES if record.is_dense else _SCORES)
     if scores:
         y = Axis("score", is_share=True)
         charts["scores"] = _drawing(scores, "Validation scores", x=x, y=y, mark=mark)

@@ -14,12 +14,14 @@ from headstart.report.drawing import Drawing, standalone
 from headstart.report.evidence import Evidence
 from headstart.report.figures import confusion_chart, overview_chart, run_charts
 from headstart.report.gallery import Gallery, hang_gallery
+from headstart.report.maps import Maps, draw_maps, maps_context
 from headstart.report.predictions import PredictionTable, read_prediction_table
 from headstart.report.record import RunRecord, read_record
 from headstart.report.rendering import render_page
 from headstart.report.results import metric_row, results_context, rung_metric
 from headstart.report.suspects import SuspectLabel, read_suspects
 from headstart.report.training import training_context
+from headstart.report.wording import count
 from headstart.rundir import RunFolder
 
 # So that the lists of a large, troubled data set leave the page under 3 MB; dataset.json has all.
@@ -41,14 +43,16 @@ def write_report(folder: RunFolder, *, progress: Progress | None = None) -> Path
     Raises:
         RunError: A file of the run is missing or damaged, or the page cannot be written.
     """
-    record = read_record(folder)
-    predictions = read_prediction_table(record)
-    suspects = read_suspects(folder)
+    record, progress = read_record(folder), progress or Progress()
+    # A model that answers for each pixel leaves maps, and no line in a table of predictions.
+    predictions = None if record.is_dense else read_prediction_table(record)
+    suspects = None if record.is_dense else read_suspects(folder)
     charts, confusion = run_charts(record), confusion_chart(record)
     proofs = _proofs(record, predictions)
-    gallery = hang_gallery(
-        record, predictions, suspects=suspects or (), progress=progress or Progress()
-    )
+    gallery = None
+    if predictions is not None:
+        gallery = hang_gallery(record, predictions, suspects=suspects or (), progress=progress)
+    maps = draw_maps(record, progress=progress)
     files = {name: drawing.svg for name, drawing in {**charts, **proofs}.items()}
     for name, chart in {**files, "confusion": confusion}.items():
         if chart:
@@ -58,31 +62,35 @@ def write_report(folder: RunFolder, *, progress: Progress | None = None) -> Path
         **_data(record),
         **training_context(record),
         **results_context(record),
+        **maps_context(record, maps),
         "charts": charts,
         "confusion_chart": confusion,
         "proofs": proofs,
         "evidence": record.evidence,
         "gallery": gallery,
         "suspects": suspects,
-        "sections": _sections(record, gallery, suspects),
+        "sections": _sections(record, gallery, suspects, maps),
     }
     folder.write_text(folder.report, render_page("report.html", context))
     return folder.report
 
 
-def _proofs(record: RunRecord, predictions: PredictionTable) -> dict[str, Drawing]:
+def _proofs(record: RunRecord, predictions: PredictionTable | None) -> dict[str, Drawing]:
     """The charts of the run's evidence by name; only those that there is data for."""
     evidence, metric = record.evidence, record.headline
     drawn: dict[str, Drawing | None] = {
-        "ladder": trust_figures.ladder_drawing(evidence.rungs, metric=rung_metric(record)),
+        "ladder": trust_figures.ladder_drawing(
+            evidence.rungs, metric=rung_metric(record), is_dense=record.is_dense
+        ),
         "coverage": trust_figures.coverage_drawing(evidence.coverage),
     }
     if evidence.calibration is not None:
         drawn["reliability"] = trust_figures.reliability_drawing(evidence.calibration)
     if evidence.learning_curve is not None:
         drawn["learning_curve"] = trust_figures.learning_drawing(evidence.learning_curve)
-    if evidence.strangers is not None and predictions.strangeness:
-        drawn["ood"] = trust_figures.strangers_drawing(predictions.strangeness, evidence.strangers)
+    strangeness = None if predictions is None else predictions.strangeness
+    if evidence.strangers is not None and strangeness:
+        drawn["ood"] = trust_figures.strangers_drawing(strangeness, evidence.strangers)
     if evidence.leakage is not None:
         drawn["leakage"] = trust_figures.leakage_drawing(evidence.leakage, metric=metric)
     if evidence.transfer is not None:
@@ -93,7 +101,10 @@ def _proofs(record: RunRecord, predictions: PredictionTable) -> dict[str, Drawin
 
 
 def _sections(
-    record: RunRecord, gallery: Gallery, suspects: tuple[SuspectLabel, ...] | None
+    record: RunRecord,
+    gallery: Gallery | None,
+    suspects: tuple[SuspectLabel, ...] | None,
+    maps: Maps | None,
 ) -> list[tuple[str, str]]:
     """(anchor, name) of the sections that this run fills, in the order of the page."""
     evidence: Evidence = record.evidence
@@ -106,12 +117,14 @@ def _sections(
         "training": ("Training", True),
         "metrics": ("Metrics", True),
         "confusion": ("Confusions", bool(record.metrics.get("confusion"))),
-        "mistakes": ("Mistakes", True),
+        "mistakes": ("Mistakes", gallery is not None),
+        "maps": ("Maps", maps is not None and bool(maps.groups)),
+        "masks": ("Masks to look at", maps is not None and bool(maps.masks)),
         "suspects": ("Suspect labels", suspects is not None),
         "confidence": ("Confidence", has_confidence),
         "labels": ("More labels", evidence.learning_curve is not None),
-        "strangers": ("Strangers", evidence.strangers is not None),
-        "explanations": ("Where it looks", bool(gallery.explained)),
+        "strangers": ("Strangers", evidence.strangers is not None and gallery is not None),
+        "explanations": ("Where it looks", gallery is not None and bool(gallery.explained)),
         "settings": ("Settings", True),
         "model": ("Model and input", True),
         "use": ("How to use it", True),
@@ -151,6 +164,7 @@ def _data(record: RunRecord) -> dict[str, Any]:
     return {
         "splits": splits,
         "class_rows": rows,
+        "split_facts": [(name, count(n, "picture")) for name, n in record.split_sizes.items()],
         "largest_class": max(record.totals.values(), default=0) or 1,
         "most_ids": MOST_IDS_LISTED,
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ from typing import Any
 
 from headstart.contracts import SPLITS, BackboneSpec, InputContract, Measure
 from headstart.errors import RunError
+from headstart.report.chips import Chips, read_chips
+from headstart.report.colours import Colour, class_colours
 from headstart.report.evidence import Evidence
 from headstart.report.evidence_file import read_evidence
 from headstart.rundir import RunFolder
 
-_HEADLINES = ("accuracy", "macro_f1", "map", "balanced_accuracy")
+_HEADLINES = ("accuracy", "miou", "macro_f1", "map", "balanced_accuracy")
+_DENSE = ("semantic-segmentation",)
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,11 @@ class RunRecord:
     def is_multilabel(self) -> bool:
         """Whether a sample may have several labels, or none."""
         return bool(self.config["model"]["is_multilabel"])
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether it answers for each pixel of a picture, and not for the picture."""
+        return str(self.metrics.get("task") or self.config.get("task")) in _DENSE
 
     @property
     def num_tested(self) -> int:
@@ -118,16 +127,57 @@ class RunRecord:
         """What the run proves about itself; each part only where it was written."""
         return read_evidence(self.metrics, path=self.folder.metrics)
 
+    @cached_property
+    def chips(self) -> Chips:
+        """How it did on each test picture, for a model that answers for each pixel."""
+        return read_chips(self.metrics, path=self.folder.metrics)
+
+    @cached_property
+    def colours(self) -> dict[str, Colour]:
+        """class -> the colour that figures show it in, for a model that answers for each pixel."""
+        own = (self.dataset.get("legend") or {}).get("colours")
+        return dict(zip(self.classes, class_colours(len(self.classes), own=own), strict=True))
+
+    @cached_property
+    def pixels(self) -> dict[str, int]:
+        """class -> labelled test pixels of it, for a model that answers for each pixel."""
+        confusion = self.metrics.get("confusion") or {"classes": (), "counts": ()}
+        rows = zip(confusion["classes"], confusion["counts"], strict=True)
+        return {name: sum(row) for name, row in rows}
+
+    @cached_property
+    def ious(self) -> dict[str, float]:
+        """class -> IoU, where the test has a pixel of it, for a model that answers for each."""
+        known = {
+            name: row.get("iou")
+            for name, row in self.metrics["per_class"].items()
+            if row.get("n", 1)
+        }
+        return {
+            name: float(iou)
+            for name, iou in known.items()
+            if iou is not None and math.isfinite(iou)
+        }
+
     @property
-    def majority_accuracy(self) -> float | None:
-        """Accuracy of always answering the most common class, where that was measured."""
-        value = (self.metrics.get("majority") or {}).get("accuracy")
-        return None if value is None else float(value)
+    def majority(self) -> float | None:
+        """The headline metric of always answering the most common class, where that is known."""
+        if self.headline == "accuracy":
+            value = (self.metrics.get("majority") or {}).get("accuracy")
+            return None if value is None else float(value)
+        if self.headline == "miou" and any(self.pixels.values()):
+            # Its IoU is its share of all pixels, that of every other class with a pixel is 0.
+            sizes = [n for n in self.pixels.values() if n]
+            return max(sizes) / sum(sizes) / len(sizes)
+        return None
 
     @property
     def most_common_class(self) -> str:
-        """The class with the most training samples, or with the most of all without any."""
-        totals = self.counts.get("train") or self.totals
+        """The class with the most training samples, or with the most of all without any.
+
+        For a model that answers for each pixel, the class with the most test pixels.
+        """
+        totals = self.pixels if self.is_dense else self.counts.get("train") or self.totals
         return max(totals, key=lambda name: totals[name]) if totals else ""
 
     @cached_property

@@ -54,6 +54,7 @@ def _environment() -> Environment:
         "size": wording.size,
         "count": wording.count,
         "told": wording.told,
+        "rounded": wording.rounded,
         "listed": wording.names,
     }
     return environment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,10 @@ from headstart.report.wording import (
 
 # A table of more classes than this is told by its worst pairs instead: it fits no screen.
 MOST_CLASSES_TABLED = 20
+
+
+_CLASS_COLUMNS = {"precision": "Precision", "recall": "Recall", "f1": "F1"}
+_DENSE_CLASS_COLUMNS = {"iou": "IoU", **_CLASS_COLUMNS}
 
 
 @dataclass(frozen=True)
@@ -70,20 +75,26 @@ def results_context(record: RunRecord) -> dict[str, Any]:
     confusion: Mapping[str, Any] | None = record.metrics.get("confusion")
     num_confused = len(confusion["classes"]) if confusion else 0
     is_tabled = num_confused <= MOST_CLASSES_TABLED
+    columns = _DENSE_CLASS_COLUMNS if record.is_dense else _CLASS_COLUMNS
+    ranked_by = "iou" if record.is_dense else "f1"
     per_class = sorted(
-        record.metrics["per_class"].items(), key=lambda item: (item[1].get("f1") or 0.0, item[0])
+        record.metrics["per_class"].items(),
+        key=lambda item: (item[1].get(ranked_by) or 0.0, item[0]),
     )
+    num_pixels = sum(record.pixels.values()) or 1
     rungs = record.evidence.rungs
     return {
         "metric_rows": [metric_row(name, m) for name, m in record.measures.items()],
         "per_class": [
             (
                 name,
-                [_class_measure(row, key) for key in ("precision", "recall", "f1")],
-                int(row.get("n", 0)),
+                [_class_cell(row, key) for key in columns],
+                int(row.get("n") or 0),
             )
             for name, row in per_class
         ],
+        "class_columns": list(columns.values()),
+        "num_pixels": num_pixels,
         "confusion": confusion if is_tabled else None,
         "pairs": confused_pairs(confusion) if confusion and not is_tabled else [],
         "is_too_large_to_draw": num_confused > MOST_CLASSES_DRAWN,
@@ -111,10 +122,10 @@ def _rung_rows(record: RunRecord) -> list[RungRow]:
         measure = rung.measures.get(metric)
         gain = "–" if rung.gain is None else points(rung.gain, is_share=is_share)
         if rung.gain is not None and rung.gain_over:
-            gain += f" over {rung_words(rung.gain_over).lower()}"
+            gain += f" over {rung_words(rung.gain_over, is_dense=record.is_dense).lower()}"
         rows.append(
             RungRow(
-                name=rung.label or rung_words(rung.strategy),
+                name=rung.label or rung_words(rung.strategy, is_dense=record.is_dense),
                 score="–" if measure is None else figure(measure.value, is_share=is_share),
                 interval="" if measure is None else interval(measure, is_share=is_share),
                 gain=gain,
@@ -171,11 +182,20 @@ def metric_row(name: str, measure: Measure) -> MetricRow:
     )
 
 
-def _class_measure(row: Mapping[str, Any], key: str) -> MetricRow | None:
-    """Precision, recall or F1 of a class; None where it is undefined."""
-    if row.get(key) is None:
+def class_measure(row: Mapping[str, Any], key: str) -> Measure | None:
+    """An entry of `per_class` of metrics.json with its interval; None where it is undefined."""
+    value, low, high = (
+        None if number is None or not math.isfinite(number) else float(number)
+        for number in (row.get(key), row.get(f"{key}_low"), row.get(f"{key}_high"))
+    )
+    return None if value is None else Measure(value, low, high)
+
+
+def _class_cell(row: Mapping[str, Any], key: str) -> MetricRow | None:
+    """IoU, precision, recall or F1 of a class; None where it is undefined."""
+    measure = class_measure(row, key)
+    if measure is None:
         return None
-    measure = Measure(row[key], row.get(f"{key}_low"), row.get(f"{key}_high"))
     return MetricRow(
         title=key,
         meaning="",

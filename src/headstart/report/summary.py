@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from pathlib import PurePath
 
 from headstart.report.evidence import CoveragePoint
@@ -20,11 +21,20 @@ _FREEZING = {
     "scratch": "{backbone}, trained from random weights",
     "as-is": "{backbone} as it comes; nothing was learned from the data",
 }
+_DENSE_FREEZING = {
+    "probe": "a classifier of single pixels on the features of {backbone}, which stayed frozen",
+    "head": "a decoder trained on top of {backbone}, which stayed frozen",
+    "gradual": "{backbone} with a decoder, fine-tuned stage by stage from the top",
+    "full": "{backbone} with a decoder, fine-tuned as a whole",
+    "scratch": "{backbone} with a decoder, trained from random weights",
+}
 
 
 def purpose(record: RunRecord) -> str:
     """What the model does, in one sentence."""
     classes = count(len(record.classes), "class", plural="classes")
+    if record.is_dense:
+        return f"Maps {classes} in pictures: {names(record.classes)}."
     if record.is_multilabel:
         return f"Finds which of {classes} are in a photo: {names(record.classes)}."
     return f"Tells {classes} of photos apart: {names(record.classes)}."
@@ -33,7 +43,9 @@ def purpose(record: RunRecord) -> str:
 def making(record: RunRecord) -> str:
     """How the model was made, in one sentence."""
     strategy, backbone = record.config["strategy"], record.backbone.architecture
-    if strategy == "probe":
+    if record.is_dense and strategy in _DENSE_FREEZING:
+        text = _DENSE_FREEZING[strategy].format(backbone=backbone)
+    elif strategy == "probe":
         kind = _CLASSIFIERS.get(record.fit.get("classifier", ""), "a classical classifier")
         text = f"{kind} on the features of {backbone}, which stayed frozen"
     else:
@@ -62,16 +74,26 @@ def verdict(record: RunRecord) -> str:
 
 
 def comparison(record: RunRecord) -> str:
-    """How the most trivial answer would do; empty where that is another metric."""
-    majority = record.majority_accuracy
-    if majority is None or record.headline != "accuracy":
-        return ""
-    return (
-        f"Always answering “{record.most_common_class}”, the most common class, would be right on "
-        f"{percent(majority)}."
-    )
+    """What else places the headline: the share of pixels that are right, and a trivial answer.
+
+    Each only where it is known.
+    """
+    found = []
+    right = record.measures.get("pixel_accuracy")
+    if record.headline == "miou" and right is not None:
+        found.append(f"Of all pixels, {told(right, is_share=True)} are right.")
+    majority = record.majority
+    if majority is not None:
+        reach = "have a mean IoU of" if record.headline == "miou" else "be right on"
+        found.append(
+            f"Always answering “{record.most_common_class}”, the most common class, would {reach} "
+            f"{percent(majority)}."
+        )
+    return " ".join(found)
 
 
+# Of fewer pictures a quartile is hardly more than one of them.
+FEWEST_FOR_QUARTILES = 8
 # Off by less than this on average, a stated 90% means right 85 to 95 times in 100.
 _SMALL_CALIBRATION_ERROR = 0.05
 # An accuracy worth leaving the rest to people for, and the least share still worth automating.
@@ -83,6 +105,8 @@ def sureness(record: RunRecord) -> tuple[str, ...]:
     evidence, learning = record.evidence, record.evidence.learning_curve
     found = [
         _long_run(record),
+        _from_class_to_class(record),
+        _from_picture_to_picture(record),
         _confidence(record),
         _abstention(record),
         evidence.verdict,
@@ -104,6 +128,30 @@ def _long_run(record: RunRecord) -> str:
     return (
         f"In the long run, expect {bounds} of pictures like these to be right (95% interval): "
         f"{num} pictures cannot tell it closer."
+    )
+
+
+def _from_class_to_class(record: RunRecord) -> str:
+    """The classes that are mapped best and worst; empty unless each pixel is answered."""
+    ious = record.ious
+    if not record.is_dense or len(ious) < 2:
+        return ""
+    best, worst = (choose(ious, key=ious.__getitem__) for choose in (max, min))
+    return (
+        f"It maps “{best}” best, with an IoU of {percent(ious[best])}, and “{worst}” worst, with "
+        f"{percent(ious[worst])}."
+    )
+
+
+def _from_picture_to_picture(record: RunRecord) -> str:
+    """How much the mean IoU varies; empty unless each pixel is answered."""
+    mious = record.chips.mious
+    if len(mious) < FEWEST_FOR_QUARTILES:
+        return ""
+    low, _, high = statistics.quantiles(mious, n=4, method="inclusive")
+    return (
+        f"Picture by picture the mean IoU is {percent(low)} to {percent(high)} for the middle "
+        f"half, and {percent(mious[0])} for the worst."
     )
 
 

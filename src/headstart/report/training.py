@@ -13,6 +13,8 @@ _EPOCH_COLUMNS = {
     "train_loss": "Training loss",
     "val_loss": "Validation loss",
     "val_accuracy": "Validation accuracy",
+    "val_miou": "Validation mean IoU",
+    "val_pixel_accuracy": "Pixel accuracy",
     "val_balanced_accuracy": "Balanced accuracy",
     "val_macro_f1": "Validation macro F1",
     "lr": "Learning rate",

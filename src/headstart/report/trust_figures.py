@@ -36,8 +36,14 @@ _LEAST_SECONDS = 0.1
 _STARTS = (0.9, 0.8, 0.6, 0.0)
 
 
-def ladder_drawing(rungs: Sequence[Rung], *, metric: str) -> Drawing | None:
-    """The score of each rung that was tried, with its interval, against its time."""
+def ladder_drawing(rungs: Sequence[Rung], *, metric: str, is_dense: bool = False) -> Drawing | None:
+    """The score of each rung that was tried, with its interval, against its time.
+
+    Args:
+        rungs: From the simplest up.
+        metric: That they are told by.
+        is_dense: Whether they answer for each pixel, which gives some of them other names.
+    """
     tried = [rung for rung in rungs if rung.was_tried and metric in rung.measures]
     if len(tried) < 2:
         return None
@@ -46,7 +52,7 @@ def ladder_drawing(rungs: Sequence[Rung], *, metric: str) -> Drawing | None:
         Point(
             max(rung.seconds, _LEAST_SECONDS),
             rung.measures[metric],
-            rung.label or rung_words(rung.strategy),
+            rung.label or rung_words(rung.strategy, is_dense=is_dense),
             is_chosen=rung.is_kept,
         )
         for rung in tried

@@ -33,6 +33,14 @@ METRIC_WORDS = {
     ),
     "micro_f1": MetricWords("Micro F1", "Balance of precision and recall over all decisions."),
     "map": MetricWords("Mean average precision", "How well each class ranks, averaged."),
+    "miou": MetricWords(
+        "Mean IoU",
+        "Overlap of answer and truth over what either covers, averaged over the classes.",
+    ),
+    "pixel_accuracy": MetricWords("Pixel accuracy", "Share of pixels that are right."),
+    "boundary_f1": MetricWords(
+        "Boundary F1", "How well the borders of the answer follow those of the truth."
+    ),
     "log_loss": MetricWords(
         "Log loss", "How surprised the model was by the truth; lower is better.", is_share=False
     ),
@@ -150,6 +158,22 @@ def names(items: Sequence[str], *, limit: int = 6) -> str:
     return f"{', '.join(items[:-1])} and {items[-1]}"
 
 
+def rounded(number: int) -> str:
+    """A count that nobody reads digit by digit, to three figures.
+
+    Example:
+        >>> rounded(812), rounded(48_210), rounded(1_048_576)
+        ('812', '48.2 k', '1.05 M')
+    """
+    if number < 1000:
+        return f"{number:,}"
+    for unit in ("k", "M"):
+        number_of_unit = number / (1e3 if unit == "k" else 1e6)
+        if number_of_unit < 999.5:
+            return f"{number_of_unit:.3g} {unit}"
+    return f"{number / 1e9:,.3g} G"
+
+
 RUNG_WORDS = {
     "majority": "Most common class",
     "trivial": "Colours alone",
@@ -165,9 +189,18 @@ RUNG_WORDS = {
 }
 
 
-def rung_words(strategy: str) -> str:
+# Where the model answers for each pixel, these rungs are other models.
+DENSE_RUNG_WORDS = {
+    "trivial": "Single pixels",
+    "probe": "Features, pixel by pixel",
+    "head": "New decoder",
+}
+
+
+def rung_words(strategy: str, *, is_dense: bool = False) -> str:
     """What a rung of the ladder is called for a reader; an unknown one by its own name."""
-    return RUNG_WORDS.get(strategy, strategy)
+    own = DENSE_RUNG_WORDS.get(strategy) if is_dense else None
+    return own or RUNG_WORDS.get(strategy, strategy)
 
 
 def duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,18 +15,19 @@ import pytest
 from headstart.rundir import RunFolder
 
 
-def _load_fabricated_run() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "fabricated_run.py"
-    spec = importlib.util.spec_from_file_location("fabricated_run", path)
+def _load(name: str) -> ModuleType:
+    path = Path(__file__).resolve().parents[2] / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["fabricated_run"] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-fabricated_run = _load_fabricated_run()
+fabricated_run = _load("fabricated_run")
+fabricated_maps = _load("fabricated_maps")  # imports the one before
 
 
 @pytest.fixture
@@ -56,3 +57,30 @@ def proven_run(proven_template: Path, tmp_path: Path) -> RunFolder:
     path = tmp_path / "photos-1"
     shutil.copytree(proven_template, path, ignore=shutil.ignore_patterns("photos"))
     return RunFolder(path)
+
+
+@pytest.fixture(scope="session")
+def maps_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make_maps` copies. Not to be written to."""
+    path = tmp_path_factory.mktemp("maps") / "fields-1"
+    fabricated_maps.fabricate_maps(path)
+    return path
+
+
+@pytest.fixture
+def make_maps(maps_template: Path, tmp_path: Path) -> Callable[..., RunFolder]:
+    """Builds a segmentation run: `make_maps(metrics={"shown": []})` changes entries of a file."""
+
+    def make(classes: Sequence[str] = (), **changes: dict[str, Any]) -> RunFolder:
+        path = tmp_path / "fields-1"
+        if classes:
+            fabricated_maps.fabricate_maps(path, classes=classes)
+        else:
+            shutil.copytree(maps_template, path)
+        folder = RunFolder(path)
+        for name, entries in changes.items():
+            file = path / f"{name}.json"
+            folder.write_json(file, {**folder.read_json(file), **entries})
+        return folder
+
+    return make

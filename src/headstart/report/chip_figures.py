@@ -1,0 +1,237 @@
+"""Pictures of one answer of a segmentation model: what it saw, the truth, the answer, the errors.
+
+Pure numpy and Pillow: the only part of the report that is called while a model is evaluated.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.report.colours import Colour
+from headstart.rundir import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CHIP_FIGURES = ("picture", "truth", "answer", "error")
+# Red and blue of Okabe and Ito 2008, which every common kind of colour blindness tells apart.
+WRONG: Colour = (213, 94, 0)
+WRONG_AT_BORDER: Colour = (0, 114, 178)
+_ERRORS = (WRONG, WRONG_AT_BORDER)
+# Of the diagonal: as far as borders drawn by two people commonly lie apart.
+# Source: Csurka et al. 2013, What is a good evaluation measure for semantic segmentation?
+BORDER_SHARE = 0.0075
+# A screen shows no more, and a page of several such stays small.
+_MOST_PIXELS = 768
+# Enough to tell a class, and to see through it what it was given to; errors stand out from a
+# picture that has faded towards white.
+_OPACITY, _ERROR_OPACITY, _FADED, _LEAST_GREY = 0.6, 0.95, 0.5, 64.0
+
+
+def segmentation_figures(
+    picture: np.ndarray, truth: np.ndarray, answer: np.ndarray, colours: Sequence[Colour]
+) -> dict[str, bytes]:
+    """Four pictures to set side by side, each as the bytes of a PNG file.
+
+    Large ones are shrunk to 768 pixels on the longer side.
+
+    Args:
+        picture: (h, w, 3) uint8.
+        truth: (h, w) int64, classes; below 0 where there is none.
+        answer: (h, w) int64, classes.
+        colours: (red, green, blue) of each class, each 0-255; see `colours.class_colours`.
+
+    Returns:
+        `picture` as it is; `truth` and `answer` in the colours of the classes over the picture in
+        grey, hatched where the truth has no class; `error`: over a faded picture in red where the
+        answer is wrong, in blue where it is so within 0.75% of the diagonal of a border in the
+        truth.
+
+    Raises:
+        ValueError: The three are not of one size.
+    """
+    import numpy as np
+
+    if not picture.shape[:2] == truth.shape == answer.shape:
+        raise ValueError(
+            f"A picture of {picture.shape}, a truth of {truth.shape} and an answer of "
+            f"{answer.shape} are of several sizes. Give all three of one height and width."
+        )
+    is_known = truth >= 0
+    is_wrong = (truth != answer) & is_known
+    is_border = near_borders(truth, distance=border_distance(*truth.shape))
+    errors = is_wrong.astype(np.int64) * (1 + is_border) - 1  # -1 right, 0 wrong, 1 at a border
+    shrunk = _shrink(picture)
+    rows = np.linspace(0, len(truth) - 1, shrunk.shape[0]).round().astype(np.int64)
+    columns = np.linspace(0, truth.shape[1] - 1, shrunk.shape[1]).round().astype(np.int64)
+    grid = np.ix_(rows, columns)
+    grey = _grey(shrunk)
+    known = is_known[grid][..., None]
+    hatched = np.where(known, grey, _hatch(grey))
+    faded = np.where(known, grey + _FADED * (255 - grey), hatched)
+    return {
+        "picture": _png(shrunk),
+        "truth": _png(_painted(hatched, truth[grid], colours, opacity=_OPACITY)),
+        "answer": _png(_painted(grey, answer[grid], colours, opacity=_OPACITY)),
+        "error": _png(_painted(faded, errors[grid], _ERRORS, opacity=_ERROR_OPACITY)),
+    }
+
+
+def visible_picture(values: np.ndarray, bands: Sequence[str]) -> np.ndarray:
+    """A picture to look at, of any bands and values.
+
+    Red, green and blue where the bands have them, else the first three, or one as grey. Values of 8
+    bits are shown as they are, others stretched from their 2nd to their 98th percentile.
+
+    Args:
+        values: (bands, h, w) uint8, or any other numbers, in which NaN is shown black.
+        bands: Names, one a band.
+
+    Returns:
+        (h, w, 3) uint8.
+    """
+    import numpy as np
+
+    from headstart.data.bands import common_name
+
+    names = [common_name(band) for band in bands]
+    if {"red", "green", "blue"} <= set(names):
+        chosen = [names.index(name) for name in ("red", "green", "blue")]
+    else:
+        chosen = [0, 1, 2] if len(values) >= 3 else [0, 0, 0]
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(np.moveaxis(values[chosen], 0, -1))
+    return np.stack([_stretched(values[i].astype(np.float32)) for i in chosen], axis=-1)
+
+
+def write_chip_figures(folder: RunFolder, figures: Mapping[str, bytes], *, number: int) -> None:
+    """Write what `segmentation_figures` drew to where the report looks for it.
+
+    Args:
+        folder: The run.
+        figures: Name -> bytes of a PNG file.
+        number: As the entry of `shown` in metrics.json has it.
+
+    Raises:
+        RunError: They cannot be written.
+    """
+    for name, data in figures.items():
+        with folder.replacing(chip_figure(folder, number, name)) as temporary:
+            temporary.write_bytes(data)
+
+
+def chip_figure(folder: RunFolder, number: int, name: str) -> Path:
+    """Where a figure of a run lies; `name` is one of CHIP_FIGURES."""
+    return folder.figures / "chips" / f"{number}-{name}.png"
+
+
+def border_distance(height: int, width: int) -> int:
+    """How many pixels from a border a place still counts as at it, in a picture of this size.
+
+    Example:
+        >>> border_distance(256, 256), border_distance(32, 32)
+        (3, 1)
+    """
+    return max(1, round(BORDER_SHARE * math.hypot(height, width)))
+
+
+def near_borders(truth: np.ndarray, *, distance: int) -> np.ndarray:
+    """Where a border between two classes is near.
+
+    Args:
+        truth: (h, w) int64; a border to pixels below 0, of no class, is none.
+        distance: Pixels, along rows and columns.
+
+    Returns:
+        (h, w) bool.
+    """
+    import numpy as np
+
+    found = np.zeros(truth.shape, dtype=bool)
+    for one, other, of_one, of_other in (
+        (truth[1:], truth[:-1], found[1:], found[:-1]),
+        (truth[:, 1:], truth[:, :-1], found[:, 1:], found[:, :-1]),
+    ):
+        differs = (one != other) & (one >= 0) & (other >= 0)
+        of_one |= differs
+        of_other |= differs
+    for _ in range(distance - 1):
+        grown = found.copy()
+        grown[1:] |= found[:-1]
+        grown[:-1] |= found[1:]
+        grown[:, 1:] |= found[:, :-1]
+        grown[:, :-1] |= found[:, 1:]
+        found = grown
+    return found
+
+
+def _stretched(band: np.ndarray) -> np.ndarray:
+    """(h, w) uint8 of (h, w) float32."""
+    import numpy as np
+
+    known = np.isfinite(band)
+    if not known.any():
+        return np.zeros(band.shape, dtype=np.uint8)
+    low, high = np.percentile(band[known], (2, 98))
+    shares = (np.where(known, band, low) - low) / max(high - low, 1e-9)
+    pixels: np.ndarray = (255 * shares.clip(0, 1)).round().astype(np.uint8)
+    return pixels
+
+
+def _shrink(picture: np.ndarray) -> np.ndarray:
+    """The picture, at most `_MOST_PIXELS` on its longer side."""
+    import numpy as np
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    scale = _MOST_PIXELS / max(height, width)
+    if scale >= 1.0:
+        return picture
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return np.asarray(image.resize(size, Image.Resampling.BOX, reducing_gap=2.0))
+
+
+def _grey(picture: np.ndarray) -> np.ndarray:
+    """(h, w, 3) float32: brightness alone, so that every colour on it is one of a class.
+
+    Lifted, so that on a dark picture these colours stay those of the legend.
+    """
+    import numpy as np
+
+    # Weights of red, green and blue: ITU-R BT.601.
+    brightness = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    return np.repeat(_LEAST_GREY + (1 - _LEAST_GREY / 255) * brightness[..., None], 3, axis=2)
+
+
+def _hatch(grey: np.ndarray) -> np.ndarray:
+    """Slanted stripes, lighter and darker."""
+    import numpy as np
+
+    down, across = np.indices(grey.shape[:2])
+    stripes = np.where((down + across) % 8 < 4, 96.0, 160.0).astype(np.float32)
+    return 0.35 * grey + 0.65 * stripes[..., None]
+
+
+def _painted(
+    grey: np.ndarray, classes: np.ndarray, colours: Sequence[Colour], *, opacity: float
+) -> np.ndarray:
+    """The colours of classes laid over grey; nothing where the class is below 0."""
+    import numpy as np
+
+    table = np.array(colours, dtype=np.float32)
+    laid = grey * (1 - opacity) + table[classes.clip(0)] * opacity
+    return np.where((classes >= 0)[..., None], laid, grey).round().clip(0, 255).astype(np.uint8)
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    import numpy as np
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG")
+    return buffer.getvalue()
