@@ -22,8 +22,15 @@ _TRAINING = Group("Training (for head, gradual, full and scratch)", sort_key=3)
 _MACHINE = Group("Machine and output", sort_key=4)
 
 Preset = Literal["none", "light", "medium", "heavy", "aerial"]
+# The rows of `data.units.UNITS`, which this module must not import; a test holds them together.
+Units = Literal["reflectance", "dn10000", "dn10000-offset", "8bit", "12bit", "16bit"]
 # In the place of a backbone: all that are here.
 ANY_BACKBONE = "any"
+
+
+def _split_at_commas(_: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
+    """The parts of an option that is given with commas, several times, or both."""
+    return tuple(part for token in tokens for part in token.value.split(","))
 
 
 class FitOptions(BaseModel):
@@ -83,6 +90,33 @@ class FitOptions(BaseModel):
     )
     on_bad: Annotated[Literal["stop", "skip"], Parameter(group=_DATA)] = Field(
         "stop", description="Files that cannot be used: stop and list them, or leave them out."
+    )
+    ignore_value: Annotated[
+        tuple[int, ...] | None,
+        Parameter(
+            group=_DATA, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
+        ),
+    ] = Field(
+        None,
+        description="Values of masks that belong to no class and take no part in loss and metrics: "
+        "one, several with commas between them, or `none`. Auto: guessed and said.",
+    )
+    bands: Annotated[
+        tuple[str, ...] | None,
+        Parameter(
+            group=_DATA, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
+        ),
+    ] = Field(
+        None,
+        description="Bands of rasters to learn from, with commas between them: by name (B02), by "
+        "what they are commonly called (blue, nir), or by number from 1. Auto: all, or those that "
+        "the weights know.",
+    )
+    units: Annotated[Units | None, Parameter(group=_DATA)] = Field(
+        None,
+        description="What the values of rasters mean, where the files do not say it: reflectance "
+        "from 0 to 1, dn10000 (times 10,000), dn10000-offset (plus 1,000, as Sentinel-2 has it "
+        "since baseline 04.00), or 8, 12 or 16 bits.",
     )
     drop_suspects: Annotated[Path | None, Parameter(group=_DATA)] = Field(
         None,
@@ -198,6 +232,31 @@ class FitOptions(BaseModel):
         None, description="The run folder. Auto: runs/NAME-N."
     )
 
+    @field_validator("ignore_value", mode="before")
+    @classmethod
+    def _ignored_values_are_whole_numbers(cls, value: Any) -> Any:
+        """`0,255`, 255, a list of them, or `none` for an empty one."""
+        parts = _parts(value)
+        if parts is None or parts == ["none"]:
+            return None if parts is None else ()
+        try:
+            return tuple(int(part) for part in parts)
+        except ValueError:
+            raise ValueError(
+                "whole numbers with commas between them, such as 0,255, or `none`"
+            ) from None
+
+    @field_validator("bands", mode="before")
+    @classmethod
+    def _bands_are_named_once(cls, value: Any) -> Any:
+        """`B02,B03`, a list of names, or of numbers from 1."""
+        parts = _parts(value)
+        if parts is None:
+            return None
+        if not parts or not all(parts) or len(set(parts)) < len(parts):
+            raise ValueError("names with a comma between them, each once, such as B02,B03,B04,B08")
+        return tuple(parts)
+
     @model_validator(mode="after")
     def _depths_are_for_the_probe(self) -> FitOptions:
         if self.features == "depths" and self.strategy != "probe":
@@ -311,6 +370,14 @@ class RankOptions(BaseModel):
         """Those of a fit by probe that sees the same data in the same splits."""
         shared = self.model_dump(include=set(FitOptions.model_fields) - {"output"})
         return FitOptions(**shared, strategy="probe")
+
+
+def _parts(value: Any) -> list[str] | None:
+    """What is given as one text with commas, or as a list, part by part; None stays None."""
+    if value is None:
+        return None
+    values = value if isinstance(value, list | tuple) else [value]
+    return [part.strip() for item in values for part in str(item).split(",")]
 
 
 def parse_duration_s(text: str) -> float:

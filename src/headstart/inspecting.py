@@ -5,18 +5,35 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from headstart.atomic import replacing
-from headstart.contracts import Dataset, Finding
+from headstart.contracts import Dataset, Finding, Split
 from headstart.errors import DataError
 from headstart.progress import Progress
 
 if TYPE_CHECKING:
+    from headstart.data.checks import Checkup
     from headstart.data.leaks import LeakedSample
     from headstart.data.near_duplicates import NearDuplicates
+
+
+class DataOptions(TypedDict, total=False):
+    """How labelled data are read; see FitOptions.
+
+    Attributes:
+        image_column: Of a table.
+        label_column: Of a table.
+        group: What may not straddle a split.
+        ignore_value: Values of masks that belong to no class.
+    """
+
+    image_column: str | None
+    label_column: str | None
+    group: str | None
+    ignore_value: tuple[int, ...] | None
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class Inspected:
         sheet: The sheet of augmented samples, if one was asked for.
         near: Pictures that are nearly the same.
         leaks: Samples of a ready-made test that also stand, or nearly, in train or validation.
+        pixels: As `counts`, of pixels, where samples have masks; else empty.
     """
 
     dataset: Dataset
@@ -46,51 +64,45 @@ class Inspected:
     sheet: Path | None = None
     near: NearDuplicates | None = None
     leaks: tuple[LeakedSample, ...] = ()
+    pixels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 def inspect(
     data: Path | str,
     *,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    group: str | None = None,
     output: Path | str | None = None,
     augment: Any = None,
     progress: Progress | None = None,
+    **reading: Unpack[DataOptions],
 ) -> Inspected:
     """What is in a data set, and everything that is wrong with it.
 
     Args:
         data: A folder or a table.
-        image_column: See FitOptions.
-        label_column: See FitOptions.
-        group: See FitOptions.
         output: An HTML page to write, with contact sheets and distributions; with `augment` alone,
             `.png` writes just the sheet.
         augment: A preset (or in Python any augmentation) to draw on some samples.
         progress: Told about everything; None is silent.
+        **reading: See DataOptions.
 
     Raises:
         DataError: Nothing there can be recognised.
     """
-    from headstart.data import open_dataset
-    from headstart.data.checks import check_dataset
     from headstart.data.leaks import leak_findings, leaked, near_duplicate_findings
+    from headstart.data.mask_classes import pixel_counts
     from headstart.data.near_duplicates import find_near_duplicates
     from headstart.data.splits import class_counts, split_dataset
     from headstart.report import Inspection, write_inspection
 
     progress = progress or Progress()
-    dataset = open_dataset(
-        Path(data), image_column=image_column, label_column=label_column, group=group
-    )
-    checkup = check_dataset(dataset, decode=True, progress=progress, hashed=True)
+    dataset, checkup = _checked(Path(data), reading, progress)
     near = find_near_duplicates(checkup.facts)
     for note in near.notes:
         progress.note(note)
     usable = dataset.without(checkup.bad_ids)
     counts, reason = class_counts(dataset), "no sample can be used"
     leaks: tuple[LeakedSample, ...] = ()
+    assignment: Mapping[str, Split] | None = None
     if usable.samples:
         same_content = checkup.same_content
         try:
@@ -100,7 +112,8 @@ def inspect(
         except DataError as error:  # a fit would stop here; an inspection has more to say
             reason = str(error)
         else:
-            counts, reason = class_counts(usable, split.assignment), split.reason
+            assignment = split.assignment
+            counts, reason = class_counts(usable, assignment), split.reason
             leaks = leaked(split, usable, same_content=same_content, near=near)
     told = (*near_duplicate_findings(dataset, near), *leak_findings(leaks))
     findings = (*checkup.errors, *checkup.warnings, *told)
@@ -114,6 +127,8 @@ def inspect(
             with replacing(sheet_path) as temporary:
                 picture.save(temporary, format="PNG")
     facts = {id_: facts for id_, facts in checkup.facts.items() if facts.format}
+    shown = dataset if assignment is None else usable
+    pixels = pixel_counts(shown, checkup.masks, assignment) if dataset.legend else {}
     if page is not None:
         write_inspection(
             page,
@@ -127,6 +142,7 @@ def inspect(
                 augment_name=str(augment or ""),
                 near=near,
                 leaks=leaks,
+                pixels=pixels,
             ),
             progress=progress,
         )
@@ -141,7 +157,28 @@ def inspect(
         sheet=sheet_path,
         near=near,
         leaks=leaks,
+        pixels=pixels,
     )
+
+
+def _checked(path: Path, reading: DataOptions, progress: Progress) -> tuple[Dataset, Checkup]:
+    """The data as they were recognised, and everything that is wrong with single files."""
+    from headstart.data import open_dataset
+    from headstart.data.checks import check_dataset
+    from headstart.data.mask_checks import check_masks
+
+    dataset = open_dataset(
+        path,
+        image_column=reading.get("image_column"),
+        label_column=reading.get("label_column"),
+        group=reading.get("group"),
+        ignore_values=reading.get("ignore_value"),
+    )
+    masks = None
+    if dataset.legend is not None:
+        checked = check_masks(dataset, progress=progress)
+        dataset, masks = checked.dataset, checked.facts
+    return dataset, check_dataset(dataset, decode=True, progress=progress, hashed=True, masks=masks)
 
 
 def _sizes(facts: Sequence[Any]) -> dict[str, tuple[int, float, int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +45,12 @@ def show_inspection(found: Inspected, progress: Progress) -> None:
     rows = [
         [name, *(found.counts[split].get(name, 0) for split in splits)] for name in dataset.classes
     ]
-    rows.append(["all", *(sum(found.counts[split].values()) for split in splits)])
-    progress.table(f"{len(dataset):,} samples", ["class", *splits], rows)
+    if found.pixels:  # a picture with two classes would count twice
+        rows = _shares(found.pixels, dataset.classes, splits)
+    else:
+        rows.append(["all", *(sum(found.counts[split].values()) for split in splits)])
+    unit = ", by share of the labelled pixels" if found.pixels else ""
+    progress.table(f"{len(dataset):,} samples{unit}", ["class", *splits], rows)
     progress.note(f"Split: {found.split_reason}")
     if found.formats:
         most_common = sorted(found.formats.items(), key=lambda item: -item[1])
@@ -71,6 +75,17 @@ def show_inspection(found: Inspected, progress: Progress) -> None:
     for path in (found.page, found.sheet):
         if path is not None:
             progress.note(f"Written: {path}")
+
+
+def _shares(
+    pixels: Mapping[str, Mapping[str, int]], classes: Sequence[str], splits: Sequence[str]
+) -> list[list[Any]]:
+    """Rows of a table: of each class its share of the pixels of each split."""
+    totals = {split: max(1, sum(pixels[split].values())) for split in splits if split in pixels}
+    return [
+        [name, *(f"{pixels[split][name] / total:.1%}" for split, total in totals.items())]
+        for name in classes
+    ]
 
 
 def show_run(run: Run, progress: Progress) -> None:

@@ -1,7 +1,8 @@
 """Finds what is wrong with a data set, all at once, before it costs anybody an hour.
 
 Knows nothing of models. Files are read once, in threads: hash, header, and a cheap look at the end
-of the file; with `decode` every pixel is decoded too.
+of the file; with `decode` every pixel is decoded too. What reading a file tells is in `file_facts`,
+what is wrong with masks alone in `mask_checks`.
 """
 
 from __future__ import annotations
@@ -9,17 +10,20 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from threading import Event
 
 from headstart.contracts import Dataset, Finding, Sample
-from headstart.data.images import MAX_PIXELS, PictureError, is_over_eight_bits, verify_picture
+from headstart.data.file_facts import FileFacts as FileFacts
+from headstart.data.file_facts import Reading, keep_new, read_files
+from headstart.data.images import MAX_PIXELS
 from headstart.data.listing import count, series
-from headstart.data.miniatures import keep_miniatures, kept_miniatures, miniature
+from headstart.data.mask_checks import MaskFacts
+from headstart.data.mask_classes import mask_class_findings
+from headstart.data.miniatures import kept_miniatures
 from headstart.data.sixteen_bit import AS_STORED, WHOLE_RANGE, is_wide
 from headstart.data.splits import class_counts
 from headstart.errors import DataError
@@ -56,29 +60,6 @@ _CHUNK = 32  # files a task: one by one, the bookkeeping of threads costs a tent
 _LISTED = 20  # files a finding that an error message lists
 
 
-@dataclass(frozen=True, slots=True)
-class FileFacts:
-    """What is known of a file after reading it.
-
-    Attributes:
-        sha256: Of its bytes, in hexadecimal; empty when it could not be read.
-        num_bytes: Its size.
-        format: As Pillow calls it; empty when it is no picture.
-        width: Pixels as stored, before any rotation by EXIF; 0 when unknown.
-        height: Pixels as stored; 0 when unknown.
-        mode: As Pillow calls it (`RGB`, `L`, `I;16`); empty when unknown.
-        perceptual: Its miniature, see `miniatures`; empty when not asked for.
-    """
-
-    sha256: str
-    num_bytes: int
-    format: str = ""
-    width: int = 0
-    height: int = 0
-    mode: str = ""
-    perceptual: bytes = b""
-
-
 @dataclass(frozen=True)
 class Checkup:
     """What the checks found.
@@ -86,15 +67,17 @@ class Checkup:
     Attributes:
         findings: Those made while reading the data set first.
         facts: Sample id -> facts of its file.
-        fingerprint: Of contents and labels, whatever the files are called: sha256.
+        fingerprint: Of contents and labels (or masks), whatever the files are called: sha256.
         sixteen_bit_divisor: What 16-bit values are divided by, in all pictures alike: 1 where there
             are 16-bit pictures and none has a value over 255, else 257.
+        masks: Sample id -> facts of its mask, where samples have masks.
     """
 
     findings: tuple[Finding, ...]
     facts: Mapping[str, FileFacts]
     fingerprint: str
     sixteen_bit_divisor: int = WHOLE_RANGE
+    masks: Mapping[str, MaskFacts] = field(default_factory=dict)
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -124,21 +107,24 @@ def check_dataset(
     progress: Progress,
     num_threads: int | None = None,
     hashed: bool = False,
+    masks: Mapping[str, MaskFacts] | None = None,
 ) -> Checkup:
     """Look for every kind of trouble at once.
 
     Errors, which make a fit impossible: files that are missing, empty, unreadable, truncated, too
-    large or of floating-point values; no samples; a single class. All else is a warning. Equal
+    large or of floating-point values (rasters with masks may have those, and any number of bands);
+    no samples; a single class. All else is a warning. Equal
     pictures under different labels are a warning too: labels are never all right, a model can be
     fitted all the same, and such pictures are kept in one split, so that no measurement suffers.
 
     Args:
-        dataset: As read.
+        dataset: As read; with masks, as `check_masks` returned it.
         decode: Decode every pixel. Without it, a file is decoded only when its end looks missing.
         progress: Is told about every file.
         num_threads: By default two more than there are cores, for those that wait for the disk.
         hashed: Find out what near-duplicates are searched by (`FileFacts.perceptual`). Files that
             are new to the cache are decoded for it, those already there are not.
+        masks: What `check_masks` knows of the masks; None where there are none.
     """
     threads = num_threads or min(16, (os.cpu_count() or 1) + 2)
     label = "decoding pictures" if decode else "checking pictures"
@@ -147,31 +133,32 @@ def check_dataset(
     troubles: dict[str, dict[str, str]] = defaultdict(dict)  # kind -> id -> what was found
     samples = dataset.samples
     chunks = [samples[i : i + _CHUNK] for i in range(0, len(samples), _CHUNK)]
-    is_over = Event()  # once one 16-bit picture has a value over 255, no other need be decoded
-    check = partial(_check_files, decode=decode, kept=kept, is_over=is_over)
+    reading = Reading(decode, kept, Event())
+    check = partial(read_files, reading=reading)
     pool = ThreadPoolExecutor(threads, thread_name_prefix="check")
     try:
         with progress.bar(label, total=len(samples), unit="pictures") as advance:
             for checked in pool.map(check, chunks):
                 for name, of_file, trouble in checked:
                     facts[name] = of_file
-                    if trouble is not None:
-                        troubles[trouble.kind][name] = str(trouble)
+                    if trouble is not None:  # that of a file beside a raster is of no kind
+                        troubles[getattr(trouble, "kind", "unreadable")][name] = str(trouble)
                 advance(len(checked))
     finally:
         pool.shutdown(cancel_futures=True)
         if kept is not None:
-            _keep_new(facts, kept, progress)
+            keep_new(facts.values(), kept, progress=progress)
     is_any_wide = any(is_wide(of_file.mode) for of_file in facts.values())
-    divisor = AS_STORED if is_any_wide and not is_over.is_set() else WHOLE_RANGE
+    divisor = AS_STORED if is_any_wide and not reading.is_over.is_set() else WHOLE_RANGE
     findings = [
         *dataset.findings,
         *_file_findings(troubles),
-        *_class_findings(dataset),
-        *_content_findings(dataset, facts),
+        *_class_findings(dataset, masks or {}),
+        *_content_findings(dataset, facts, masks or {}),
         *_wide_findings(facts, divisor),
     ]
-    return Checkup(tuple(findings), facts, _fingerprint(dataset, facts), divisor)
+    fingerprint = _fingerprint(dataset, facts, masks or {})
+    return Checkup(tuple(findings), facts, fingerprint, divisor, masks or {})
 
 
 def leave_out_bad(dataset: Dataset, checkup: Checkup) -> tuple[Dataset, Checkup]:
@@ -192,16 +179,18 @@ def leave_out_bad(dataset: Dataset, checkup: Checkup) -> tuple[Dataset, Checkup]
     ]
     read = [f for f in dataset.findings if f.kind not in SKIPPABLE or f.severity == "warning"]
     facts = {s.id: checkup.facts[s.id] for s in kept}
+    masks = {s.id: checkup.masks[s.id] for s in kept if s.id in checkup.masks}
     findings = (
         *left_out,
         *read,
-        *_class_findings(kept),
-        *_content_findings(kept, facts),
+        *_class_findings(kept, masks),
+        *_content_findings(kept, facts, masks),
         *_wide_findings(facts, checkup.sixteen_bit_divisor),
     )
     kept = replace(kept, findings=tuple(read))
-    fingerprint = _fingerprint(kept, facts)
-    return kept, replace(checkup, findings=findings, facts=facts, fingerprint=fingerprint)
+    fingerprint = _fingerprint(kept, facts, masks)
+    checkup = replace(checkup, findings=findings, facts=facts, masks=masks)
+    return kept, replace(checkup, fingerprint=fingerprint)
 
 
 def raise_for_errors(checkup: Checkup) -> None:
@@ -230,68 +219,6 @@ def raise_for_errors(checkup: Checkup) -> None:
 
 
 # --- files ------------------------------------------------------------------------------------
-
-
-_Checked = tuple[FileFacts, PictureError | None]
-
-
-def _check_files(
-    samples: Sequence[Sample],
-    *,
-    decode: bool,
-    kept: Mapping[bytes, bytes] | None,
-    is_over: Event,
-) -> list[tuple[str, FileFacts, PictureError | None]]:
-    return [
-        (s.id, *_check_file(s.path, decode=decode, kept=kept, is_over=is_over)) for s in samples
-    ]
-
-
-def _check_file(
-    path: Path, *, decode: bool, kept: Mapping[bytes, bytes] | None, is_over: Event
-) -> _Checked:
-    """The facts of a file, and its trouble if it has one.
-
-    Args:
-        path: The file.
-        decode: Decode every pixel.
-        kept: sha256 -> miniature, of pictures that need not be shrunk again; None: shrink none.
-        is_over: Set by the first 16-bit picture with a value over 255.
-    """
-    try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a third quicker unbuffered
-            data = file.readall()
-    except OSError as error:
-        trouble = PictureError(f"{error.strerror or error}", kind="missing-file")
-        return FileFacts("", 0), trouble
-    digest = hashlib.sha256(data)
-    sha256 = digest.hexdigest()
-    perceptual = b"" if kept is None else kept.get(digest.digest(), b"")
-    is_shrunk = kept is not None and not perceptual  # which decodes all of the file by itself
-    try:
-        facts = verify_picture(data, decode=decode and not is_shrunk, name=str(path))
-        if is_shrunk:
-            perceptual = miniature(data, name=str(path))
-    except PictureError as trouble:
-        return FileFacts(sha256, len(data)), trouble
-    if is_wide(facts.mode) and not is_over.is_set() and is_over_eight_bits(data):
-        is_over.set()
-    size = (facts.width, facts.height)
-    return FileFacts(sha256, len(data), facts.format, *size, facts.mode, perceptual), None
-
-
-def _keep_new(
-    facts: Mapping[str, FileFacts], kept: Mapping[bytes, bytes], progress: Progress
-) -> None:
-    """Put the miniatures that were made into the cache."""
-    made = {bytes.fromhex(f.sha256): f.perceptual for f in facts.values() if f.perceptual}
-    try:
-        keep_miniatures({digest: made[digest] for digest in made.keys() - kept.keys()})
-    except OSError as error:
-        progress.warn(
-            f"The cache cannot be written ({error.strerror or error}): pictures are shrunk anew "
-            "for near-duplicates each time. Give HEADSTART_CACHE a folder of your own."
-        )
 
 
 def _file_findings(troubles: Mapping[str, Mapping[str, str]]) -> Iterable[Finding]:
@@ -324,11 +251,14 @@ def _wide_findings(facts: Mapping[str, FileFacts], divisor: int) -> Iterable[Fin
 # --- classes ----------------------------------------------------------------------------------
 
 
-def _class_findings(dataset: Dataset) -> Iterable[Finding]:
+def _class_findings(dataset: Dataset, masks: Mapping[str, MaskFacts]) -> Iterable[Finding]:
     if not dataset.samples:
         yield Finding(
             "empty", "error", "There is no labelled picture.", "Add pictures with labels."
         )
+        return
+    if dataset.legend is not None:
+        yield from mask_class_findings(dataset, masks)
         return
     totals = dict.fromkeys(dataset.classes, 0)
     for of_split in class_counts(dataset).values():
@@ -367,7 +297,9 @@ def _class_findings(dataset: Dataset) -> Iterable[Finding]:
 # --- contents ---------------------------------------------------------------------------------
 
 
-def _content_findings(dataset: Dataset, facts: Mapping[str, FileFacts]) -> Iterable[Finding]:
+def _content_findings(
+    dataset: Dataset, facts: Mapping[str, FileFacts], masks: Mapping[str, MaskFacts]
+) -> Iterable[Finding]:
     """Equal files: within a class, under different labels, and in different ready-made splits."""
     by_content: dict[str, list[Sample]] = defaultdict(list)
     for sample in dataset.samples:
@@ -375,8 +307,8 @@ def _content_findings(dataset: Dataset, facts: Mapping[str, FileFacts]) -> Itera
         if of_file.num_bytes:
             by_content[of_file.sha256].append(sample)
     equal = [samples for samples in by_content.values() if len(samples) > 1]
-    agreeing = [s for s in equal if len({sample.labels for sample in s}) == 1]
-    conflicting = [s for s in equal if len({sample.labels for sample in s}) > 1]
+    agreeing = [s for s in equal if len({_answer(sample, masks) for sample in s}) == 1]
+    conflicting = [s for s in equal if len({_answer(sample, masks) for sample in s}) > 1]
     leaked = [s for s in equal if len({sample.split for sample in s}) > 1]
     if agreeing:
         yield Finding(
@@ -414,6 +346,13 @@ def _ids(sets: Iterable[Iterable[Sample]]) -> tuple[str, ...]:
     )
 
 
-def _fingerprint(dataset: Dataset, facts: Mapping[str, FileFacts]) -> str:
-    lines = sorted(f"{facts[s.id].sha256} {s.label}\n" for s in dataset.samples)
+def _answer(sample: Sample, masks: Mapping[str, MaskFacts]) -> str:
+    """What a model is to learn of a sample: its label, or all of its mask."""
+    return masks[sample.id].sha256 if sample.id in masks else sample.label
+
+
+def _fingerprint(
+    dataset: Dataset, facts: Mapping[str, FileFacts], masks: Mapping[str, MaskFacts]
+) -> str:
+    lines = sorted(f"{facts[s.id].sha256} {_answer(s, masks)}\n" for s in dataset.samples)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

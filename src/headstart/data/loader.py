@@ -21,14 +21,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.contracts import Batch, Sample
+from headstart.contracts import Batch, Example, Sample
 from headstart.data.seeding import epoch_order, seeded_for
 from headstart.errors import ConfigError, DataError
 
 __all__ = ["Prepare", "TrainLoader", "epoch_order", "eval_batches", "seeded_for"]
 
-Prepare = Callable[[Sample], Tensor]
-"""Reads a sample and makes it the model's input, (bands, H, W). Raises DataError with the path."""
+Prepare = Callable[[Sample], Tensor | Example]
+"""Reads a sample and makes it the model's input, (bands, H, W), or an Example, which has a target
+too where the sample's label is a picture itself. Raises DataError with the path."""
 
 _BATCHES_AHEAD = 4  # read before they are asked for: enough to even out slow files, and bounded
 
@@ -53,8 +54,10 @@ def eval_batches(
     Args:
         samples: Any number of them.
         prepare: Called in the threads, so it must be thread-safe.
-        target: A sample's class index, or its vector (num_classes,); None for no targets.
-        batch_size: Of all batches but the last.
+        target: A sample's class index, or its vector (num_classes,); None for no targets but those
+            of examples.
+        batch_size: Of all batches but the last, and those after which the size of inputs changes: a
+            batch has one size, and all of its samples have targets or none has.
         num_threads: At least 1.
         on_error: Told of each sample that cannot be read, in order and in the caller's thread; the
             sample is left out and the next one takes its place. None: the error is raised.
@@ -84,7 +87,7 @@ def eval_batches(
 
 def _read_ahead(
     samples: Sequence[Sample], *, prepare: Prepare, num_threads: int, ahead: int
-) -> Iterator[tuple[Sample, Future[Tensor]]]:
+) -> Iterator[tuple[Sample, Future[Tensor | Example]]]:
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="headstart-read")
     try:
         rest = iter(samples)
@@ -98,28 +101,33 @@ def _read_ahead(
 
 
 def _collect(
-    reading: Iterator[tuple[Sample, Future[Tensor]]],
+    reading: Iterator[tuple[Sample, Future[Tensor | Example]]],
     *,
     batch_size: int,
     target: Callable[[Sample], Any] | None,
     on_error: Callable[[Sample, DataError], None] | None,
 ) -> Iterator[Batch]:
     samples: list[Sample] = []
-    rows: list[Tensor] = []
+    rows: list[Example] = []
 
     def batch() -> Batch:
-        targets = None if target is None else _stack_targets([target(s) for s in samples])
-        return Batch(tuple(s.id for s in samples), inputs=torch.stack(rows), targets=targets)
+        inputs, targets = _stack(rows)
+        if target is not None:
+            targets = _stack_targets([target(s) for s in samples])
+        return Batch(tuple(s.id for s in samples), inputs=inputs, targets=targets)
 
     with contextlib.closing(reading):  # type: ignore[type-var]  # it is a generator
         for sample, future in reading:
             try:
-                row = future.result()
+                row = _as_example(future.result())
             except DataError as error:
                 if on_error is None:
                     raise
                 on_error(sample, error)
                 continue
+            if rows and not _go_together(rows[-1], row):
+                yield batch()
+                samples, rows = [], []
             samples.append(sample)
             rows.append(row)
             if len(rows) == batch_size:
@@ -130,6 +138,13 @@ def _collect(
 
 
 # --- training: processes ----------------------------------------------------------------------
+
+
+class _Stacked(NamedTuple):
+    """The rows of a batch: inputs (B, bands, H, W), and targets (B, H, W) where they bring them."""
+
+    inputs: Tensor
+    targets: Tensor | None
 
 
 class _Draw(NamedTuple):
@@ -161,18 +176,18 @@ class _Examples:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitems__(self, draws: Sequence[_Draw]) -> Tensor | _Failure:
-        """(B, bands, H, W) of the dtype that `prepare` returns."""
-        rows = []
+    def __getitems__(self, draws: Sequence[_Draw]) -> _Stacked | _Failure:
+        """(B, bands, H, W) of the dtype that `prepare` returns, and its targets if it has them."""
+        rows: list[Example] = []
         for draw in draws:
             sample = self.samples[draw.sample]
             index = _number_of(sample)
             with seeded_for(self.seed, epoch=draw.epoch, index=index, repeat=draw.repeat):
                 try:
-                    rows.append(self.prepare(sample))
+                    rows.append(_as_example(self.prepare(sample)))
                 except (DataError, ConfigError) as error:
                     return _Failure(error)
-        return torch.stack(rows)
+        return _stack(rows)
 
 
 def _number_of(sample: Sample) -> int:
@@ -208,7 +223,8 @@ class TrainLoader:
         samples: At least one.
         prepare: Loads and augments a sample; called in the workers, with the global generators
             seeded for this sample.
-        targets: One a sample: class indices, or vectors (num_classes,).
+        targets: One a sample: class indices, or vectors (num_classes,). None where `prepare`
+            returns examples that bring them; all of these must then be of one size.
         batch_size: At least 1.
         num_workers: Processes; with 0 samples are prepared in this one, when they are asked for.
         seed: Of the run.
@@ -238,7 +254,7 @@ class TrainLoader:
         samples: Sequence[Sample],
         *,
         prepare: Prepare,
-        targets: Sequence[Any] | Tensor,
+        targets: Sequence[Any] | Tensor | None,
         batch_size: int,
         num_workers: int,
         seed: int,
@@ -246,13 +262,14 @@ class TrainLoader:
     ) -> None:
         _check_at_least(1, batch_size=batch_size)
         _check_at_least(0, num_workers=num_workers)
-        if not samples or len(targets) != len(samples):
+        num_targets = len(samples) if targets is None else len(targets)
+        if not samples or num_targets != len(samples):
             raise DataError(
-                f"There are {len(samples)} training samples and {len(targets)} targets, but at "
+                f"There are {len(samples)} training samples and {num_targets} targets, but at "
                 "least one sample and a target for each are needed. Check the labels and splits."
             )
         self._samples = tuple(samples)
-        self._targets = _stack_targets(targets)
+        self._targets = None if targets is None else _stack_targets(targets)
         self._batch_size = batch_size
         self._num_workers = num_workers
         self._seed = seed
@@ -319,7 +336,7 @@ class TrainLoader:
         starts = [i * self._batch_size for i in range(len(self))]
         return [draws[i:j] for i, j in zip(starts, [*starts[1:], len(draws)], strict=True)]
 
-    def _stacks(self, plan: list[list[_Draw]]) -> Iterator[Tensor | _Failure]:
+    def _stacks(self, plan: list[list[_Draw]]) -> Iterator[_Stacked | _Failure]:
         if self._num_workers == 0 or not plan:
             return map(self._examples.__getitems__, plan)
         if self._loader is None:
@@ -339,19 +356,47 @@ class TrainLoader:
         return iter(self._loader)
 
     def _assemble(
-        self, plan: list[list[_Draw]], stacks: Iterator[Tensor | _Failure]
+        self, plan: list[list[_Draw]], stacks: Iterator[_Stacked | _Failure]
     ) -> Iterator[Batch]:
         for draws in plan:
             try:
-                inputs = next(stacks)
-                if isinstance(inputs, _Failure):
-                    raise inputs.error
+                stacked = next(stacks)
+                if isinstance(stacked, _Failure):
+                    raise stacked.error
+                targets = self._targets_of(draws, stacked)
             except BaseException:  # raised again: whoever handles it may not know of the workers
                 self._end_workers()
                 raise
-            indices = [draw.sample for draw in draws]
-            ids = tuple(self._samples[i].id for i in indices)
-            yield Batch(ids, inputs=inputs, targets=self._targets[indices])
+            ids = tuple(self._samples[draw.sample].id for draw in draws)
+            yield Batch(ids, inputs=stacked.inputs, targets=targets)
+
+    def _targets_of(self, draws: Sequence[_Draw], stacked: _Stacked) -> Tensor:
+        if self._targets is not None:
+            return self._targets[[draw.sample for draw in draws]]
+        if stacked.targets is None:
+            name = self._samples[draws[0].sample].id
+            raise DataError(
+                f"`{name}` has no mask, or was prepared without it, so there is nothing to learn "
+                "from it. Fit to samples with masks only."
+            )
+        return stacked.targets
+
+
+def _as_example(prepared: Tensor | Example) -> Example:
+    return prepared if isinstance(prepared, Example) else Example(prepared)
+
+
+def _go_together(first: Example, second: Example) -> bool:
+    """Whether two examples fit into one batch."""
+    has_targets = first.target is not None
+    return first.inputs.shape == second.inputs.shape and has_targets == (second.target is not None)
+
+
+def _stack(rows: Sequence[Example]) -> _Stacked:
+    """Examples as a batch; without targets unless each has one."""
+    targets = [row.target for row in rows if row.target is not None]
+    inputs = torch.stack([row.inputs for row in rows])
+    return _Stacked(inputs, torch.stack(targets) if len(targets) == len(rows) else None)
 
 
 def _as_it_is(stack: Any) -> Any:

@@ -15,6 +15,7 @@ from headstart.data import open_dataset
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.leaks import LeakedSample, leak_findings, leaked, near_duplicate_findings
 from headstart.data.listing import count
+from headstart.data.mask_checks import MaskFacts, check_masks
 from headstart.data.near_duplicates import NearDuplicates, find_near_duplicates
 from headstart.data.splits import SplitPlan, regrouped, split_dataset
 from headstart.errors import DataError, RunError
@@ -79,11 +80,16 @@ def prepare_data(
         image_column=options.image_column,
         label_column=options.label_column,
         group=options.group,
+        ignore_values=options.ignore_value,
     )
     progress.note(f"{path}: {dataset.reason}")
     for note in dataset.notes:
         progress.note("  " + note)
-    checkup = check_dataset(dataset, decode=decode, progress=progress, hashed=True)
+    masks: Mapping[str, MaskFacts] | None = None
+    if dataset.legend is not None:
+        checked = check_masks(dataset, progress=progress)
+        dataset, masks = checked.dataset, checked.facts
+    checkup = check_dataset(dataset, decode=decode, progress=progress, hashed=True, masks=masks)
     left_out: dict[str, str] = {}
     if options.on_bad == "skip" and checkup.bad_ids:
         left_out = dict.fromkeys(checkup.bad_ids, UNUSABLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ class Inspection:
         augment_name: The preset of the sheet.
         near: Pictures that are nearly the same.
         leaks: Samples of a ready-made test that also stand, or nearly, in train or validation.
+        pixels: As `counts`, of pixels, where samples have masks; else empty.
     """
 
     dataset: Dataset
@@ -57,6 +58,7 @@ class Inspection:
     augment_name: str = ""
     near: NearDuplicates | None = None
     leaks: tuple[LeakedSample, ...] = ()
+    pixels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

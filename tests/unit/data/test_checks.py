@@ -201,16 +201,16 @@ def test_files_that_are_left_out_do_not_change_the_unit(make_photos: Photos) -> 
 def test_once_the_unit_is_known_no_other_picture_is_decoded_for_it(
     make_photos: Photos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.data import checks
+    from headstart.data import file_facts
 
     looked_at: list[int] = []
-    look = checks.is_over_eight_bits
+    look = file_facts.is_over_eight_bits
 
     def spy(data: bytes) -> bool:
         looked_at.append(len(data))
         return look(data)
 
-    monkeypatch.setattr(checks, "is_over_eight_bits", spy)
+    monkeypatch.setattr(file_facts, "is_over_eight_bits", spy)
     root = make_photos({"cat": 2, "dog": 2})
     for i in range(50):
         save_grey(root / "dog" / f"deep_{i}.png", most=50_000)
@@ -257,7 +257,7 @@ def test_miniatures_are_made_when_asked_for_and_only_once(
     def refuse(*_: object, **__: object) -> bytes:
         raise AssertionError("a picture in the cache was shrunk again")
 
-    monkeypatch.setattr("headstart.data.checks.miniature", refuse)
+    monkeypatch.setattr("headstart.data.file_facts.miniature", refuse)
     sound = dataset.without(bad)
     again = check_dataset(sound, decode=True, progress=Progress(), hashed=True)
     assert again.facts == {name: f for name, f in first.facts.items() if name not in bad}

@@ -1,0 +1,165 @@
+"""From a sample with a mask to an Example: raw values of its bands, and the class of each pixel.
+
+Photos are read by `images`, rasters by `rasters`, by the band names of the input contract. Values
+stay as they are stored: units and normalisation are the model's. What `chip_transforms` change is
+changed in picture and mask together.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from headstart.contracts import IGNORE, Example, InputContract, Legend, Sample
+from headstart.data.chip_transforms import ChipAugment, ChipTransform, chip_transform
+from headstart.data.images import PictureError, picture_facts, read_image
+from headstart.data.mask_files import read_mask
+from headstart.data.rasters import RASTER_SUFFIXES, Raster, open_raster
+from headstart.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PHOTO_BANDS = ("R", "G", "B")
+_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
+
+
+class PrepareChip:
+    """Reads a sample with its mask. May be called from many threads at once, and be pickled.
+
+    Args:
+        contract: Names the bands; photos have `R, G, B`.
+        legend: Explains the masks.
+        augment: A preset's name, an `albumentations.Compose`, or a callable (inputs, target) ->
+            (inputs, target), see `chip_transforms`; then a crop of `size` is cut at random. None:
+            the whole chip as it is.
+        size: (height, width) of the crops; by default those of the contract.
+
+    Raises:
+        ConfigError: There is no such preset, or `augment` is none of the above.
+
+    Example:
+        >>> prepare = PrepareChip(contract, dataset.legend, "aerial")  # doctest: +SKIP
+        >>> prepare(dataset.samples[0]).inputs.shape  # doctest: +SKIP
+        torch.Size([3, 256, 256])
+    """
+
+    def __init__(
+        self,
+        contract: InputContract,
+        legend: Legend,
+        augment: ChipAugment | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self.contract = contract
+        self.legend = legend
+        self.transform: ChipTransform | None = None
+        if augment is not None:
+            size = size or (contract.height, contract.width)
+            self.transform = chip_transform(
+                augment,
+                size=size,
+                fill=tuple(mean * contract.scale for mean in contract.mean),
+                num_classes=len(legend.names),
+            )
+
+    def __call__(self, sample: Sample) -> Example:
+        """The sample as an Example.
+
+        Returns:
+            inputs (bands, H, W), uint8 where the file has 8 bits, else float32, and 0 where there
+            is no data; target (H, W) int64, IGNORE where the legend ignores the value, the mask is
+            transparent, or the picture holds no data. None where the sample has no mask.
+
+        Raises:
+            PictureError: Picture or mask cannot be read.
+            DataError: The picture lacks a band, the mask has a value that the legend does not, or
+                the two are of different sizes.
+        """
+        import torch
+
+        values, valid = read_chip(sample.path, self.contract)
+        inputs = torch.from_numpy(values)
+        if sample.mask is None:
+            # A crop without its mask has a use too: to see what training sees.
+            if self.transform is None:
+                return Example(inputs)
+            nothing = torch.full(inputs.shape[-2:], IGNORE, dtype=torch.int64)
+            return Example(self.transform(inputs, nothing)[0])
+        indices = read_mask(sample, self.legend)
+        if indices.shape != valid.shape:
+            height, width = valid.shape
+            raise DataError(
+                f"`{sample.path}` is {width} x {height} pixels, but its mask `{sample.mask}` "
+                f"{indices.shape[1]} x {indices.shape[0]}. Make both from the same pixels, or "
+                "leave the pair out with `--on-bad skip`."
+            )
+        if not valid.all():
+            indices[~valid] = IGNORE
+        target = torch.from_numpy(np.ascontiguousarray(indices))
+        if self.transform is not None:
+            inputs, target = self.transform(inputs, target)
+        return Example(inputs, target)
+
+
+def read_chip(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarray]:
+    """The bands of a contract, raw, and which pixels hold data.
+
+    Args:
+        path: A photo, or a raster of any number of bands.
+        contract: Names the bands.
+
+    Returns:
+        (bands, H, W) contiguous, uint8 where the file has 8 bits, else float32; and (H, W) bool.
+
+    Raises:
+        PictureError: It cannot be read.
+        DataError: It lacks a band.
+    """
+    if path.suffix.lower() not in RASTER_SUFFIXES:
+        return _read_photo(path, contract)
+    with open_raster(path) as raster:
+        if contract.bands == _PHOTO_BANDS and raster.facts.colours:
+            return _read_photo(path, contract)  # values of a palette stand for colours
+        values, valid = raster.read(bands=_bands_to_read(raster, contract))
+    if len(values) == 1 and len(contract.bands) == 3:
+        values = np.repeat(values, 3, axis=0)
+    dtype = np.uint8 if values.dtype == np.uint8 else np.float32
+    return np.ascontiguousarray(values, dtype=dtype), valid
+
+
+def _bands_to_read(raster: Raster, contract: InputContract) -> list[str | int]:
+    """What to ask a raster for; a photo saved as TIFF is taken for one, whatever its bands say."""
+    names = raster.facts.bands
+    if contract.bands == _PHOTO_BANDS and all(re.fullmatch(r"band_\d+", name) for name in names):
+        if len(names) == 3:
+            return [1, 2, 3]
+        if len(names) == 1 and raster.facts.dtype == "uint8":
+            return [1]  # grey: the same in all three, as of any grey photo
+    return list(contract.bands)
+
+
+def _read_photo(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarray]:
+    if contract.bands != _PHOTO_BANDS:
+        raise DataError(
+            f"`{path}` is a photo with the bands R, G, B, but {len(contract.bands)} are needed: "
+            f"{', '.join(contract.bands)}. Choose among the three with `--bands`, or give rasters "
+            "(.tif) that have them."
+        )
+    image = read_image(path, sixteen_bit_divisor=contract.sixteen_bit_divisor)
+    values = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    valid = np.ones(values.shape[1:], bool)
+    # Transparent pixels are laid on white, which is no part of any class. Other formats that can be
+    # transparent are drawings, or not read by `rasters` everywhere.
+    if path.suffix.lower() == ".png" and picture_facts(path).mode in _WITH_ALPHA:
+        with open_raster(path) as raster:
+            _, valid = raster.read_stored()
+        if valid.shape != values.shape[1:]:
+            raise PictureError(
+                f"`{path}` is transparent in parts and says by EXIF that it wants to be turned, "
+                "which would part it from its mask. Save it upright."
+            )
+    return values, valid

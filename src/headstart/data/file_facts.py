@@ -1,0 +1,171 @@
+"""What is known of the file of a sample after reading it once; and what is wrong with it.
+
+Photos are verified by `images`. Rasters that have masks are verified by `rasters`: of any number of
+bands, and of any values. Knows nothing of data sets; the findings are made in `checks`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+
+from headstart.contracts import Sample
+from headstart.data.images import PictureError, is_over_eight_bits, verify_picture
+from headstart.data.miniatures import SIDE, keep_miniatures, miniature
+from headstart.data.raster_header import RasterFacts
+from headstart.data.rasters import RASTER_SUFFIXES, open_raster, verify_raster
+from headstart.data.sixteen_bit import is_wide
+from headstart.errors import DataError
+from headstart.progress import Progress
+
+# Rasters of more values than this get no miniature: to read one whole takes 128 MB for bytes.
+MAX_SHRUNK_VALUES = 1 << 27
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """What is known of a file after reading it.
+
+    Attributes:
+        sha256: Of its bytes, in hexadecimal; empty when it could not be read.
+        num_bytes: Its size.
+        format: As Pillow calls it, of rasters as GDAL does; empty when it is no picture.
+        width: Pixels as stored, before any rotation by EXIF; 0 when unknown.
+        height: Pixels as stored; 0 when unknown.
+        mode: As Pillow calls it (`RGB`, `L`, `I;16`), of rasters `3 x uint8`; empty when unknown.
+        perceptual: Its miniature, see `miniatures`; empty when not asked for.
+        raster: The header of a raster; None of photos.
+    """
+
+    sha256: str
+    num_bytes: int
+    format: str = ""
+    width: int = 0
+    height: int = 0
+    mode: str = ""
+    perceptual: bytes = b""
+    raster: RasterFacts | None = None
+
+    @property
+    def miniature_key(self) -> bytes:
+        """What its miniature is kept under, (32,) bytes: rasters are shrunk in their own way."""
+        return _key(bytes.fromhex(self.sha256), is_raster=self.raster is not None)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How files are read.
+
+    Attributes:
+        decode: Decode every pixel.
+        kept: Key -> miniature, of pictures that need not be shrunk again; None: shrink none.
+        is_over: Set by the first 16-bit picture with a value over 255; no other need be decoded.
+    """
+
+    decode: bool
+    kept: Mapping[bytes, bytes] | None
+    is_over: Event
+
+
+Read = tuple[str, FileFacts, DataError | None]
+
+
+def read_files(samples: Sequence[Sample], *, reading: Reading) -> list[Read]:
+    """The ids, the facts of their files, and their trouble if they have some."""
+    return [(sample.id, *_read_file(sample, reading)) for sample in samples]
+
+
+def keep_new(
+    facts: Iterable[FileFacts], kept: Mapping[bytes, bytes], *, progress: Progress
+) -> None:
+    """Put the miniatures that were made into the cache."""
+    made = {f.miniature_key: f.perceptual for f in facts if f.perceptual}
+    try:
+        keep_miniatures({key: made[key] for key in made.keys() - kept.keys()})
+    except OSError as error:
+        progress.warn(
+            f"The cache cannot be written ({error.strerror or error}): pictures are shrunk anew "
+            "for near-duplicates each time. Give HEADSTART_CACHE a folder of your own."
+        )
+
+
+def _read_file(sample: Sample, reading: Reading) -> tuple[FileFacts, DataError | None]:
+    path = sample.path
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a third quicker unbuffered
+            data = file.readall()
+    except OSError as error:
+        trouble = PictureError(f"{error.strerror or error}", kind="missing-file")
+        return FileFacts("", 0), trouble
+    digest = hashlib.sha256(data).digest()
+    is_raster = sample.mask is not None and path.suffix.lower() in RASTER_SUFFIXES
+    kept = b"" if reading.kept is None else reading.kept.get(_key(digest, is_raster=is_raster), b"")
+    read = _read_raster if is_raster else _read_photo
+    try:
+        return read(path, data, digest.hex(), kept, reading), None
+    except DataError as trouble:
+        return FileFacts(digest.hex(), len(data)), trouble
+
+
+def _read_photo(
+    path: Path, data: bytes, sha256: str, perceptual: bytes, reading: Reading
+) -> FileFacts:
+    is_shrunk = reading.kept is not None and not perceptual  # which decodes all of it by itself
+    facts = verify_picture(data, decode=reading.decode and not is_shrunk, name=str(path))
+    if is_shrunk:
+        perceptual = miniature(data, name=str(path))
+    if is_wide(facts.mode) and not reading.is_over.is_set() and is_over_eight_bits(data):
+        reading.is_over.set()
+    size = (facts.width, facts.height)
+    return FileFacts(sha256, len(data), facts.format, *size, facts.mode, perceptual)
+
+
+def _read_raster(
+    path: Path, data: bytes, sha256: str, perceptual: bytes, reading: Reading
+) -> FileFacts:
+    if not data:
+        raise PictureError(f"`{path}` has no content (0 bytes).", kind="zero-byte")
+    facts = verify_raster(path, decode=reading.decode)
+    num_values = facts.width * facts.height * len(facts.bands)
+    if reading.kept is not None and not perceptual and num_values <= MAX_SHRUNK_VALUES:
+        perceptual = _raster_miniature(path)
+    size, mode = (facts.width, facts.height), f"{len(facts.bands)} x {facts.dtype}"
+    return FileFacts(sha256, len(data), facts.format, *size, mode, perceptual, facts)
+
+
+def _raster_miniature(path: Path) -> bytes:
+    """The mean of all bands, each stretched between its own percentiles, as SIDE x SIDE greys.
+
+    Values of 16 bits, or reflectances, use a small part of their range; and a band with large
+    values would drown the others. What is compared is the pattern alone, so that a stretch by the
+    picture's own extremes does no harm here.
+    """
+    with open_raster(path) as raster:
+        values, valid = raster.read()
+    small = np.zeros((SIDE, SIDE))
+    for band in values.astype(np.float32):
+        low, high = np.percentile(band[valid], (2, 98)) if valid.any() else (0.0, 0.0)
+        if high > low:
+            small += _shrunk(np.where(valid, (band.clip(low, high) - low) / (high - low), 0))
+    return (255 * small / max(len(values), 1)).round().astype(np.uint8).tobytes()
+
+
+def _shrunk(band: np.ndarray) -> np.ndarray:
+    """(SIDE, SIDE) means of the cells of a band (height, width)."""
+    for axis in (0, 1):
+        length = band.shape[axis]
+        edges = np.arange(SIDE + 1) * length // SIDE
+        starts = np.minimum(edges[:-1], length - 1)
+        sums = np.add.reduceat(band, starts, axis=axis, dtype=np.float64)
+        counts = np.maximum(np.diff(np.append(starts, length)), 1)
+        band = sums / np.expand_dims(counts, 1 - axis)
+    return band
+
+
+def _key(digest: bytes, *, is_raster: bool) -> bytes:
+    return hashlib.sha256(b"bands of " + digest).digest() if is_raster else digest
