@@ -59,12 +59,14 @@ def write_cog(raw: Path, output: Path, *, place: RasterFacts, look: RasterLook) 
         DataError: It cannot be written.
     """
     from rasterio import shutil
+    from rasterio._err import (
+        CPLE_BaseError,
+    )  # it raises GDAL's own errors, and exports them nowhere
     from rasterio.errors import RasterioError
 
     description = raw.with_suffix(".vrt")
     packed = raw.with_suffix(".cog.tif")
-    described = ElementTree.tostring(_virtual(raw, place, look))
-    description.write_bytes(described)
+    description.write_bytes(ElementTree.tostring(_virtual(raw, place, look)))
     try:
         shutil.copy(
             str(description),
@@ -76,7 +78,7 @@ def write_cog(raw: Path, output: Path, *, place: RasterFacts, look: RasterLook) 
             BIGTIFF="IF_SAFER",
             NUM_THREADS="ALL_CPUS",
         )
-    except RasterioError as error:
+    except (RasterioError, CPLE_BaseError) as error:
         raise DataError(
             f"`{output}` cannot be written ({str(error).rstrip('.')}). Make sure that there is "
             "room on the disk, and start it again: it goes on where it was."

@@ -81,7 +81,7 @@ class Blender:
             )
         work.sums.write(row, sums[:, num_rows:], left=slab.left)
         is_empty = ~valid[:num_rows]
-        classes = most_likely(sums[:, :num_rows])
+        classes = sums[:, :num_rows].argmax(axis=0).astype(np.uint8)
         classes[is_empty] = NODATA
         self._counts += np.bincount(classes.ravel(), minlength=256)
         work.classes.write(classes[None], top=grid.tops[row], left=slab.left)
@@ -99,20 +99,3 @@ class Blender:
         )
         self._work.save(state)
         self._start_row()
-
-
-def most_likely(sums: np.ndarray) -> np.ndarray:
-    """The class with the largest sum: (K, h, w) -> (h, w) uint8; the first of equal ones.
-
-    Class by class, which takes a fifth of the time of `argmax` along the first axis.
-
-    Example:
-        >>> most_likely(np.array([[[0.4, 0.5]], [[0.6, 0.5]]]))
-        array([[1, 0]], dtype=uint8)
-    """
-    best = np.zeros(sums.shape[1:], np.uint8)
-    largest = sums[0].copy()
-    for index in range(1, len(sums)):
-        np.copyto(best, np.uint8(index), where=sums[index] > largest)
-        np.maximum(largest, sums[index], out=largest)
-    return best
