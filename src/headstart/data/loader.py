@@ -229,6 +229,7 @@ class TrainLoader:
         num_workers: Processes; with 0 samples are prepared in this one, when they are asked for.
         seed: Of the run.
         sample_weights: Draw samples with replacement, as often as these say; see `epoch_order`.
+        repeats: How often a sample comes in an epoch, prepared anew each time.
 
     Raises:
         ConfigError: A number is too small, or weights are wrong.
@@ -259,8 +260,9 @@ class TrainLoader:
         num_workers: int,
         seed: int,
         sample_weights: Sequence[float] | None = None,
+        repeats: int = 1,
     ) -> None:
-        _check_at_least(1, batch_size=batch_size)
+        _check_at_least(1, batch_size=batch_size, repeats=repeats)
         _check_at_least(0, num_workers=num_workers)
         num_targets = len(samples) if targets is None else len(targets)
         if not samples or num_targets != len(samples):
@@ -273,8 +275,9 @@ class TrainLoader:
         self._batch_size = batch_size
         self._num_workers = num_workers
         self._seed = seed
-        self._weights = sample_weights
-        epoch_order(len(samples), seed=seed, epoch=0, weights=sample_weights)  # check them now
+        self._weights = None if sample_weights is None else [*sample_weights] * repeats
+        self._num_draws = repeats * len(samples)
+        self._order(0)  # checks the weights now
         self._examples = _Examples(self._samples, prepare, seed)
         self._plan = _Plan()
         self._loader: Any = None
@@ -282,7 +285,7 @@ class TrainLoader:
 
     def __len__(self) -> int:
         """Batches an epoch."""
-        full, rest = divmod(len(self._samples), self._batch_size)
+        full, rest = divmod(self._num_draws, self._batch_size)
         return full + (rest > 1 or (rest == 1 and full == 0))
 
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
@@ -325,16 +328,18 @@ class TrainLoader:
             self._active = None
 
     def _plan_of(self, epoch: int) -> list[list[_Draw]]:
-        order = epoch_order(
-            len(self._samples), seed=self._seed, epoch=epoch, weights=self._weights
-        ).tolist()
         seen: dict[int, int] = {}
         draws = []
-        for index in order:
+        for place in self._order(epoch):
+            index = place % len(self._samples)
             seen[index] = seen.get(index, -1) + 1
             draws.append(_Draw(epoch, index, seen[index]))
         starts = [i * self._batch_size for i in range(len(self))]
         return [draws[i:j] for i, j in zip(starts, [*starts[1:], len(draws)], strict=True)]
+
+    def _order(self, epoch: int) -> list[int]:
+        order = epoch_order(self._num_draws, seed=self._seed, epoch=epoch, weights=self._weights)
+        return [int(place) for place in order]
 
     def _stacks(self, plan: list[list[_Draw]]) -> Iterator[_Stacked | _Failure]:
         if self._num_workers == 0 or not plan:

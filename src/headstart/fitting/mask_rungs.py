@@ -6,16 +6,17 @@ Both are judged on the validation samples, as what is trained is; the test set i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.contracts import IGNORE, Evaluation, Example, FeatureTable, Sample
+from headstart.contracts import IGNORE, Example, FeatureTable, Sample
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.rungs import Rung
-from headstart.metrics.segmentation import count_confusion, evaluate_segmentation
+from headstart.metrics.segmentation import count_confusion, evaluate_segmentation, gain_in_miou
 from headstart.strategies.probe import fit_linear_probe
 from headstart.trust.pixels import draw_pixels, pixel_features
 
@@ -26,7 +27,52 @@ _MOST_CHIPS, _PIXELS_A_CLASS = 100, 200
 Answer = Callable[[Tensor], np.ndarray]
 
 
-def cheap_rungs(attempt: Attempt) -> list[Rung]:
+@dataclass(frozen=True, eq=False)
+class JudgedRung:
+    """A rung, and the pixels that it was judged by.
+
+    Attributes:
+        counts: sample id -> (K, K), rows the truth.
+    """
+
+    rung: Rung
+    counts: Mapping[str, np.ndarray]
+
+
+def judged_rung(
+    name: str,
+    why: str,
+    counts: Mapping[str, np.ndarray],
+    *,
+    attempt: Attempt,
+    below: JudgedRung | None,
+    seconds: float,
+) -> JudgedRung:
+    """A rung with its metrics on validation samples, and its gain over the one below it."""
+    groups = attempt.where.data.split.groups
+    numbers = np.unique([groups[id_] for id_ in counts], return_inverse=True)[1]
+    found = evaluate_segmentation(np.stack(list(counts.values())), attempt.classes, groups=numbers)
+    gain = None
+    if below is not None:
+        shared = [id_ for id_ in below.counts if id_ in counts]
+        gain = gain_in_miou(
+            np.stack([below.counts[id_] for id_ in shared]),
+            np.stack([counts[id_] for id_ in shared]),
+            groups=np.unique([groups[id_] for id_ in shared], return_inverse=True)[1],
+        )
+    rung = Rung(
+        name,
+        why,
+        judged_on="validation",
+        metrics=found.metrics,
+        gain=gain,
+        over="" if below is None else below.rung.strategy,
+        seconds=seconds,
+    )
+    return JudgedRung(rung, counts)
+
+
+def cheap_rungs(attempt: Attempt) -> list[JudgedRung]:
     """Majority and single pixels, judged on validation; none where there is no such sample.
 
     Args:
@@ -41,7 +87,7 @@ def cheap_rungs(attempt: Attempt) -> list[Rung]:
     judged_on = _read(attempt, data.samples("validation"))
     if not learnt_from or not judged_on:
         return []
-    rungs = []
+    rungs: list[JudgedRung] = []
     for name, why, fit in (
         ("majority", "answers the most common class; what all others must beat", _majority),
         (
@@ -50,43 +96,42 @@ def cheap_rungs(attempt: Attempt) -> list[Rung]:
             _single_pixels,
         ),
     ):
-        found = _evaluate(attempt, fit(attempt, learnt_from), judged_on)
+        counts = _count(attempt, fit(attempt, learnt_from), judged_on)
         seconds = time.monotonic() - started
-        rungs.append(
-            Rung(name, why, judged_on="validation", metrics=found.metrics, seconds=seconds)
-        )
+        below = rungs[-1] if rungs else None
+        rungs.append(judged_rung(name, why, counts, attempt=attempt, below=below, seconds=seconds))
         started = time.monotonic()
     return rungs
 
 
-def _read(attempt: Attempt, samples: Sequence[Sample]) -> list[tuple[str, Example]]:
-    """Some of the samples with their groups."""
+def _read(attempt: Attempt, samples: Sequence[Sample]) -> dict[str, Example]:
+    """Some of the samples by their ids."""
     prepare = attempt.task.preparation(attempt.backbone.contract)
-    groups = attempt.where.data.split.groups
     stride = -(-len(samples) // _MOST_CHIPS) or 1
-    read = []
+    read = {}
     for sample in samples[::stride]:
         example = prepare(sample)
         assert isinstance(example, Example)
-        read.append((groups[sample.id], example))
+        read[sample.id] = example
     return read
 
 
-def _majority(attempt: Attempt, chips: Sequence[tuple[str, Example]]) -> Answer:
+def _majority(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
     counts = torch.zeros(len(attempt.classes), dtype=torch.int64)
-    for _, chip in chips:
+    for chip in chips.values():
         assert chip.target is not None
         counts += torch.bincount(chip.target[chip.target != IGNORE], minlength=len(counts))
     most_common = int(counts.argmax())
     return lambda inputs: np.full(inputs.shape[-2:], most_common)
 
 
-def _single_pixels(attempt: Attempt, chips: Sequence[tuple[str, Example]]) -> Answer:
+def _single_pixels(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
     generator = torch.Generator().manual_seed(attempt.settings.seed)
     num_classes = len(attempt.classes)
-    numbers = {group: i for i, group in enumerate(dict.fromkeys(group for group, _ in chips))}
+    group_of = attempt.where.data.split.groups
+    numbers = np.unique([group_of[id_] for id_ in chips], return_inverse=True)[1]
     rows, targets, groups = [], [], []
-    for group, chip in chips:
+    for number, chip in zip(numbers.tolist(), chips.values(), strict=True):
         assert chip.target is not None
         places = draw_pixels(
             chip.target,
@@ -96,7 +141,7 @@ def _single_pixels(attempt: Attempt, chips: Sequence[tuple[str, Example]]) -> An
         )
         rows.append(pixel_features(chip.inputs)[places])
         targets.append(chip.target.flatten()[places])
-        groups.append(torch.full_like(places, numbers[group]))
+        groups.append(torch.full_like(places, number))
     features = torch.cat(rows)
     mean, std = features.mean(dim=0), features.std(dim=0).clamp_min(1e-6)
     table = FeatureTable(
@@ -111,13 +156,10 @@ def _single_pixels(attempt: Attempt, chips: Sequence[tuple[str, Example]]) -> An
     return answer
 
 
-def _evaluate(
-    attempt: Attempt, answer: Answer, chips: Sequence[tuple[str, Example]]
-) -> Evaluation:
-    counts = []
-    for _, chip in chips:
+def _count(attempt: Attempt, answer: Answer, chips: Mapping[str, Example]) -> dict[str, np.ndarray]:
+    counts = {}
+    for id_, chip in chips.items():
         assert chip.target is not None
-        truth = chip.target.numpy()
-        counts.append(count_confusion(truth, answer(chip.inputs), len(attempt.classes)))
-    groups = np.unique([group for group, _ in chips], return_inverse=True)[1]
-    return evaluate_segmentation(np.stack(counts), attempt.classes, groups=groups)
+        found = answer(chip.inputs)
+        counts[id_] = count_confusion(chip.target.numpy(), found, len(attempt.classes))
+    return counts

@@ -26,7 +26,9 @@ from headstart.fitting.choosing import load_chosen
 from headstart.fitting.feeding import Loading
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn
+from headstart.fitting.mask_rungs import JudgedRung, cheap_rungs, judged_rung
 from headstart.fitting.recording import Shown, record_masks, record_start
+from headstart.fitting.rungs import Climb
 from headstart.fitting.settle import Choice, Choices, DataSize
 from headstart.fitting.settle_masks import settle_masks
 from headstart.mask_predictor import MaskPredictor
@@ -175,7 +177,7 @@ class Segmenting:
         strategy = options.strategy
         if strategy == "auto":
             strategy = "full"
-            why = "of what can learn from masks it had the highest mIoU in the same time"
+            why = "the ladder for masks has no other rung yet that trains"
             self.choices.add(Choice("strategy", strategy, why))
         if options.control is not None:
             raise ConfigError(
@@ -208,8 +210,40 @@ class Segmenting:
         started = time.monotonic()
         if self.resume is None:
             record_start(self.where.folder, self.attempt.record())
+        rungs = cheap_rungs(self.attempt) if self.where.options.strategy == "auto" else []
         learn(self.attempt, ())
+        if rungs:
+            self.attempt.climb = self._climb(rungs)
         self.where.seconds["fit"] = time.monotonic() - started
+
+    def _climb(self, rungs: Sequence[JudgedRung]) -> Climb:
+        """What was trained beside the rungs below it, on the validation samples."""
+        attempt = self.attempt
+        data = self.where.data
+        judged = judge(attempt.predictor, data.samples("validation"), on_error=data.note_unreadable)
+        counts = {each.sample.id: each.counts for each in judged}
+        below = rungs[-1]
+        last = judged_rung(
+            attempt.name,
+            "everything learns, the decoder from random weights",
+            counts,
+            attempt=attempt,
+            below=below,
+            seconds=attempt.seconds,
+        )
+        gain, found = last.rung.gain, last.rung.metrics["miou"].value
+        assert gain is not None
+        verdict = (
+            f"Fine-tuning has a mean IoU of {100 * found:.1f}% on {len(counts)} validation "
+            f"pictures, a classifier of single pixels "
+            f"{100 * below.rung.metrics['miou'].value:.1f}%: {100 * gain.value:+.1f} points (95% "
+            f"{100 * (gain.low or 0):+.1f} to {100 * (gain.high or 0):+.1f})."
+        )
+        if gain.value <= 0:
+            verdict += " What is around a pixel told it nothing: look at the data, or train longer."
+            self.progress.warn(verdict)
+        kept = replace(last.rung, is_kept=True)
+        return Climb([*(each.rung for each in rungs), kept], verdict)
 
     def _evaluate(self) -> None:
         """The sealed test set, once, after all choices have been made."""
