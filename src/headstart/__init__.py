@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         fit,
         inspect,
         load,
+        map_pictures,
         models,
         predict,
         pull,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(
         [
-            *("Run", "compare", "evaluate", "fit", "inspect", "load", "models"),
+            *("Run", "compare", "evaluate", "fit", "inspect", "load", "map_pictures", "models"),
             *("predict", "pull", "rank", "resume"),
         ],
         "headstart.api",
@@ -66,6 +67,7 @@ __all__ = [
     "fit",
     "inspect",
     "load",
+    "map_pictures",
     "models",
     "open_dataset",
     "predict",

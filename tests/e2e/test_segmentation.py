@@ -1,0 +1,166 @@
+"""Masks from end to end: a folder of pictures and masks becomes a model that draws masks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import headstart
+from headstart.cli import main
+from headstart.errors import ConfigError, InterruptedFit
+
+SIDE = 96
+OPTIONS = {"backbone": "test_resnet", "weights": "random", "epochs": 3, "batch_size": 4, "lr": 0.01}
+
+
+def draw_fields(folder: Path, *, num: int, seed: int, suffix: str = ".png") -> None:
+    """Pictures of bright discs on dark ground in `images/`, and where they are in `masks/`."""
+    generator = np.random.default_rng(seed)
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    rows, columns = np.mgrid[:SIDE, :SIDE]
+    for number in range(num):
+        row, column = generator.integers(25, SIDE - 25, size=2)
+        is_disc = (rows - row) ** 2 + (columns - column) ** 2 < generator.integers(12, 24) ** 2
+        noise = generator.integers(0, 60, size=(SIDE, SIDE, 3))
+        picture = (noise + 150 * is_disc[..., None]).astype(np.uint8)
+        Image.fromarray(picture).save(folder / "images" / f"{number:02}{suffix}")
+        Image.fromarray(is_disc.astype(np.uint8) + 1).save(folder / "masks" / f"{number:02}.png")
+
+
+@pytest.fixture
+def fields(tmp_path: Path) -> Path:
+    folder = tmp_path / "fields"
+    draw_fields(folder, num=20, seed=0)
+    (folder / "classes.txt").write_text("1 ground\n2 disc\n", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def run(fields: Path, tmp_path: Path) -> headstart.Run:
+    return headstart.fit(fields, strategy="full", output=tmp_path / "run", **OPTIONS)
+
+
+def test_a_folder_of_masks_becomes_a_model_with_a_report(run: headstart.Run) -> None:
+    metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
+    config = json.loads((run.path / "config.json").read_text(encoding="utf-8"))
+    assert metrics["task"] == config["task"] == "semantic-segmentation"
+    assert config["model"]["legend"]["names"] == ["ground", "disc"]
+    assert metrics["n"] == len(metrics["chips"]) == 4
+    miou = metrics["metrics"]["miou"]
+    assert 0 <= miou["low"] <= miou["value"] <= miou["high"] <= 1
+    assert set(metrics["per_class"]) == {"ground", "disc"}
+    losses = [chip["loss"] for chip in metrics["chips"]]
+    assert losses == sorted(losses, reverse=True)
+    pixels = np.array(metrics["confusion"]["counts"])
+    assert pixels.sum() == 4 * SIDE * SIDE
+    for shown in metrics["shown"]:
+        for name in ("picture", "truth", "answer", "error"):
+            assert (run.path / "figures" / "chips" / f"{shown['number']}-{name}.png").is_file()
+    assert "Maps 2 classes" in run.report.read_text(encoding="utf-8")
+    assert not (run.path / "checkpoint").exists()
+
+
+def test_the_ladder_sets_it_beside_single_pixels(fields: Path, tmp_path: Path) -> None:
+    run = headstart.fit(fields, output=tmp_path / "run", **OPTIONS)
+    rungs = {
+        rung["strategy"]: rung
+        for rung in json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))["rungs"]
+    }
+    assert list(rungs) == ["majority", "trivial", "full"]
+    assert [name for name, rung in rungs.items() if rung["kept"]] == ["full"]
+    # Discs are bright, so that a pixel alone tells which class it is.
+    assert rungs["trivial"]["metrics"]["miou"]["value"] > 0.95
+    assert rungs["majority"]["metrics"]["miou"]["value"] < 0.6
+    gain = rungs["trivial"]["gain"]
+    assert gain["over"] == "majority"
+    assert gain["low"] > 0
+    assert {rung["judged_on"] for rung in rungs.values()} == {"validation"}
+
+
+def test_masks_of_new_photos_are_written(run: headstart.Run, tmp_path: Path) -> None:
+    draw_fields(tmp_path / "new", num=2, seed=1)
+    mapped = headstart.map_pictures(run.path, [tmp_path / "new" / "images"], tmp_path / "masks")
+    assert [each.mask.name for each in mapped] == ["00.png", "01.png"]
+    for each in mapped:
+        values = np.asarray(Image.open(each.mask))
+        assert values.shape == (SIDE, SIDE)
+        assert each.shares["disc"] == pytest.approx((values == 1).mean())
+        assert each.overlay is not None
+        assert each.overlay.is_file()
+
+
+def test_a_scene_keeps_its_coordinates(run: headstart.Run, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    transform = rasterio.transform.from_origin(500_000, 4_600_000, 10, 10)
+    values = np.random.default_rng(0).integers(0, 255, size=(3, 700, 300), dtype=np.uint8)
+    scene = tmp_path / "scene.tif"
+    with rasterio.open(
+        scene,
+        "w",
+        driver="GTiff",
+        width=300,
+        height=700,
+        count=3,
+        dtype="uint8",
+        crs="EPSG:32633",
+        transform=transform,
+    ) as file:
+        file.write(values)
+    (mapped,) = headstart.map_pictures(run.path, [scene], tmp_path / "maps")
+    with rasterio.open(mapped.mask) as found:
+        assert found.transform == transform
+        assert found.crs == "EPSG:32633"
+        assert found.shape == (700, 300)
+        assert set(np.unique(found.read(1))) <= {0, 1}
+
+
+def test_the_shell_wants_a_folder_for_masks(
+    run: headstart.Run, fields: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(run.path), str(fields / "images")])
+    assert ended.value.code == 2
+    assert "give --output MASKS/" in " ".join(capsys.readouterr().err.split())
+    with pytest.raises(ConfigError, match=r"headstart\.map_pictures"):
+        headstart.load(run.path)
+
+
+def test_an_interrupted_fit_of_masks_goes_on_to_the_same_end(
+    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.engine.loop import Training
+
+    whole = headstart.fit(fields, strategy="full", output=tmp_path / "whole", **OPTIONS)
+    finish = Training._finish_epoch
+
+    def then_stop(training: Training) -> bool:
+        training.where.stop.is_set = True
+        return finish(training)
+
+    monkeypatch.setattr(Training, "_finish_epoch", then_stop)
+    with pytest.raises(InterruptedFit):
+        headstart.fit(fields, strategy="full", output=tmp_path / "cut", **OPTIONS)
+    monkeypatch.setattr(Training, "_finish_epoch", finish)
+    headstart.resume(tmp_path / "cut")
+    first, second = ((path / "model.safetensors") for path in (whole.path, tmp_path / "cut"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("strategy", ["as-is", "probe"])
+def test_what_is_not_for_masks_is_refused(strategy: str, fields: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"--strategy {strategy} is not for masks. Take one of"):
+        headstart.fit(fields, strategy=strategy, output=tmp_path / "run")
+
+
+def test_the_forest_just_works(amazon_forest: Path, tmp_path: Path) -> None:
+    with pytest.raises(headstart.HeadstartError, match=r"Amazon_181\.tiff_34\.tiff.*515 x 512"):
+        headstart.fit(amazon_forest, output=tmp_path / "stopped", **OPTIONS)
+    run = headstart.fit(
+        amazon_forest, on_bad="skip", output=tmp_path / "run", strategy="full", **OPTIONS
+    )
+    assert run.metrics["miou"].n == 15
