@@ -32,17 +32,17 @@ def draw_fields(folder: Path, *, num: int, seed: int, suffix: str = ".png") -> N
         Image.fromarray(is_disc.astype(np.uint8) + 1).save(folder / "masks" / f"{number:02}.png")
 
 
-@pytest.fixture
-def fields(tmp_path: Path) -> Path:
-    folder = tmp_path / "fields"
+@pytest.fixture(scope="module")
+def fields(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("masks") / "fields"
     draw_fields(folder, num=20, seed=0)
     (folder / "classes.txt").write_text("1 ground\n2 disc\n", encoding="utf-8")
     return folder
 
 
-@pytest.fixture
-def run(fields: Path, tmp_path: Path) -> headstart.Run:
-    return headstart.fit(fields, strategy="full", output=tmp_path / "run", **OPTIONS)
+@pytest.fixture(scope="module")
+def run(fields: Path) -> headstart.Run:
+    return headstart.fit(fields, strategy="full", output=fields.with_name("run"), **OPTIONS)
 
 
 def test_a_folder_of_masks_becomes_a_model_with_a_report(run: headstart.Run) -> None:
@@ -131,11 +131,10 @@ def test_the_shell_wants_a_folder_for_masks(
 
 
 def test_an_interrupted_fit_of_masks_goes_on_to_the_same_end(
-    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: headstart.Run, fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from headstart.engine.loop import Training
 
-    whole = headstart.fit(fields, strategy="full", output=tmp_path / "whole", **OPTIONS)
     finish = Training._finish_epoch
 
     def then_stop(training: Training) -> bool:
@@ -147,7 +146,7 @@ def test_an_interrupted_fit_of_masks_goes_on_to_the_same_end(
         headstart.fit(fields, strategy="full", output=tmp_path / "cut", **OPTIONS)
     monkeypatch.setattr(Training, "_finish_epoch", finish)
     headstart.resume(tmp_path / "cut")
-    first, second = ((path / "model.safetensors") for path in (whole.path, tmp_path / "cut"))
+    first, second = ((path / "model.safetensors") for path in (run.path, tmp_path / "cut"))
     assert first.read_bytes() == second.read_bytes()
 
 
@@ -161,6 +160,10 @@ def test_the_forest_just_works(amazon_forest: Path, tmp_path: Path) -> None:
     with pytest.raises(headstart.HeadstartError, match=r"Amazon_181\.tiff_34\.tiff.*515 x 512"):
         headstart.fit(amazon_forest, output=tmp_path / "stopped", **OPTIONS)
     run = headstart.fit(
-        amazon_forest, on_bad="skip", output=tmp_path / "run", strategy="full", **OPTIONS
+        amazon_forest,
+        on_bad="skip",
+        output=tmp_path / "run",
+        strategy="head",
+        **{**OPTIONS, "epochs": 1},
     )
     assert run.metrics["miou"].n == 15
