@@ -143,6 +143,7 @@ def inspect(
                 near=near,
                 leaks=leaks,
                 pixels=pixels,
+                assignment=dict(assignment or {}),
             ),
             progress=progress,
         )
