@@ -119,12 +119,15 @@ def draw_mask_page(
     chosen = [s for s in usable if s.id in shown or s in read]
     with progress.bar("drawing pictures", total=len(chosen), unit="pictures") as advance:
         for sample in chosen:
-            bands = _read(sample, facts[sample.id])
+            bands, names = _read(sample, facts[sample.id]), _band_names(facts[sample.id])
             if bands is not None and sample in read:
-                values.append((_band_names(facts[sample.id], len(bands[0])), *bands))
+                values.append((names, *bands))
             if sample.id in shown:
                 split = assignment.get(sample.id, "")
-                overlays.append(_overlay(sample, dataset, bands, colours, split))
+                overlay = _overlay(
+                    sample, dataset, bands, names=names, colours=colours, split=split
+                )
+                overlays.append(overlay)
             advance(1)
     rows, charts = _bands([v for v in values if v[0] == values[0][0]])
     headers = {s.id: facts[s.id].raster for s in dataset if s.id in facts}
@@ -184,10 +187,8 @@ def _read(sample: Sample, facts: FileFacts) -> tuple[np.ndarray, np.ndarray] | N
         return None  # the page says so; why is among the findings
 
 
-def _band_names(facts: FileFacts, num_bands: int) -> tuple[str, ...]:
-    if facts.raster is not None:
-        return facts.raster.bands
-    return ("red", "green", "blue")[:num_bands]
+def _band_names(facts: FileFacts) -> tuple[str, ...]:
+    return ("red", "green", "blue") if facts.raster is None else facts.raster.bands
 
 
 # --- overlays ---------------------------------------------------------------------------------
@@ -197,9 +198,14 @@ def _overlay(
     sample: Sample,
     dataset: Dataset,
     bands: tuple[np.ndarray, np.ndarray] | None,
+    *,
+    names: Sequence[str],
     colours: Sequence[Colour],
     split: str,
 ) -> Overlay:
+    import numpy as np
+    from PIL import Image
+
     from headstart.data.mask_files import read_mask
 
     nothing = Overlay(sample.id, split, "", None, None)
@@ -210,12 +216,21 @@ def _overlay(
     except DataError:
         return nothing
     values, valid = bands
-    names = ("red", "green", "blue") if len(values) == 3 else ("",) * len(values)
+    if values.dtype != np.uint8:  # what holds no data has no part in the stretch
+        values = np.where(valid, values, np.float32("nan"))
     picture = visible_picture(values, names)
     if truth.shape != valid.shape:
-        return Overlay(sample.id, split, "mask of another size", _small(picture), None)
+        return Overlay(
+            sample.id, split, "mask of another size", embed(Image.fromarray(_shrunk(picture))), None
+        )
     truth[~valid] = -1
-    figures = segmentation_figures(picture, truth, truth, colours)
+    small = _shrunk(picture)
+    grid = (
+        np.linspace(0, n - 1, m).round().astype(int)
+        for n, m in zip(truth.shape, small.shape[:2], strict=True)
+    )
+    laid = truth[np.ix_(*grid)]
+    figures = segmentation_figures(small, laid, laid, colours)
     known = truth[truth >= 0]
     told = [
         f"{name} {(known == index).mean():.0%}"
@@ -223,23 +238,18 @@ def _overlay(
         if (known == index).any()
     ]
     words = ", ".join(told[:4]) + (f" and {len(told) - 4} more" if len(told) > 4 else "")
-    return Overlay(sample.id, split, words, _small(picture), _small(_decoded(figures["truth"])))
+    drawn = Image.open(io.BytesIO(figures["truth"]))
+    return Overlay(sample.id, split, words, embed(Image.fromarray(small)), embed(drawn))
 
 
-def _small(pixels: np.ndarray) -> str:
-    """As a data: address of at most OVERLAY_PIXELS on the longer side."""
-    from PIL import Image
-
-    image = Image.fromarray(pixels)
-    image.thumbnail((OVERLAY_PIXELS, OVERLAY_PIXELS), Image.Resampling.BOX, reducing_gap=2.0)
-    return embed(image)
-
-
-def _decoded(png: bytes) -> np.ndarray:
+def _shrunk(picture: np.ndarray) -> np.ndarray:
+    """(h, w, 3), at most OVERLAY_PIXELS on the longer side."""
     import numpy as np
     from PIL import Image
 
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+    image = Image.fromarray(picture)
+    image.thumbnail((OVERLAY_PIXELS, OVERLAY_PIXELS), Image.Resampling.BOX, reducing_gap=2.0)
+    return np.asarray(image)
 
 
 # --- bands ------------------------------------------------------------------------------------
