@@ -153,3 +153,12 @@ def test_the_units_are_those_that_data_know() -> None:
     from headstart.data.units import UNITS
 
     assert get_args(Units) == tuple(UNITS)
+
+
+def test_the_command_line_takes_values_one_by_one_or_with_commas() -> None:
+    from headstart.cli import app
+
+    given = ["--ignore-value", "0", "--ignore-value=-1,255", "--bands", "B02,B08"]
+    options = app.parse_args(["fit", "data", *given])[1].arguments["options"]
+    assert options.ignore_value == (0, -1, 255)
+    assert options.bands == ("B02", "B08")

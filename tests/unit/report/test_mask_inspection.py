@@ -113,3 +113,11 @@ def test_a_map_needs_a_place_and_can_tell_three_splits() -> None:
     places = [Footprint(str(i), str(i), ((0, 0), (1, 1))) for i in range(4)]
     with pytest.raises(ValueError, match="4 splits"):
         footprint_map(places, title="Map")
+
+
+def test_a_sheet_shows_masks_changed_with_their_pictures(folder: Path, tmp_path: Path) -> None:
+    found = inspect(folder, augment="aerial", output=tmp_path / "sheet.png")
+    assert found.sheet == tmp_path / "sheet.png"
+    with Image.open(found.sheet) as sheet:
+        colours = {colour for _, colour in sheet.convert("RGB").getcolors(1 << 20) or []}
+    assert len(colours) > 100
