@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from headstart.atomic import replacing
-from headstart.contracts import Dataset, Finding, Split
+from headstart.contracts import Dataset, Finding, InputContract, Legend, Sample, Split
 from headstart.errors import DataError
 from headstart.progress import Progress
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from headstart.data.checks import Checkup
     from headstart.data.leaks import LeakedSample
     from headstart.data.near_duplicates import NearDuplicates
+
+
+# Six rows of crops that show what is done to a chip, on a page that stays small.
+_SHEET_ROWS, _SHEET_PIXELS = 6, 256
 
 
 class DataOptions(TypedDict, total=False):
@@ -143,6 +147,7 @@ def inspect(
                 near=near,
                 leaks=leaks,
                 pixels=pixels,
+                assignment=dict(assignment or {}),
             ),
             progress=progress,
         )
@@ -195,9 +200,55 @@ def _draw_sheet(dataset: Dataset, augment: Any, *, sixteen_bit_divisor: int) -> 
     from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
     from headstart.data.augment_sheet import augmented_sheet
 
+    if dataset.legend is not None:
+        return _draw_chip_sheet(dataset, dataset.legend, augment)
     a_class = {name: [s for s in dataset if name in s.labels] for name in dataset.classes}
     num_each = max(1, 6 // max(len(dataset.classes), 1))
     chosen = [sample for group in a_class.values() for sample in group[:num_each]][:8]
     contract = catalog()[PACKAGED_DEFAULT].contract
     contract = replace(contract, sixteen_bit_divisor=sixteen_bit_divisor)
     return augmented_sheet(chosen, contract=contract, augment=augment, seed=0)
+
+
+def _draw_chip_sheet(dataset: Dataset, legend: Legend, augment: Any) -> Any:
+    """A few samples with their masks in colours, as training would see them."""
+    import io
+
+    from PIL import Image
+
+    from headstart.data.augment_sheet import draw_sheet, sheet_title
+    from headstart.data.chip_transforms import chip_preset_description
+    from headstart.data.chips import PrepareChip
+    from headstart.data.rasters import RASTER_SUFFIXES, raster_facts
+    from headstart.data.seeding import seeded_for
+    from headstart.report.chip_figures import segmentation_figures, visible_picture
+    from headstart.report.colours import class_colours
+
+    colours = class_colours(len(legend.names), own=legend.colours)
+    samples = dataset.samples[:: max(1, len(dataset) // _SHEET_ROWS)][:_SHEET_ROWS]
+
+    def drawn(sample: Sample, prepare: PrepareChip) -> Image.Image:
+        example = prepare(sample)
+        picture = visible_picture(example.inputs.numpy(), prepare.contract.bands)
+        assert example.target is not None  # it has a mask
+        truth = example.target.numpy()
+        painted = segmentation_figures(picture, truth, truth, colours)["truth"]
+        return Image.open(io.BytesIO(painted)).convert("RGB")
+
+    rows = []
+    for index, sample in enumerate(samples):
+        bands: tuple[str, ...] = ("R", "G", "B")
+        if sample.path.suffix.lower() in RASTER_SUFFIXES:
+            bands = raster_facts(sample.path).bands
+        zeros, ones = (0.0,) * len(bands), (1.0,) * len(bands)
+        contract = InputContract(bands, _SHEET_PIXELS, _SHEET_PIXELS, zeros, ones)
+        views = [drawn(sample, PrepareChip(contract, legend))]
+        views[0] = views[0].resize((_SHEET_PIXELS, _SHEET_PIXELS), Image.Resampling.BOX)
+        change = PrepareChip(contract, legend, augment)
+        for view in range(4):
+            with seeded_for(0, epoch=view, index=index):
+                views.append(drawn(sample, change))
+        rows.append(views)
+    named = isinstance(augment, str)
+    lines = chip_preset_description(augment) if named else [type(augment).__name__]
+    return draw_sheet(rows, samples=samples, title=sheet_title(augment), lines=lines)

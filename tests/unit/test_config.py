@@ -121,3 +121,44 @@ def test_a_file_may_list_backbones(tmp_path: Path) -> None:
     path = tmp_path / "options.yaml"
     path.write_text("backbone:\n  - a\n  - b\n")
     assert load_options(path, {}).racing == ("a", "b")
+
+
+def test_values_to_ignore_and_bands_are_given_with_commas_or_as_lists() -> None:
+    assert make_options({"ignore_value": "0,255"}).ignore_value == (0, 255)
+    assert make_options({"ignore_value": 255}).ignore_value == (255,)
+    assert make_options({"ignore_value": "none"}).ignore_value == ()
+    assert make_options({}).ignore_value is None
+    assert make_options({"bands": "B02, nir,4"}).bands == ("B02", "nir", "4")
+    assert make_options({"bands": ["B02", 4]}).bands == ("B02", "4")
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"ignore_value": "sky"}, "whole numbers with commas between them"),
+        ({"bands": "B02,B02"}, "each once"),
+        ({"bands": ""}, "names with a comma between them"),
+        ({"units": "dn1000"}, "Did you mean `dn10000`"),
+    ],
+)
+def test_what_is_no_band_unit_or_value_is_told(values: dict[str, str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        make_options(values)
+
+
+def test_the_units_are_those_that_data_know() -> None:
+    from typing import get_args
+
+    from headstart.config import Units
+    from headstart.data.units import UNITS
+
+    assert get_args(Units) == tuple(UNITS)
+
+
+def test_the_command_line_takes_values_one_by_one_or_with_commas() -> None:
+    from headstart.cli import app
+
+    given = ["--ignore-value", "0", "--ignore-value=-1,255", "--bands", "B02,B08"]
+    options = app.parse_args(["fit", "data", *given])[1].arguments["options"]
+    assert options.ignore_value == (0, -1, 255)
+    assert options.bands == ("B02", "B08")

@@ -66,10 +66,11 @@ def augmented_sheet(
             with seeded_for(seed, epoch=view, index=index):
                 views.append(change(picture))
         rows.append([Image.fromarray(v.permute(1, 2, 0).numpy()) for v in views])
-    return _draw(rows, samples=samples, title=_title(augment), lines=_lines(augment))
+    return draw_sheet(rows, samples=samples, title=sheet_title(augment), lines=_lines(augment))
 
 
-def _title(augment: Augment) -> str:
+def sheet_title(augment: object) -> str:
+    """What stands above a sheet."""
     return f"Augmentation: {augment}" if isinstance(augment, str) else "Augmentation: your own"
 
 
@@ -79,9 +80,17 @@ def _lines(augment: Augment) -> list[str]:
     return [type(augment).__name__]
 
 
-def _draw(
+def draw_sheet(
     rows: list[list[Image.Image]], *, samples: Sequence[Sample], title: str, lines: list[str]
 ) -> Image.Image:
+    """Pictures of equal shape in rows, each with the name of its sample; the originals first.
+
+    Args:
+        rows: Of each sample the picture as evaluated, then its views.
+        samples: One a row.
+        title: Stands above.
+        lines: What is done, below the title.
+    """
     fonts = {size: ImageFont.load_default(size) for size in (12, 14, 22)}
     tile_width, tile_height = _tile_size(rows[0][0])
     left, top = _MARGIN + _NAMES_WIDTH, _MARGIN + 36 + 18 * len(lines) + 14

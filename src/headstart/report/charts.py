@@ -79,9 +79,23 @@ def line_chart(
 
 
 def histogram(
-    values: Sequence[float], *, title: str, description: str, x: Axis, mark: Mark | None = None
+    values: Sequence[float],
+    *,
+    title: str,
+    description: str,
+    x: Axis,
+    mark: Mark | None = None,
+    counted: str = "pictures",
 ) -> str:
     """How often values occur, in up to 20 bins (of equal ratio on a logarithmic axis).
+
+    Args:
+        values: At least one.
+        title: Unique in a page.
+        description: What it shows, in words.
+        x: What the values are.
+        mark: A labelled place among them.
+        counted: What has the values, as the other axis is called.
 
     Raises:
         ValueError: There is no value.
@@ -104,7 +118,7 @@ def histogram(
         for i, n in enumerate(counts)
         if n
     ]
-    parts = [frame(across, up, x, Axis("pictures")), *bars]
+    parts = [frame(across, up, x, Axis(counted)), *bars]
     if mark is not None:
         parts.append(draw_mark(mark, across, top, height - BOTTOM))
     return svg("".join(parts), height, title, description)

@@ -13,6 +13,7 @@ from headstart.contracts import Dataset, Finding, Sample
 from headstart.progress import Progress
 from headstart.report.axes import Axis
 from headstart.report.charts import bar_chart, histogram
+from headstart.report.mask_inspection import MaskPage, draw_mask_page
 from headstart.report.rendering import write_page
 from headstart.report.thumbnails import embed, embed_file
 from headstart.report.wording import count, size
@@ -47,6 +48,7 @@ class Inspection:
         near: Pictures that are nearly the same.
         leaks: Samples of a ready-made test that also stand, or nearly, in train or validation.
         pixels: As `counts`, of pixels, where samples have masks; else empty.
+        assignment: Sample id -> split, as a fit would split it; empty where it could not.
     """
 
     dataset: Dataset
@@ -59,6 +61,7 @@ class Inspection:
     near: NearDuplicates | None = None
     leaks: tuple[LeakedSample, ...] = ()
     pixels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    assignment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ def write_inspection(
         DataError: The sheet of augmented samples cannot be read.
     """
     dataset = inspection.dataset
+    progress = progress or Progress()
     splits = [name for name in inspection.counts if any(inspection.counts[name].values())]
     totals = {
         name: sum(inspection.counts[split].get(name, 0) for split in splits)
@@ -118,12 +122,25 @@ def write_inspection(
         "largest_class": max(totals.values(), default=0) or 1,
         "charts": _charts(readable),
         "picture_facts": _summary(readable),
-        "sheets": _contact_sheets(dataset, progress or Progress()),
+        "masks": _mask_page(inspection, progress),
+        "sheets": [] if dataset.legend else _contact_sheets(dataset, progress),
         "augmented": _augmented(inspection.augmented),
         "pairs": _pairs(inspection),
         "num_pairs": len(_told_pairs(inspection)),
     }
     return write_page(path, "inspection.html", context)
+
+
+def _mask_page(inspection: Inspection, progress: Progress) -> MaskPage | None:
+    if inspection.dataset.legend is None:
+        return None
+    return draw_mask_page(
+        inspection.dataset,
+        inspection.facts,
+        inspection.pixels,
+        assignment=inspection.assignment,
+        progress=progress,
+    )
 
 
 def _charts(facts: Sequence[FileFacts]) -> list[tuple[str, str]]:
