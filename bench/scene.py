@@ -2,7 +2,7 @@
 
     python bench/scene.py [--data FOLDER] [--sides N ...] [--steps N] [--window N] [--overlap N]
 
-A scene is tiled from the pictures of a folder with masks (train/images, train/masks), each turned
+A scene is tiled from the pictures of a folder (train/images, and train/masks as PNG), each turned
 and mirrored at random; the model is a U-Net of segmentation-models-pytorch over EfficientNet-Lite0,
 fitted on these pictures for a few steps from random weights, so that its answers vary as those of a
 fitted model do. Each scene is predicted in a process of its own.
@@ -42,7 +42,7 @@ def chips(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
 
     pictures, masks = [], []
     for path in sorted((folder / "train" / "images").iterdir()):
-        mask = folder / "train" / "masks" / path.name
+        mask = folder / "train" / "masks" / f"{path.stem}.png"
         if mask.is_file():
             picture, truth = read_window(path)[0], read_window(mask)[0][0]
             if picture.shape[1:] == truth.shape == (512, 512):
@@ -62,7 +62,7 @@ def write_scene(path: Path, pictures: list[np.ndarray], side: int) -> None:
         **{"driver": "GTiff", "width": side, "height": side, "count": len(pictures[0])},
         **{"dtype": pictures[0].dtype, "tiled": True, "blockxsize": 512, "blockysize": 512},
         **{"compress": "deflate", "crs": "EPSG:32720", "photometric": "minisblack"},
-        "transform": rasterio.transform.from_origin(500000, 9500000, 10, 10),
+        "transform": rasterio.transform.Affine(10, 0, 500000, 0, -10, 9500000),
     }
     with rasterio.open(path, "w", **profile, num_threads="all_cpus") as file:
         for top in range(0, side, 512):
@@ -84,7 +84,7 @@ def write_cut(scene: Path, cut: Path, side: int) -> None:
     values, _ = read_window(scene, Window(CUT, CUT, side, side))
     with rasterio.open(scene) as file:
         profile = {**file.profile, "width": side, "height": side}
-        profile["transform"] = file.transform * rasterio.transform.Affine.translation(CUT, CUT)
+        profile["transform"] = file.transform @ rasterio.transform.Affine.translation(CUT, CUT)
     with rasterio.open(cut, "w", **profile) as file:
         file.write(values)
 
@@ -117,7 +117,7 @@ def fit(model: Any, forward: Any, data: Path, *, steps: int) -> None:
     import torch
 
     pictures, masks = chips(data)
-    values = np.unique(masks[0])
+    values = np.unique(np.stack(masks))
     rng = np.random.default_rng(0)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     model.train()
