@@ -168,11 +168,18 @@ def settle_training(
 
 
 def refuse_pointless(options: FitOptions) -> None:
-    """Refuse a control that would compare a model with its like, before anything takes long.
+    """Refuse what would have no effect, or no meaning, before anything takes long.
 
     Raises:
-        ConfigError: Nothing pretrained is fitted.
+        ConfigError: Bands or units are given, which a fit does not look at yet; or a control would
+            compare a model with its like, as nothing pretrained is fitted.
     """
+    for name in ("bands", "units"):
+        if getattr(options, name) is not None:
+            raise ConfigError(
+                f"--{name} has no effect yet: a fit learns from red, green and blue as they are "
+                f"stored. Leave --{name} away, and give pictures of these three bands."
+            )
     if options.control is None:
         return
     if options.strategy == "scratch" or options.weights == "random":

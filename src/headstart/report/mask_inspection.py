@@ -277,8 +277,10 @@ def _bands(
     rows, charts = [], []
     for number, (name, band) in enumerate(zip(names, table, strict=True), 1):
         low, high = float(band.min()), float(band.max())
-        texts = [f"{value:,.4g}" for value in (low, high, band.mean(), band.std())]
-        rows.append(BandRow(name, *texts, f"{statistics.median(band.tolist()):,.4g}"))
+        median = statistics.median(band.tolist())
+        told_values = (low, high, band.mean(), band.std(), median)
+        texts = [f"{value:,.4g}" for value in told_values]
+        rows.append(BandRow(name, *texts))
         if number <= MOST_BANDS_DRAWN:
             title = f"Band {number}: {name}"
             told = f"{count(len(band), 'pixel')} from {texts[0]} to {texts[1]}, mean {texts[2]}."

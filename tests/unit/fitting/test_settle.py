@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from headstart.config import FitOptions
+from headstart.config import FitOptions, make_options
+from headstart.errors import ConfigError
 from headstart.fitting.settle import (
     GRADIENT_STRATEGIES,
     Choice,
     DataSize,
+    refuse_pointless,
     settle_training,
 )
 
@@ -31,7 +33,7 @@ def test_every_auto_of_training_is_settled(strategy: str) -> None:
     fields = FitOptions()
     open_still = {n for n in FitOptions.model_fields if getattr(fields, n) is None}
     never_auto = {"weights", "budget", "image_column", "label_column", "group", "output"}
-    never_auto |= {"control", "drop_suspects"}
+    never_auto |= {"control", "drop_suspects", "ignore_value", "bands", "units"}
     by_strategy = {"layer_decay", "clip_norm", "patience"}
     assert open_still - never_auto - by_strategy <= set(settled(strategy))
 
@@ -83,3 +85,9 @@ def test_schedules_without_an_end_have_patience() -> None:
 
 def test_a_choice_becomes_json() -> None:
     assert Choice("lr", 0.1, "why").to_json() == {"name": "lr", "value": 0.1, "reason": "why"}
+
+
+@pytest.mark.parametrize("given", [{"bands": "B04,B03,B02"}, {"units": "dn10000"}])
+def test_what_a_fit_does_not_look_at_yet_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="has no effect yet"):
+        refuse_pointless(make_options(given))
