@@ -278,7 +278,8 @@ def _bands(
     for number, (name, band) in enumerate(zip(names, table, strict=True), 1):
         low, high = float(band.min()), float(band.max())
         texts = [f"{value:,.4g}" for value in (low, high, band.mean(), band.std())]
-        rows.append(BandRow(name, *texts, f"{statistics.median(band.tolist()):,.4g}"))
+        median = f"{statistics.median(band.tolist()):,.4g}"
+        rows.append(BandRow(name, texts[0], texts[1], texts[2], texts[3], median))
         if number <= MOST_BANDS_DRAWN:
             title = f"Band {number}: {name}"
             told = f"{count(len(band), 'pixel')} from {texts[0]} to {texts[1]}, mean {texts[2]}."
