@@ -277,10 +277,9 @@ def _bands(
     rows, charts = [], []
     for number, (name, band) in enumerate(zip(names, table, strict=True), 1):
         low, high = float(band.min()), float(band.max())
-        median = statistics.median(band.tolist())
-        told_values = (low, high, band.mean(), band.std(), median)
-        texts = [f"{value:,.4g}" for value in told_values]
-        rows.append(BandRow(name, *texts))
+        texts = [f"{value:,.4g}" for value in (low, high, band.mean(), band.std())]
+        median = f"{statistics.median(band.tolist()):,.4g}"
+        rows.append(BandRow(name, texts[0], texts[1], texts[2], texts[3], median))
         if number <= MOST_BANDS_DRAWN:
             title = f"Band {number}: {name}"
             told = f"{count(len(band), 'pixel')} from {texts[0]} to {texts[1]}, mean {texts[2]}."
