@@ -38,9 +38,9 @@ class FitOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: Annotated[Literal["auto", "image-classification"], Parameter(group=_MAIN)] = Field(
-        "auto", description="The problem to solve; auto goes by the data."
-    )
+    task: Annotated[
+        Literal["auto", "image-classification", "semantic-segmentation"], Parameter(group=_MAIN)
+    ] = Field("auto", description="The problem to solve; auto goes by the data.")
     backbone: Annotated[str, Parameter(group=_MAIN)] = Field(
         "auto",
         description="The pretrained model: a name from `headstart models`, `timm:NAME`, or auto "
@@ -216,8 +216,13 @@ class FitOptions(BaseModel):
         None, ge=1, description="Stop after so many epochs without a better validation score."
     )
     monitor: Annotated[
-        Literal["loss", "accuracy", "balanced_accuracy", "macro_f1"], Parameter(group=_TRAINING)
-    ] = Field("loss", description="The validation score that decides which weights are kept.")
+        Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "miou"],
+        Parameter(group=_TRAINING),
+    ] = Field(
+        "loss",
+        description="The validation score that decides which weights are kept; of masks loss, "
+        "macro_f1 or miou.",
+    )
 
     device: Annotated[str, Parameter(group=_MACHINE)] = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps."

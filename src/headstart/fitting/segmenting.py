@@ -184,6 +184,11 @@ class Segmenting:
                 "--control scratch is not for masks yet. Fit with --strategy scratch beside it, "
                 "and look at both reports."
             )
+        if options.mixup or options.cutmix:
+            raise ConfigError(
+                "--mixup and --cutmix blend pictures of one label each, which masks are not. Leave "
+                "them away."
+            )
         if strategy not in _STRATEGIES:
             raise ConfigError(
                 f"--strategy {strategy} is not for masks. Take one of {', '.join(_STRATEGIES)}."

@@ -190,6 +190,25 @@ def refuse_pointless(options: FitOptions) -> None:
         )
 
 
+def refuse_other_task(options: FitOptions, task: str) -> None:
+    """Refuse options that belong to another task than that of the data.
+
+    Raises:
+        ConfigError: The data is of another task than was asked for, or has no such score.
+    """
+    if options.task not in ("auto", task):
+        raise ConfigError(
+            f"--task {options.task} was asked for, but the data is for {task}. Leave --task away, "
+            "or give data of the other kind; `headstart inspect` tells what it was read as."
+        )
+    is_of_masks, has_masks = options.monitor == "miou", task == "semantic-segmentation"
+    if options.monitor not in ("loss", "macro_f1") and is_of_masks != has_masks:
+        raise ConfigError(
+            f"--monitor {options.monitor} is no score of {task}. Take "
+            + ("loss, macro_f1 or miou." if has_masks else "loss, macro_f1 or an accuracy.")
+        )
+
+
 def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
     """Options that were given and that the strategy does not look at, as typed."""
     unused: list[str] = []

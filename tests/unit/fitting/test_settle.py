@@ -10,6 +10,7 @@ from headstart.fitting.settle import (
     GRADIENT_STRATEGIES,
     Choice,
     DataSize,
+    refuse_other_task,
     refuse_pointless,
     settle_training,
 )
@@ -91,3 +92,22 @@ def test_a_choice_becomes_json() -> None:
 def test_what_a_fit_does_not_look_at_yet_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="has no effect yet"):
         refuse_pointless(make_options(given))
+
+
+@pytest.mark.parametrize(
+    ("given", "task", "told"),
+    [
+        ({"task": "image-classification"}, "semantic-segmentation", "the data is for semantic"),
+        ({"monitor": "miou"}, "image-classification", "no score of image-classification"),
+        ({"monitor": "accuracy"}, "semantic-segmentation", "loss, macro_f1 or miou"),
+    ],
+)
+def test_options_of_another_task_are_refused(given: dict[str, Any], task: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        refuse_other_task(make_options(given), task)
+
+
+def test_options_of_the_task_are_taken() -> None:
+    for given in ({}, {"task": "semantic-segmentation", "monitor": "miou"}, {"monitor": "loss"}):
+        refuse_other_task(make_options(given), "semantic-segmentation")
+    refuse_other_task(make_options({"monitor": "accuracy"}), "image-classification")
