@@ -33,7 +33,7 @@ def renew_norms(model: nn.Module, inputs: Iterable[Tensor]) -> State | None:
         if isinstance(module, _BatchNorm) and module.track_running_stats
     }
     before = {
-        f"{name}.{key}": value.clone()
+        f"{name}.{key}" if name else key: value.clone()
         for name, module in norms.items()
         for key, value in module.named_buffers()
     }
