@@ -322,6 +322,10 @@ def evaluate(
     from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
 
     progress = progress or Progress()
+    if answers_with_masks(run):
+        return _evaluate_masks(
+            Path(run), Path(data), on_bad=on_bad, device=device, progress=progress
+        )
     fitted = _load(run, device=device, progress=progress)
     used = _options_of(run) if Path(data).is_file() else {}
     dataset = open_dataset(
@@ -363,6 +367,45 @@ def evaluate(
     read = set(prediction.ids)
     samples = [sample for sample in dataset if sample.id in read]
     return fitted.predictor.task.evaluate(prediction, samples)
+
+
+def _evaluate_masks(
+    run: Path, data: Path, *, on_bad: str, device: str, progress: Progress
+) -> Evaluation:
+    from headstart.data import open_dataset
+    from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
+    from headstart.data.mask_checks import check_masks
+    from headstart.fitting.segmenting import evaluate_chips, judge
+    from headstart.saved import load_segmenter
+
+    fitted = load_segmenter(RunFolder.open(run), device=device)
+    dataset = open_dataset(data)
+    if dataset.legend is None:
+        raise DataError(
+            f"`{data}` has no masks ({dataset.reason}), but the model answers with masks. Give "
+            "pictures with masks, in the folders that it was fitted on, for instance."
+        )
+    unknown = [name for name in dataset.legend.names if name not in fitted.legend.names]
+    if unknown:
+        raise DataError(
+            f"`{data}` has the classes {_quoted(dataset.legend.names)}, but the model knows "
+            f"{_quoted(fitted.legend.names)}. Unknown to it: {_quoted(unknown)}. Name the values "
+            "as they were named then, in a classes.txt, or fit a model to them."
+        )
+    checked = check_masks(dataset, progress=progress)
+    dataset = checked.dataset
+    checkup = check_dataset(dataset, decode=False, progress=progress, masks=checked.facts)
+    if on_bad == "skip" and checkup.bad_ids:
+        progress.warn(f"{len(checkup.bad_ids)} unusable files are left out.")
+        dataset, checkup = leave_out_bad(dataset, checkup)
+    findings = tuple(f for f in checkup.findings if f.kind not in ("one-class", "tiny-class"))
+    raise_for_errors(replace(checkup, findings=findings))
+
+    def warn(sample: Sample, error: DataError) -> None:
+        progress.warn(str(error))
+
+    judged = judge(fitted.predictor, dataset.samples, on_error=warn if on_bad == "skip" else None)
+    return evaluate_chips(judged, fitted.predictor, groups={s.id: s.group for s in dataset})
 
 
 def _options_of(run: Path | str) -> Mapping[str, Any]:

@@ -119,6 +119,18 @@ def test_a_scene_keeps_its_coordinates(run: headstart.Run, tmp_path: Path) -> No
         assert set(np.unique(found.read(1))) <= {0, 1}
 
 
+def test_a_run_is_evaluated_on_other_masks(run: headstart.Run, tmp_path: Path) -> None:
+    draw_fields(tmp_path / "more", num=5, seed=2)
+    (tmp_path / "more" / "classes.txt").write_text("1 ground\n2 disc\n", encoding="utf-8")
+    found = headstart.evaluate(run.path, tmp_path / "more")
+    assert found.n == 5
+    assert found.confusion is not None
+    assert np.sum(found.confusion["counts"]) == 5 * SIDE * SIDE
+    (tmp_path / "more" / "classes.txt").write_text("1 sea\n2 disc\n", encoding="utf-8")
+    with pytest.raises(headstart.HeadstartError, match=r"Unknown to it: \W?sea"):
+        headstart.evaluate(run.path, tmp_path / "more")
+
+
 def test_the_shell_wants_a_folder_for_masks(
     run: headstart.Run, fields: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

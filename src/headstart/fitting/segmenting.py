@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from headstart.backbones.pyramid import as_pyramid
-from headstart.contracts import IGNORE, Backbone, Sample
+from headstart.contracts import IGNORE, Backbone, Evaluation, Sample
 from headstart.data.mask_files import read_mask
 from headstart.errors import ConfigError, DataError, RunError
 from headstart.fitting.attempt import (
@@ -322,16 +322,27 @@ def judge(
     return judged
 
 
-def save(folder: RunFolder, attempt: MaskAttempt, judged: Sequence[Judged]) -> None:
-    """Weights, metrics, pictures of some chips, report and model card."""
-    counts = np.stack([each.counts for each in judged])
-    groups = attempt.where.data.split.groups
-    names = [groups[each.sample.id] for each in judged]
+def evaluate_chips(
+    judged: Sequence[Judged], predictor: MaskPredictor, *, groups: Mapping[str, str | None]
+) -> Evaluation:
+    """Metrics of all chips, with intervals over chips, or over the groups they are of.
+
+    Raises:
+        DataError: There is no chip, or no pixel of them is labelled.
+    """
+    names = [groups.get(each.sample.id) or each.sample.id for each in judged]
     numbers = None
     if len(set(names)) < len(names):
         numbers = np.unique(names, return_inverse=True)[1]
-    task: Any = attempt.task
-    evaluation = task.evaluate(counts, attempt.classes, groups=numbers)
+    counts = np.stack([each.counts for each in judged])
+    task: Any = predictor.task
+    found: Evaluation = task.evaluate(counts, predictor.classes, groups=numbers)
+    return found
+
+
+def save(folder: RunFolder, attempt: MaskAttempt, judged: Sequence[Judged]) -> None:
+    """Weights, metrics, pictures of some chips, report and model card."""
+    evaluation = evaluate_chips(judged, attempt.predictor, groups=attempt.where.data.split.groups)
     worst_first = sorted(judged, key=lambda each: -each.loss)
     record_masks(
         folder,
