@@ -17,7 +17,6 @@ from headstart.contracts import (
     Measure,
     ModelCard,
     Prediction,
-    Sample,
 )
 from headstart.errors import ConfigError, DataError, RunError
 from headstart.inspecting import Inspected as Inspected
@@ -318,94 +317,23 @@ def evaluate(
     Raises:
         DataError: The data has classes that the model does not know, or cannot be read.
     """
-    from headstart.data import open_dataset
-    from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
+    from headstart.evaluating import evaluate_masks, evaluate_pictures
 
     progress = progress or Progress()
     if answers_with_masks(run):
-        return _evaluate_masks(
+        return evaluate_masks(
             Path(run), Path(data), on_bad=on_bad, device=device, progress=progress
         )
     fitted = _load(run, device=device, progress=progress)
     used = _options_of(run) if Path(data).is_file() else {}
-    dataset = open_dataset(
+    return evaluate_pictures(
+        fitted,
         Path(data),
         image_column=image_column or used.get("image_column"),
         label_column=label_column or used.get("label_column"),
+        on_bad=on_bad,
+        progress=progress,
     )
-    unknown = [name for name in dataset.classes if name not in fitted.classes]
-    if unknown:
-        raise DataError(
-            f"`{data}` has the classes {_quoted(dataset.classes)}, but the model knows "
-            f"{_quoted(fitted.classes)}. Unknown to it: {_quoted(unknown)}. Rename the classes of "
-            "the data, or fit a model to them."
-        )
-    is_multilabel = fitted.predictor.task.is_multilabel
-    if dataset.is_multilabel and not is_multilabel:
-        raise DataError(
-            f"`{data}` has several labels a picture, but the model was fitted to one. Evaluate on "
-            "data with one label a picture."
-        )
-    dataset = replace(dataset, is_multilabel=is_multilabel)
-    absent = [name for name in fitted.classes if name not in dataset.classes]
-    if absent:
-        progress.warn(f"The data has no sample of {_quoted(absent)}.")
-    checkup = check_dataset(dataset, decode=False, progress=progress)
-    if on_bad == "skip" and checkup.bad_ids:
-        progress.warn(f"{len(checkup.bad_ids)} unusable files are left out.")
-        dataset, checkup = leave_out_bad(dataset, checkup)
-    # One class is too few to learn from, but enough to be measured on.
-    findings = tuple(f for f in checkup.findings if f.kind not in ("one-class", "tiny-class"))
-    raise_for_errors(replace(checkup, findings=findings))
-
-    def warn(sample: Sample, error: DataError) -> None:
-        progress.warn(str(error))
-
-    prediction = fitted.predictor.predict(
-        dataset.samples, progress=progress, on_error=warn if on_bad == "skip" else None
-    )
-    read = set(prediction.ids)
-    samples = [sample for sample in dataset if sample.id in read]
-    return fitted.predictor.task.evaluate(prediction, samples)
-
-
-def _evaluate_masks(
-    run: Path, data: Path, *, on_bad: str, device: str, progress: Progress
-) -> Evaluation:
-    from headstart.data import open_dataset
-    from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
-    from headstart.data.mask_checks import check_masks
-    from headstart.fitting.segmenting import evaluate_chips, judge
-    from headstart.saved import load_segmenter
-
-    fitted = load_segmenter(RunFolder.open(run), device=device)
-    dataset = open_dataset(data)
-    if dataset.legend is None:
-        raise DataError(
-            f"`{data}` has no masks ({dataset.reason}), but the model answers with masks. Give "
-            "pictures with masks, in the folders that it was fitted on, for instance."
-        )
-    unknown = [name for name in dataset.legend.names if name not in fitted.legend.names]
-    if unknown:
-        raise DataError(
-            f"`{data}` has the classes {_quoted(dataset.legend.names)}, but the model knows "
-            f"{_quoted(fitted.legend.names)}. Unknown to it: {_quoted(unknown)}. Name the values "
-            "as they were named then, in a classes.txt, or fit a model to them."
-        )
-    checked = check_masks(dataset, progress=progress)
-    dataset = checked.dataset
-    checkup = check_dataset(dataset, decode=False, progress=progress, masks=checked.facts)
-    if on_bad == "skip" and checkup.bad_ids:
-        progress.warn(f"{len(checkup.bad_ids)} unusable files are left out.")
-        dataset, checkup = leave_out_bad(dataset, checkup)
-    findings = tuple(f for f in checkup.findings if f.kind not in ("one-class", "tiny-class"))
-    raise_for_errors(replace(checkup, findings=findings))
-
-    def warn(sample: Sample, error: DataError) -> None:
-        progress.warn(str(error))
-
-    judged = judge(fitted.predictor, dataset.samples, on_error=warn if on_bad == "skip" else None)
-    return evaluate_chips(judged, fitted.predictor, groups={s.id: s.group for s in dataset})
 
 
 def _options_of(run: Path | str) -> Mapping[str, Any]:
@@ -415,11 +343,6 @@ def _options_of(run: Path | str) -> Mapping[str, Any]:
     folder = RunFolder(Path(run))
     options: Mapping[str, Any] = folder.read_json(folder.config)["options"]
     return options
-
-
-def _quoted(names: Sequence[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:12])
-    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")
 
 
 def report(run: Path | str) -> Path:

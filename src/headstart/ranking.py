@@ -18,7 +18,7 @@ import torch
 
 from headstart.compute import choose_device
 from headstart.config import RankOptions, parse_duration_s
-from headstart.errors import InterruptedFit
+from headstart.errors import ConfigError, InterruptedFit
 from headstart.field import default_backbones, enter, in_order, judge, run_race
 from headstart.fitting.attempt import Situation
 from headstart.fitting.preparing import prepare_data
@@ -92,6 +92,11 @@ def _situation(
     fit = options.as_fit()
     torch.manual_seed(fit.seed)
     data = prepare_data(path, fit, decode=False, progress=progress)
+    if data.dataset.legend is not None:
+        raise ConfigError(
+            f"`{path}` holds masks, and backbones are ranked for labels of whole pictures only. "
+            "Fit with one after the other, and look at their reports."
+        )
     return Situation(
         data=data,
         options=fit,

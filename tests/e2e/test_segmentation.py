@@ -168,6 +168,15 @@ def test_what_is_not_for_masks_is_refused(strategy: str, fields: Path, tmp_path:
         headstart.fit(fields, strategy=strategy, output=tmp_path / "run")
 
 
+def test_what_does_not_race_for_masks_is_refused(fields: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="do not race for masks yet"):
+        headstart.fit(fields, backbone="a,b", output=tmp_path / "run")
+    with pytest.raises(ConfigError, match="holds masks"):
+        headstart.rank(fields)
+    with pytest.raises(ConfigError, match="which masks are not"):
+        headstart.fit(fields, mixup=0.2, output=tmp_path / "mixed")
+
+
 def test_the_forest_just_works(amazon_forest: Path, tmp_path: Path) -> None:
     with pytest.raises(headstart.HeadstartError, match=r"Amazon_181\.tiff_34\.tiff.*515 x 512"):
         headstart.fit(amazon_forest, output=tmp_path / "stopped", **OPTIONS)

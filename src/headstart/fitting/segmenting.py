@@ -184,6 +184,11 @@ class Segmenting:
                 "--control scratch is not for masks yet. Fit with --strategy scratch beside it, "
                 "and look at both reports."
             )
+        if options.racing:
+            raise ConfigError(
+                f"--backbone {options.backbone} stands for several, and backbones do not race for "
+                "masks yet. Name one of them."
+            )
         if options.mixup or options.cutmix:
             raise ConfigError(
                 "--mixup and --cutmix blend pictures of one label each, which masks are not. Leave "

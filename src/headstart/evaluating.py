@@ -1,0 +1,115 @@
+"""The verb `evaluate`: a run's model on other labelled data. Only wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from headstart.contracts import Dataset, Evaluation, Sample
+from headstart.data import open_dataset
+from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
+from headstart.data.mask_checks import MaskFacts, check_masks
+from headstart.errors import DataError
+from headstart.fitting.segmenting import evaluate_chips, judge
+from headstart.progress import Progress
+from headstart.rundir import RunFolder
+from headstart.saved import FittedModel, load_segmenter
+
+OnError = Callable[[Sample, DataError], None] | None
+
+
+def evaluate_pictures(
+    fitted: FittedModel,
+    data: Path,
+    *,
+    image_column: str | None,
+    label_column: str | None,
+    on_bad: str,
+    progress: Progress,
+) -> Evaluation:
+    """Metrics of a model that answers for whole pictures; see `api.evaluate`.
+
+    Raises:
+        DataError: The data has classes that the model does not know, or cannot be read.
+    """
+    dataset = open_dataset(data, image_column=image_column, label_column=label_column)
+    unknown = [name for name in dataset.classes if name not in fitted.classes]
+    if unknown:
+        raise DataError(
+            f"`{data}` has the classes {_quoted(dataset.classes)}, but the model knows "
+            f"{_quoted(fitted.classes)}. Unknown to it: {_quoted(unknown)}. Rename the classes of "
+            "the data, or fit a model to them."
+        )
+    is_multilabel = fitted.predictor.task.is_multilabel
+    if dataset.is_multilabel and not is_multilabel:
+        raise DataError(
+            f"`{data}` has several labels a picture, but the model was fitted to one. Evaluate on "
+            "data with one label a picture."
+        )
+    dataset = replace(dataset, is_multilabel=is_multilabel)
+    absent = [name for name in fitted.classes if name not in dataset.classes]
+    if absent:
+        progress.warn(f"The data has no sample of {_quoted(absent)}.")
+    dataset, told = _checked(dataset, on_bad=on_bad, progress=progress)
+    prediction = fitted.predictor.predict(dataset.samples, progress=progress, on_error=told)
+    read = set(prediction.ids)
+    samples = [sample for sample in dataset if sample.id in read]
+    return fitted.predictor.task.evaluate(prediction, samples)
+
+
+def evaluate_masks(
+    run: Path, data: Path, *, on_bad: str, device: str, progress: Progress
+) -> Evaluation:
+    """Metrics of a model that answers with masks; see `api.evaluate`.
+
+    Raises:
+        DataError: The data has no masks, or classes that the model does not know.
+    """
+    fitted = load_segmenter(RunFolder.open(run), device=device)
+    dataset = open_dataset(data)
+    if dataset.legend is None:
+        raise DataError(
+            f"`{data}` has no masks ({dataset.reason}), but the model answers with masks. Give "
+            "pictures with masks, in the folders that it was fitted on, for instance."
+        )
+    unknown = [name for name in dataset.legend.names if name not in fitted.legend.names]
+    if unknown:
+        raise DataError(
+            f"`{data}` has the classes {_quoted(dataset.legend.names)}, but the model knows "
+            f"{_quoted(fitted.legend.names)}. Unknown to it: {_quoted(unknown)}. Name the values "
+            "as they were named then, in a classes.txt, or fit a model to them."
+        )
+    checked = check_masks(dataset, progress=progress)
+    dataset, told = _checked(checked.dataset, masks=checked.facts, on_bad=on_bad, progress=progress)
+    judged = judge(fitted.predictor, dataset.samples, on_error=told)
+    return evaluate_chips(judged, fitted.predictor, groups={s.id: s.group for s in dataset})
+
+
+def _checked(
+    dataset: Dataset,
+    *,
+    masks: Mapping[str, MaskFacts] | None = None,
+    on_bad: str,
+    progress: Progress,
+) -> tuple[Dataset, OnError]:
+    """What can be measured on, and what to do with what turns out to be unreadable later.
+
+    Raises:
+        DataError: With all that is wrong.
+    """
+    checkup = check_dataset(dataset, decode=False, progress=progress, masks=masks)
+    if on_bad == "skip" and checkup.bad_ids:
+        progress.warn(f"{len(checkup.bad_ids)} unusable files are left out.")
+        dataset, checkup = leave_out_bad(dataset, checkup)
+    # One class is too few to learn from, but enough to be measured on.
+    findings = tuple(f for f in checkup.findings if f.kind not in ("one-class", "tiny-class"))
+    raise_for_errors(replace(checkup, findings=findings))
+    if on_bad != "skip":
+        return dataset, None
+    return dataset, lambda sample, error: progress.warn(str(error))
+
+
+def _quoted(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:12])
+    return shown + (f" and {len(names) - 12} more" if len(names) > 12 else "")
