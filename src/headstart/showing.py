@@ -100,9 +100,10 @@ def show_run(run: Run, progress: Progress) -> None:
         for name, m in run.metrics.items()
     ]
     progress.table("On unseen samples", ["metric", "value", "95% interval", "n"], rows)
+    target = " --output MASKS/" if "miou" in run.metrics else ""
     progress.note(
         f"Report:  {run.report}\n"
-        f"Predict: headstart predict {run.path} NEW_PICTURES/\n"
+        f"Predict: headstart predict {run.path} NEW_PICTURES/{target}\n"
         f"Weights: {run.folder.weights}"
     )
 

@@ -91,15 +91,19 @@ def _use(record: RunRecord) -> Iterator[str]:
     yield "## How to use it"
     yield ""
     yield "```console"
-    yield f"$ headstart predict {run} new-photos/"
+    folder = " --output masks/" if record.is_dense else ""
+    yield f"$ headstart predict {run} new-photos/{folder}"
     yield f"$ headstart evaluate {run} other-labelled-photos/"
     yield "```"
     yield ""
     yield "```python"
     yield "import headstart as hs"
     yield ""
-    yield f"model = hs.load({json.dumps(record.name)})"
-    yield 'model.predict(["new-photos/a.jpg"])'
+    if record.is_dense:
+        yield f'hs.map_pictures({json.dumps(record.name)}, ["new-photos/"], "masks/")'
+    else:
+        yield f"model = hs.load({json.dumps(record.name)})"
+        yield 'model.predict(["new-photos/a.jpg"])'
     yield "```"
     yield ""
 
