@@ -108,21 +108,21 @@ def test_a_feature_pass_that_is_stopped_keeps_what_it_read(
     headstart: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    from headstart.predictor import Predictor
+    from headstart.fitting.attempt import Embedder
 
-    embed = Predictor.embed
+    embed = Embedder.embed_widest
 
-    def then_stop(predictor: Predictor, images: Any) -> Any:
+    def then_stop(embedder: Embedder, images: Any) -> Any:
         signal.raise_signal(signal.SIGTERM)
-        return embed(predictor, images)
+        return embed(embedder, images)
 
     run = tmp_path / "run"
     tiny = (*RECIPE[:4], "--precision", "float32")
-    monkeypatch.setattr(Predictor, "embed", then_stop)
+    monkeypatch.setattr(Embedder, "embed_widest", then_stop)
     found = headstart("fit", photos, *tiny, "--output", run)
     assert found.code == 130
     assert f"headstart fit --resume {run}" in found.err
-    monkeypatch.setattr(Predictor, "embed", embed)
+    monkeypatch.setattr(Embedder, "embed_widest", embed)
     found = headstart("fit", "--resume", run)
     assert found.code == 0, found.err
     assert "8 of 30 features were in the cache" in found.err
