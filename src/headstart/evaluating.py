@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from headstart.contracts import Dataset, Evaluation, Sample
+from headstart.contracts import Dataset, Evaluation, Legend, Sample, Task
 from headstart.data import open_dataset
 from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.mask_checks import MaskFacts, check_masks
@@ -15,6 +15,7 @@ from headstart.fitting.segmenting import evaluate_chips, judge
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.saved import FittedModel, load_segmenter
+from headstart.tasks import make_task
 
 OnError = Callable[[Sample, DataError], None] | None
 
@@ -67,7 +68,7 @@ def evaluate_masks(
         DataError: The data has no masks, or classes that the model does not know.
     """
     fitted = load_segmenter(RunFolder.open(run), device=device)
-    dataset = open_dataset(data)
+    dataset = open_dataset(data, ignore_values=fitted.legend.ignored or None)
     if dataset.legend is None:
         raise DataError(
             f"`{data}` has no masks ({dataset.reason}), but the model answers with masks. Give "
@@ -82,8 +83,22 @@ def evaluate_masks(
         )
     checked = check_masks(dataset, progress=progress)
     dataset, told = _checked(checked.dataset, masks=checked.facts, on_bad=on_bad, progress=progress)
+    fitted.predictor.task = _in_order_of(fitted.legend, dataset.legend)
     judged = judge(fitted.predictor, dataset.samples, on_error=told)
     return evaluate_chips(judged, fitted.predictor, groups={s.id: s.group for s in dataset})
+
+
+def _in_order_of(fitted: Legend, given: Legend | None) -> Task:
+    """A task that reads masks by the values of the data, into the classes of the model."""
+    assert given is not None
+    values = dict(zip(given.names, given.values, strict=True))
+    legend = replace(
+        given,
+        names=fitted.names,
+        values=tuple(values.get(name, ()) for name in fitted.names),
+        colours=fitted.colours,
+    )
+    return make_task("semantic-segmentation", is_multilabel=False, legend=legend)
 
 
 def _checked(

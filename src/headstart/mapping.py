@@ -9,10 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from headstart.atomic import replacing
 from headstart.contracts import Sample
-from headstart.data.rasters import RASTER_SUFFIXES
+from headstart.data.chips import bands_to_read
+from headstart.data.images import picture_facts
+from headstart.data.rasters import RASTER_SUFFIXES, open_raster
 from headstart.errors import ConfigError, DataError
 from headstart.progress import Progress
 from headstart.report.chip_figures import segmentation_figures
@@ -93,42 +96,57 @@ def map_files(
 
 def _targets(samples: Sequence[Sample], output: Path) -> list[Path]:
     """Where each mask goes."""
-    targets: dict[Path, Sample] = {}
+    pictures = {sample.path.resolve() for sample in samples}
+    owners: dict[Path, Sample] = {}
+    targets = []
     for sample in samples:
         suffix = ".tif" if sample.path.suffix.lower() in RASTER_SUFFIXES else ".png"
         target = output / f"{sample.path.stem}{suffix}"
-        if target in targets:
-            raise ConfigError(
-                f"`{targets[target].id}` and `{sample.id}` would both write `{target}`. Predict "
-                "their folders one after the other, each into an --output of its own."
-            )
-        if target.resolve() == sample.path.resolve():
-            raise ConfigError(
-                f"The mask of `{sample.id}` would replace the picture. Give --output another "
-                "folder."
-            )
-        targets[target] = sample
-    return list(targets)
+        targets.append(target)
+        for written in dict.fromkeys((target, target.with_suffix(".png"), _overlay(target))):
+            if written in owners:
+                raise ConfigError(
+                    f"`{owners[written].id}` and `{sample.id}` would both write `{written}`. "
+                    "Predict them one after the other, each into an --output of its own."
+                )
+            if written.resolve() in pictures:
+                raise ConfigError(
+                    f"The mask of `{sample.id}` would replace the picture `{written}`. Give "
+                    "--output another folder."
+                )
+            owners[written] = sample
+    return targets
+
+
+def _overlay(target: Path) -> Path:
+    return target.with_name(f"{target.stem}-overlay.png")
 
 
 def _map_scene(
     fitted: FittedSegmenter, sample: Sample, target: Path, *, progress: Progress
 ) -> Mapped:
     predictor, legend = fitted.predictor, fitted.legend
+    with open_raster(sample.path) as raster:
+        has_palette = bool(raster.facts.colours)
+        bands = bands_to_read(raster, predictor.contract)
+    if has_palette:  # its values stand for colours
+        return _map_photo(fitted, sample, target.with_suffix(".png"), progress=progress)
+    num_bands = len(predictor.contract.bands)
+
+    def forward(images: Tensor) -> Tensor:
+        return predictor.logits(images.expand(-1, num_bands, -1, -1))
+
     window = _WINDOW * predictor.contract.height
-    is_photo = predictor.contract.bands == ("R", "G", "B")
     spec = SceneSpec(
         classes=legend.names,
-        bands=(1, 2, 3) if is_photo else predictor.contract.bands,
+        bands=tuple(bands),
         colours=class_colours(len(legend.names), own=legend.colours),
         window=window,
         overlap=round(_OVERLAP * predictor.contract.height),
         batch_size=predictor.num_at_once(window, window),
         model_key=fitted.key,
     )
-    done = predict_scene(
-        sample.path, target, forward=predictor.logits, spec=spec, progress=progress
-    )
+    done = predict_scene(sample.path, target, forward=forward, spec=spec, progress=progress)
     total = max(sum(done.num_pixels.values()), 1)
     shares = {name: num / total for name, num in done.num_pixels.items()}
     return Mapped(sample.id, done.path, None, shares)
@@ -138,8 +156,8 @@ def _map_photo(
     fitted: FittedSegmenter, sample: Sample, target: Path, *, progress: Progress
 ) -> Mapped:
     predictor, legend = fitted.predictor, fitted.legend
-    with Image.open(sample.path) as opened:
-        num_pixels = opened.width * opened.height
+    facts = picture_facts(sample.path)
+    num_pixels = facts.width * facts.height
     if num_pixels > MOST_PIXELS:
         raise DataError(
             f"`{sample.id}` has {num_pixels:,} pixels, and a photo is mapped whole up to "
@@ -153,7 +171,7 @@ def _map_photo(
     figures = segmentation_figures(
         np.ascontiguousarray(picture), np.full(answer.shape, -1), answer, colours
     )
-    overlay = target.with_name(f"{target.stem}-overlay.png")
+    overlay = _overlay(target)
     _write(target, _as_png(answer, colours))
     _write(overlay, figures["answer"])
     counts = np.bincount(answer.ravel(), minlength=len(legend.names))

@@ -131,6 +131,56 @@ def test_a_run_is_evaluated_on_other_masks(run: headstart.Run, tmp_path: Path) -
         headstart.evaluate(run.path, tmp_path / "more")
 
 
+def test_classes_of_other_masks_go_by_their_names(run: headstart.Run, tmp_path: Path) -> None:
+    draw_fields(tmp_path / "same", num=4, seed=3)
+    draw_fields(tmp_path / "swapped", num=4, seed=3)
+    for path in (tmp_path / "swapped" / "masks").iterdir():
+        Image.fromarray(3 - np.asarray(Image.open(path))).save(path)
+    (tmp_path / "same" / "classes.txt").write_text("1 ground\n2 disc\n", encoding="utf-8")
+    (tmp_path / "swapped" / "classes.txt").write_text("1 disc\n2 ground\n", encoding="utf-8")
+    same, swapped = (headstart.evaluate(run.path, tmp_path / n) for n in ("same", "swapped"))
+    assert same.confusion == swapped.confusion
+    assert same.metrics == swapped.metrics
+
+
+def test_a_scene_is_read_by_the_names_of_its_bands(run: headstart.Run, tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    draw_fields(tmp_path / "new", num=1, seed=4)
+    values = np.asarray(Image.open(tmp_path / "new" / "images" / "00.png")).transpose(2, 0, 1)
+    profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 3, "dtype": "uint8"}
+    profile["transform"] = rasterio.transform.from_origin(0, 0, 10, 10)
+    for name, order, bands in (("plain", [0, 1, 2], None), ("blue", [2, 1, 0], "B02,B03,B04")):
+        with rasterio.open(tmp_path / f"{name}.tif", "w", **profile) as file:
+            file.write(values[order])
+            if bands:
+                file.descriptions = tuple(bands.split(","))
+    scenes = [tmp_path / "plain.tif", tmp_path / "blue.tif"]
+    plain, blue = headstart.map_pictures(run.path, scenes, tmp_path / "maps")
+    with rasterio.open(plain.mask) as first, rasterio.open(blue.mask) as second:
+        assert np.array_equal(first.read(1), second.read(1))
+
+
+def test_no_file_is_written_twice(run: headstart.Run, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name in ("a", "a-overlay"):
+        Image.new("RGB", (SIDE, SIDE)).save(folder / f"{name}.jpg")
+    with pytest.raises(ConfigError, match=r"a-overlay\.png"):
+        headstart.map_pictures(run.path, [folder], tmp_path / "masks")
+    Image.new("RGB", (SIDE, SIDE)).save(folder / "b.png")
+    with pytest.raises(ConfigError, match=r"would replace the picture"):
+        headstart.map_pictures(run.path, [folder / "b.png"], folder)
+
+
+def test_a_file_that_is_no_picture_can_be_skipped(run: headstart.Run, tmp_path: Path) -> None:
+    draw_fields(tmp_path / "new", num=1, seed=5)
+    (tmp_path / "new" / "images" / "bad.png").write_text("hello", encoding="utf-8")
+    mapped = headstart.map_pictures(
+        run.path, [tmp_path / "new" / "images"], tmp_path / "masks", on_bad="skip"
+    )
+    assert [each.mask.name for each in mapped] == ["00.png"]
+
+
 def test_the_shell_wants_a_folder_for_masks(
     run: headstart.Run, fields: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -124,15 +124,18 @@ def read_chip(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarr
     with open_raster(path) as raster:
         if contract.bands == _PHOTO_BANDS and raster.facts.colours:
             return _read_photo(path, contract)  # values of a palette stand for colours
-        values, valid = raster.read(bands=_bands_to_read(raster, contract))
+        values, valid = raster.read(bands=bands_to_read(raster, contract))
     if len(values) == 1 and len(contract.bands) == 3:
         values = np.repeat(values, 3, axis=0)
     dtype = np.uint8 if values.dtype == np.uint8 else np.float32
     return np.ascontiguousarray(values, dtype=dtype), valid
 
 
-def _bands_to_read(raster: Raster, contract: InputContract) -> list[str | int]:
-    """What to ask a raster for; a photo saved as TIFF is taken for one, whatever its bands say."""
+def bands_to_read(raster: Raster, contract: InputContract) -> list[str | int]:
+    """What to ask a raster for; a photo saved as TIFF is taken for one, whatever its bands say.
+
+    One band where three are needed is the same in all three.
+    """
     names = raster.facts.bands
     if contract.bands == _PHOTO_BANDS and all(re.fullmatch(r"band_\d+", name) for name in names):
         if len(names) == 3:

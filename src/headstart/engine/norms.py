@@ -17,7 +17,9 @@ State = dict[str, Tensor]
 
 @torch.no_grad()
 def renew_norms(model: nn.Module, inputs: Iterable[Tensor]) -> State | None:
-    """Replace the running statistics of all batch norms by those of some batches.
+    """Replace the running statistics of batch norms by those of some batches.
+
+    Only of those that are in training mode: a frozen norm keeps what it has.
 
     Args:
         model: Left in eval mode.
@@ -30,7 +32,7 @@ def renew_norms(model: nn.Module, inputs: Iterable[Tensor]) -> State | None:
     norms = {
         name: module
         for name, module in model.named_modules()
-        if isinstance(module, _BatchNorm) and module.track_running_stats
+        if isinstance(module, _BatchNorm) and module.track_running_stats and module.training
     }
     before = {
         f"{name}.{key}" if name else key: value.clone()

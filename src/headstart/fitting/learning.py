@@ -146,7 +146,7 @@ def _train(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
     )
     try:
         result = training.fit(plan, surroundings)
-        if attempt.task.is_dense:
+        if attempt.task.is_dense and feed.validation:
             attempt.facts["norms"] = _renew_norms(
                 attempt, batches.batches(result.num_epochs), score=score
             )
@@ -173,18 +173,21 @@ def _train(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
 def _renew_norms(
     attempt: Attempt, batches: Iterator[Batch], *, score: Callable[[Model], Mapping[str, float]]
 ) -> str:
-    """Batch norms with statistics of the weights that were kept, if that lowers validation loss."""
+    """Norms that learned take the statistics of the weights that were kept, if that is better."""
     from headstart.engine.norms import renew_norms
 
     model, device = attempt.model, attempt.where.device
-    loss = score(model)["loss"]
+    monitor = attempt.value("monitor")
+    sign = -1 if monitor == "loss" else 1
+    before_score = score(model)[monitor]
+    attempt.strategy.train_mode(model)
     inputs = (batch.to(device).inputs for batch in islice(batches, _NORM_BATCHES))
     before = renew_norms(model, (each for each in inputs if each is not None))
     if before is None:
         return "none to take anew"
-    renewed = score(model)["loss"]
-    told = f"validation loss {renewed:.3f} instead of {loss:.3f}"
-    if renewed < loss:
+    renewed = score(model)[monitor]
+    told = f"validation {monitor} {renewed:.3f} instead of {before_score:.3f}"
+    if sign * renewed > sign * before_score:
         return f"taken anew with the weights that were kept: {told}"
     model.load_state_dict(before, strict=False)
     return f"left as they were: taken anew, they gave a {told}"

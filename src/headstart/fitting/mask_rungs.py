@@ -23,6 +23,8 @@ from headstart.trust.pixels import draw_pixels, pixel_features
 # Chips that are read, evenly spread over those there are; and pixels of each class of one of them:
 # neighbours tell the same, so that more would tell little more.
 _MOST_CHIPS, _PIXELS_A_CLASS = 100, 200
+# Pixels of all chips that are held at once, so that large ones do not fill the memory.
+_MOST_PIXELS = 40_000_000
 
 Answer = Callable[[Tensor], np.ndarray]
 
@@ -107,7 +109,10 @@ def cheap_rungs(attempt: Attempt) -> list[JudgedRung]:
 def _read(attempt: Attempt, samples: Sequence[Sample]) -> dict[str, Example]:
     """Some of the samples by their ids."""
     prepare = attempt.task.preparation(attempt.backbone.contract)
-    stride = -(-len(samples) // _MOST_CHIPS) or 1
+    facts = attempt.where.data.checkup.facts
+    largest = max((facts[s.id].width * facts[s.id].height for s in samples), default=1)
+    most = max(2, min(_MOST_CHIPS, _MOST_PIXELS // largest))
+    stride = -(-len(samples) // most) or 1
     read = {}
     for sample in samples[::stride]:
         example = prepare(sample)
@@ -116,12 +121,17 @@ def _read(attempt: Attempt, samples: Sequence[Sample]) -> dict[str, Example]:
     return read
 
 
-def _majority(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
+def _pixel_counts(attempt: Attempt, chips: Mapping[str, Example]) -> Tensor:
+    """(K,) labelled pixels of each class."""
     counts = torch.zeros(len(attempt.classes), dtype=torch.int64)
     for chip in chips.values():
         assert chip.target is not None
         counts += torch.bincount(chip.target[chip.target != IGNORE], minlength=len(counts))
-    most_common = int(counts.argmax())
+    return counts
+
+
+def _majority(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
+    most_common = int(_pixel_counts(attempt, chips).argmax())
     return lambda inputs: np.full(inputs.shape[-2:], most_common)
 
 
@@ -148,9 +158,14 @@ def _single_pixels(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
         (features - mean) / std, torch.cat(targets), torch.cat(groups), num_classes
     )
     fit, _ = fit_linear_probe(table, attempt.settings)
+    # Rare classes were drawn more often than they are: the answers go by their true shares.
+    # Source: King and Zeng, "Logistic Regression in Rare Events Data" (2001), section 4.1.
+    true = _pixel_counts(attempt, chips).double()
+    drawn = torch.bincount(table.targets, minlength=num_classes).double()
+    shift = ((true / true.sum()) / (drawn / drawn.sum()).clamp_min(1e-12)).clamp_min(1e-12).log()
 
     def answer(inputs: Tensor) -> np.ndarray:
-        logits = fit.logits((pixel_features(inputs) - mean) / std)
+        logits = fit.logits((pixel_features(inputs) - mean) / std) + shift.float()
         return logits.argmax(dim=1).reshape(inputs.shape[-2:]).numpy()
 
     return answer

@@ -21,6 +21,7 @@ from headstart.fitting.attempt import (
     Embedder,
     Situation,
     measure_format,
+    read_as_stored,
 )
 from headstart.fitting.choosing import load_chosen
 from headstart.fitting.feeding import Loading
@@ -32,9 +33,10 @@ from headstart.fitting.rungs import Climb
 from headstart.fitting.settle import Choice, Choices, DataSize
 from headstart.fitting.settle_masks import settle_masks
 from headstart.mask_predictor import MaskPredictor
-from headstart.metrics.segmentation import count_confusion
+from headstart.metrics.segmentation import count_confusion, image_scores
 from headstart.report.chip_figures import segmentation_figures, visible_picture
 from headstart.report.colours import class_colours
+from headstart.report.wording import count
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
 
@@ -60,24 +62,16 @@ class Judged:
 
     @property
     def miou(self) -> float:
-        """Mean over the classes that occur in truth or answer; NaN where nothing counts."""
-        hits = np.diag(self.counts)
-        either = self.counts.sum(axis=0) + self.counts.sum(axis=1) - hits
-        found = hits[either > 0] / either[either > 0]
-        return float(found.mean()) if len(found) else float("nan")
-
-    @property
-    def pixel_accuracy(self) -> float:
-        """Share of the pixels that count; NaN where none do."""
-        total = self.counts.sum()
-        return float(np.diag(self.counts).sum() / total) if total else float("nan")
+        """Mean over the classes of the truth; NaN where no pixel is labelled."""
+        return float(image_scores(self.counts[None])[0][0])
 
     def to_json(self) -> dict[str, Any]:
         """A row of `chips` in metrics.json."""
+        miou, pixel_accuracy = image_scores(self.counts[None])
         return {
             "id": self.sample.id,
-            "miou": self.miou,
-            "pixel_accuracy": self.pixel_accuracy,
+            "miou": float(miou[0]),
+            "pixel_accuracy": float(pixel_accuracy[0]),
             "loss": self.loss,
             "num_pixels": int(self.counts.sum()),
         }
@@ -184,6 +178,11 @@ class Segmenting:
                 "--control scratch is not for masks yet. Fit with --strategy scratch beside it, "
                 "and look at both reports."
             )
+        if options.balance not in (None, "none"):
+            raise ConfigError(
+                f"--balance {options.balance} weighs labels of whole pictures, which masks are "
+                "not; the Dice loss counts every class alike. Leave it away."
+            )
         if options.racing:
             raise ConfigError(
                 f"--backbone {options.backbone} stands for several, and backbones do not race for "
@@ -203,9 +202,15 @@ class Segmenting:
         )
         contract = replace(loaded.contract, height=CROP_SIDE, width=CROP_SIDE)
         backbone = as_pyramid(replace(loaded, contract=contract))
+        read_as_stored(backbone, where.data)
         embedder = Embedder(backbone, self._inference(backbone))
         choices = self.choices.branch()
         self.attempt = MaskAttempt(strategy, where, embedder=embedder, choices=choices)
+        # Speed was measured on crops: chips have more pixels. What follows training looks at the
+        # validation samples thrice more (norms before and after, and the ladder), and at crops.
+        num_validation, num_test = (len(where.data.samples(n)) for n in ("validation", "test"))
+        chips = 3 * num_validation + num_test
+        self.attempt.num_looked_at_after = self.attempt.crops_a_chip * chips
 
     def _inference(self, backbone: Backbone) -> Any:
         where = self.where
@@ -231,8 +236,8 @@ class Segmenting:
         attempt = self.attempt
         data = self.where.data
         judged = judge(attempt.predictor, data.samples("validation"), on_error=data.note_unreadable)
-        counts = {each.sample.id: each.counts for each in judged}
-        below = rungs[-1]
+        below = max(rungs, key=lambda each: each.rung.metrics["miou"].value)
+        counts = {e.sample.id: e.counts for e in judged if e.sample.id in below.counts}
         last = judged_rung(
             attempt.name,
             "everything learns, the decoder from random weights",
@@ -243,14 +248,18 @@ class Segmenting:
         )
         gain, found = last.rung.gain, last.rung.metrics["miou"].value
         assert gain is not None
+        is_majority = below.rung.strategy == "majority"
+        other = "the most common class" if is_majority else "a classifier of single pixels"
         verdict = (
-            f"Fine-tuning has a mean IoU of {100 * found:.1f}% on {len(counts)} validation "
-            f"pictures, a classifier of single pixels "
-            f"{100 * below.rung.metrics['miou'].value:.1f}%: {100 * gain.value:+.1f} points (95% "
-            f"{100 * (gain.low or 0):+.1f} to {100 * (gain.high or 0):+.1f})."
+            f"Fine-tuning has a mean IoU of {100 * found:.1f}% on {count(len(counts), 'picture')} "
+            f"for validation, {other} {100 * (found - gain.value):.1f}%: {100 * gain.value:+.1f} "
+            "points"
         )
+        if gain.low is not None and gain.high is not None:
+            verdict += f" (95% {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        verdict += "."
         if gain.value <= 0:
-            verdict += " What is around a pixel told it nothing: look at the data, or train longer."
+            verdict += f" It is no better than {other}: look at the data, or train longer."
             self.progress.warn(verdict)
         kept = replace(last.rung, is_kept=True)
         return Climb([*(each.rung for each in rungs), kept], verdict)
@@ -262,11 +271,6 @@ class Segmenting:
         self.judged = judge(
             self.attempt.predictor, data.samples("test"), on_error=data.note_unreadable
         )
-        if not self.judged:
-            raise DataError(
-                "No chip of the test could be read, so that nothing was measured. "
-                "`headstart inspect` tells why, file by file."
-            )
         self.where.seconds["evaluate"] = time.monotonic() - started
 
     def _save(self) -> None:
@@ -335,6 +339,11 @@ def evaluate_chips(
     Raises:
         DataError: There is no chip, or no pixel of them is labelled.
     """
+    if not judged:
+        raise DataError(
+            "No picture with its mask could be read, so that nothing was measured. "
+            "`headstart inspect` tells why, file by file."
+        )
     names = [groups.get(each.sample.id) or each.sample.id for each in judged]
     numbers = None
     if len(set(names)) < len(names):
