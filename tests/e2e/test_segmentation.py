@@ -216,6 +216,36 @@ def test_an_interrupted_fit_of_masks_goes_on_to_the_same_end(
 def test_what_is_not_for_masks_is_refused(strategy: str, fields: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=f"--strategy {strategy} is not for masks. Take one of"):
         headstart.fit(fields, strategy=strategy, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mask_that_is_cut_off_is_left_out_and_makes_no_classes(tmp_path: Path) -> None:
+    draw_fields(tmp_path / "cut", num=12, seed=6)
+    mask = tmp_path / "cut" / "masks" / "03.png"
+    mask.write_bytes(mask.read_bytes()[: mask.stat().st_size // 2])
+    with pytest.raises(headstart.HeadstartError, match=r"03\.png` is truncated"):
+        headstart.fit(tmp_path / "cut", output=tmp_path / "stopped", **OPTIONS)
+    run = headstart.fit(
+        tmp_path / "cut", on_bad="skip", strategy="full", output=tmp_path / "run", **OPTIONS
+    )
+    config = json.loads((run.path / "config.json").read_text(encoding="utf-8"))
+    assert config["model"]["classes"] == ["1", "2"]
+
+
+def test_pictures_without_red_green_and_blue_are_told_before_a_fit(tmp_path: Path) -> None:
+    rasterio = pytest.importorskip("rasterio")
+    draw_fields(tmp_path / "four", num=6, seed=7)
+    profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 4, "dtype": "uint8"}
+    profile["transform"] = rasterio.transform.from_origin(0, 0, 10, 10)
+    profile["photometric"] = "MINISBLACK"  # else the fourth would be taken for opacity
+    for path in sorted((tmp_path / "four" / "images").iterdir()):
+        values = np.asarray(Image.open(path)).transpose(2, 0, 1)
+        with rasterio.open(path.with_suffix(".tif"), "w", **profile) as file:
+            file.write(values[[0, 1, 2, 0]])
+        path.unlink()
+    with pytest.raises(headstart.HeadstartError, match="6 pictures without bands for red"):
+        headstart.fit(tmp_path / "four", output=tmp_path / "run", **OPTIONS)
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_does_not_race_for_masks_is_refused(fields: Path, tmp_path: Path) -> None:

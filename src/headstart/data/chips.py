@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headstart.contracts import IGNORE, Example, InputContract, Legend, Sample
+from headstart.data.bands import common_name
 from headstart.data.chip_transforms import ChipAugment, ChipTransform, chip_transform
 from headstart.data.images import PictureError, picture_facts, read_image
 from headstart.data.mask_files import read_mask
+from headstart.data.raster_header import RasterFacts
 from headstart.data.rasters import RASTER_SUFFIXES, Raster, open_raster
 from headstart.errors import DataError
 
@@ -129,6 +131,16 @@ def read_chip(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarr
         values = np.repeat(values, 3, axis=0)
     dtype = np.uint8 if values.dtype == np.uint8 else np.float32
     return np.ascontiguousarray(values, dtype=dtype), valid
+
+
+def gives_photo(facts: RasterFacts) -> bool:
+    """Whether red, green and blue can be had of a raster, as `bands_to_read` asks for them."""
+    names = facts.bands
+    if facts.colours or (len(names) == 1 and facts.dtype == "uint8"):
+        return True
+    if all(re.fullmatch(r"band_\d+", name) for name in names):
+        return len(names) == 3
+    return {"red", "green", "blue"} <= {common_name(name) for name in names}
 
 
 def bands_to_read(raster: Raster, contract: InputContract) -> list[str | int]:

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from headstart.contracts import IGNORE, Legend, Sample
-from headstart.data.images import PictureError
+from headstart.data.images import PictureError, verify_picture
 from headstart.data.raster_header import RasterFacts
-from headstart.data.rasters import open_raster
+from headstart.data.rasters import RASTER_SUFFIXES, open_raster
 from headstart.errors import DataError
 
 _UNKNOWN = -2  # the class index of a value that the legend does not have; never leaves this file
@@ -121,6 +121,9 @@ def read_stored_mask(path: Path, *, as_colours: bool = False) -> StoredMask:
         PictureError: It cannot be read, its values are no whole numbers, or it has neither one
             band nor three.
     """
+    if path.suffix.lower() not in RASTER_SUFFIXES:
+        # GDAL fills what is missing of a cut PNG with whatever lay in the memory.
+        _verify_whole(path)
     with open_raster(path) as raster:
         bands, opaque = raster.read_stored()
         facts = raster.facts
@@ -145,6 +148,18 @@ def read_stored_mask(path: Path, *, as_colours: bool = False) -> StoredMask:
         bands = _drawn(bands[0], facts.colours)
     red, green, blue = bands.astype(np.uint32)
     return StoredMask(red << 16 | green << 8 | blue, opaque, True, facts)
+
+
+def _verify_whole(path: Path) -> None:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PictureError(
+            f"`{path}` cannot be read ({error.strerror}). Mend that, or leave it out with "
+            "`--on-bad skip`.",
+            kind="unreadable-mask",
+        ) from None
+    verify_picture(content, decode=False, name=str(path))
 
 
 def pack_colour(colour: tuple[int, int, int]) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from headstart.backbones.depths import with_depths
+from headstart.config import FitOptions
 from headstart.contracts import Backbone
 from headstart.errors import DataError, RunError
 from headstart.fitting.attempt import NUM_TRIED, Attempt, Embedder, Situation
@@ -19,7 +20,7 @@ from headstart.fitting.controlling import train_control
 from headstart.fitting.explaining import explain
 from headstart.fitting.ladder import Found, Ladder
 from headstart.fitting.learning import learn
-from headstart.fitting.preparing import seen_through
+from headstart.fitting.preparing import PreparedData, seen_through
 from headstart.fitting.proving import Prover
 from headstart.fitting.recording import record_results, record_start, record_transfer
 from headstart.fitting.settle import Choices
@@ -46,6 +47,10 @@ class Classifying:
         self.resume = resume
         self.options = where.options
         self.progress = where.progress
+
+    @staticmethod
+    def refuse(options: FitOptions, data: PreparedData) -> None:
+        """Nothing: what does not go together was refused when the options were read."""
 
     def run(self) -> None:
         """All steps but the control.

@@ -75,6 +75,7 @@ class FitJob:
         with StopSignal(self.progress) as stop:
             data = self._read()
             refuse_other_task(self.options, data.dataset.task)
+            WORK[data.dataset.task].refuse(self.options, data)
             seconds = {"read": time.monotonic() - started}
             folder, data, choices = self._open_folder(data)
             budget = self.options.budget

@@ -12,7 +12,9 @@ import numpy as np
 import torch
 
 from headstart.backbones.pyramid import as_pyramid
+from headstart.config import FitOptions
 from headstart.contracts import IGNORE, Backbone, Evaluation, Sample
+from headstart.data.chips import gives_photo
 from headstart.data.mask_files import read_mask
 from headstart.errors import ConfigError, DataError, RunError
 from headstart.fitting.attempt import (
@@ -28,6 +30,7 @@ from headstart.fitting.feeding import Loading
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn
 from headstart.fitting.mask_rungs import JudgedRung, cheap_rungs, judged_rung
+from headstart.fitting.preparing import PreparedData
 from headstart.fitting.recording import Shown, record_masks, record_start
 from headstart.fitting.rungs import Climb
 from headstart.fitting.settle import Choice, Choices, DataSize
@@ -160,19 +163,14 @@ class Segmenting:
         self._save()
         self._verify()
 
-    def control(self) -> None:
-        """There is none for masks; `_settle` has refused it."""
+    @staticmethod
+    def refuse(options: FitOptions, data: PreparedData) -> None:
+        """Refuse what is not for masks, before anything is made.
 
-    # --- settling -----------------------------------------------------------------------------
-
-    def _settle(self) -> None:
-        """The backbone, and the strategy with its model."""
-        where, options = self.where, self.where.options
-        strategy = options.strategy
-        if strategy == "auto":
-            strategy = "full"
-            why = "the ladder for masks has no other rung yet that trains"
-            self.choices.add(Choice("strategy", strategy, why))
+        Raises:
+            ConfigError: An option, with what to take instead.
+            DataError: Pictures without red, green and blue; all of them are counted.
+        """
         if options.control is not None:
             raise ConfigError(
                 "--control scratch is not for masks yet. Fit with --strategy scratch beside it, "
@@ -193,10 +191,39 @@ class Segmenting:
                 "--mixup and --cutmix blend pictures of one label each, which masks are not. Leave "
                 "them away."
             )
-        if strategy not in _STRATEGIES:
+        if options.strategy not in ("auto", *_STRATEGIES):
             raise ConfigError(
-                f"--strategy {strategy} is not for masks. Take one of {', '.join(_STRATEGIES)}."
+                f"--strategy {options.strategy} is not for masks. Take one of "
+                f"{', '.join(_STRATEGIES)}."
             )
+        names = {
+            sample.id: facts.raster.bands
+            for sample in data.dataset
+            if (facts := data.checkup.facts[sample.id]).raster is not None
+            and not gives_photo(facts.raster)
+        }
+        if names:
+            first, bands = next(iter(names.items()))
+            raise DataError(
+                f"{count(len(names), 'picture')} without bands for red, green and blue, such as "
+                f"`{first}` with {', '.join(bands)}. A fit learns from these three so far. Make "
+                "pictures of three bands, red first, or name the bands as B04, B03, B02 or red, "
+                "green, blue."
+            )
+
+    def control(self) -> None:
+        """There is none for masks; `refuse` has refused it."""
+
+    # --- settling -----------------------------------------------------------------------------
+
+    def _settle(self) -> None:
+        """The backbone, and the strategy with its model."""
+        where, options = self.where, self.where.options
+        strategy = options.strategy
+        if strategy == "auto":
+            strategy = "full"
+            why = "the ladder for masks has no other rung yet that trains"
+            self.choices.add(Choice("strategy", strategy, why))
         loaded = load_chosen(
             where, self.choices, resume=self.resume, is_random=strategy == "scratch"
         )
