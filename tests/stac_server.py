@@ -54,7 +54,7 @@ class InMemoryClient(BaseCoreClient):
         )
 
     def get_search(self, **kwargs: Any) -> Json:
-        raise NotImplementedError("the landing page offers POST, which clients prefer")
+        raise NotFoundError("this catalogue is searched by POST, as its landing page says")
 
     def post_search(self, search_request: Any, **kwargs: Any) -> Json:
         asked = search_request

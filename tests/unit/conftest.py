@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,3 +167,40 @@ def slow_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
     measured = MeasuredFormat(ComputeFormat(), 0.1, "as the test has it")
     monkeypatch.setattr(Attempt, "training", property(lambda attempt: measured))
+
+
+@pytest.fixture
+def tiny_racers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Backbones that race, with random weights, the same each time.
+
+    Those named `blind...` give the same features for all pictures; `unreachable...` cannot be had.
+    """
+    from headstart.backbones import load_backbone
+    from headstart.compute import MeasuredFormat
+    from headstart.contracts import Backbone, ComputeFormat
+    from headstart.errors import WeightsError
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tiny models gain nothing from more
+
+    def load(name: str, *, weights: str | None = None, progress: Progress) -> Backbone:
+        if name.startswith("unreachable"):
+            raise WeightsError("The registry does not answer.")
+        torch.manual_seed(0)
+        is_blind = name.startswith("blind")
+        backbone = load_backbone("test_resnet" if is_blind else name, weights="random")
+        if is_blind:
+            for parameter in backbone.module.parameters():
+                torch.nn.init.zeros_(parameter)
+        return backbone
+
+    def measure(*_: Any, **__: Any) -> MeasuredFormat:
+        return MeasuredFormat(ComputeFormat(), 500.0, "as the test has it")
+
+    monkeypatch.setattr("headstart.field.load_backbone", load)
+    monkeypatch.setattr("headstart.fitting.choosing.load_backbone", load)
+    monkeypatch.setattr("headstart.fitting.attempt.choose_format", measure)
+    monkeypatch.setattr("headstart.racing._LEAST_SAMPLES", 16)
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    yield
+    torch.set_num_threads(num_threads)

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 import headstart
 from headstart import cli
-from headstart.backbones import load_backbone
 from headstart.compute import MeasuredFormat
-from headstart.contracts import Backbone, ComputeFormat
+from headstart.contracts import ComputeFormat
 from headstart.errors import ConfigError, DataError, InterruptedFit, WeightsError
 from headstart.field import default_backbones
 from headstart.progress import Event, Progress
 from headstart.racing import Race
+
+pytestmark = pytest.mark.usefixtures("tiny_racers")
 
 SEEING = ("test_resnet", "test_efficientnet")
 
@@ -34,35 +34,6 @@ class Recorder:
         """Pictures that went through a backbone."""
         ends = [e for e in self.events if e.kind == "end" and e.message == "reading pictures"]
         return sum(event.values["done"] for event in ends)
-
-
-@pytest.fixture(autouse=True)
-def _tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Random weights, the same each time; `blind` gives the same features for all pictures."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # tiny models gain nothing from more
-
-    def load(name: str, *, weights: str | None = None, progress: Progress) -> Backbone:
-        if name == "unreachable":
-            raise WeightsError("The registry does not answer.")
-        torch.manual_seed(0)
-        is_blind = name.startswith("blind")
-        backbone = load_backbone("test_resnet" if is_blind else name, weights="random")
-        if is_blind:
-            for parameter in backbone.module.parameters():
-                torch.nn.init.zeros_(parameter)
-        return backbone
-
-    def measure(*_: Any, **__: Any) -> MeasuredFormat:
-        return MeasuredFormat(ComputeFormat(), 500.0, "as the test has it")
-
-    monkeypatch.setattr("headstart.field.load_backbone", load)
-    monkeypatch.setattr("headstart.fitting.choosing.load_backbone", load)
-    monkeypatch.setattr("headstart.fitting.attempt.choose_format", measure)
-    monkeypatch.setattr("headstart.racing._LEAST_SAMPLES", 16)
-    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    yield
-    torch.set_num_threads(num_threads)
 
 
 @pytest.fixture
