@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from headstart.contracts import Dataset, Evaluation, Legend, Sample, Task
+from headstart.contracts import Dataset, Evaluation, Legend, Task
 from headstart.data import open_dataset
 from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.mask_checks import MaskFacts, check_masks
 from headstart.errors import DataError
-from headstart.fitting.segmenting import evaluate_chips, judge
+from headstart.fitting.judging_masks import OnError, evaluate_chips, judge
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.saved import FittedModel, load_segmenter
 from headstart.tasks import make_task
-
-OnError = Callable[[Sample, DataError], None] | None
 
 
 def evaluate_pictures(

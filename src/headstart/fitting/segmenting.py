@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
-import torch
 
 from headstart.backbones.pyramid import as_pyramid
 from headstart.config import FitOptions
-from headstart.contracts import IGNORE, Backbone, Evaluation, Sample
+from headstart.contracts import Backbone
 from headstart.data.chips import gives_photo
-from headstart.data.mask_files import read_mask
 from headstart.errors import ConfigError, DataError, RunError
 from headstart.fitting.attempt import (
     NUM_TRIED,
@@ -27,6 +23,7 @@ from headstart.fitting.attempt import (
 )
 from headstart.fitting.choosing import load_chosen
 from headstart.fitting.feeding import Loading
+from headstart.fitting.judging_masks import Judged, evaluate_chips, judge
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn
 from headstart.fitting.mask_rungs import JudgedRung, cheap_rungs, judged_rung
@@ -36,7 +33,6 @@ from headstart.fitting.rungs import Climb
 from headstart.fitting.settle import Choice, Choices, DataSize
 from headstart.fitting.settle_masks import settle_masks
 from headstart.mask_predictor import MaskPredictor
-from headstart.metrics.segmentation import count_confusion, image_scores
 from headstart.report.chip_figures import segmentation_figures, visible_picture
 from headstart.report.colours import class_colours
 from headstart.report.wording import count
@@ -48,36 +44,6 @@ CROP_SIDE = 256
 # Chips that are drawn in the report: the worst, the median and the best ones.
 _NUM_SHOWN = 2
 _STRATEGIES = ("full", "gradual", "head", "scratch")
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """One chip and how well it was answered.
-
-    Attributes:
-        counts: (K, K) pixels, rows the truth.
-        loss: Mean over the pixels that count; 0 where none do.
-    """
-
-    sample: Sample
-    counts: np.ndarray
-    loss: float
-
-    @property
-    def miou(self) -> float:
-        """Mean over the classes of the truth; NaN where no pixel is labelled."""
-        return float(image_scores(self.counts[None])[0][0])
-
-    def to_json(self) -> dict[str, Any]:
-        """A row of `chips` in metrics.json."""
-        miou, pixel_accuracy = image_scores(self.counts[None])
-        return {
-            "id": self.sample.id,
-            "miou": float(miou[0]),
-            "pixel_accuracy": float(pixel_accuracy[0]),
-            "loss": self.loss,
-            "num_pixels": int(self.counts.sum()),
-        }
 
 
 class MaskAttempt(Attempt):
@@ -331,56 +297,6 @@ class Segmenting:
         self.progress.note(f"Saved, loaded anew, same masks on {len(samples)} chips.")
 
 
-def judge(
-    predictor: MaskPredictor, samples: Sequence[Sample], *, on_error: Any = None
-) -> list[Judged]:
-    """Every chip with its confusion and its loss."""
-    by_id = {sample.id: sample for sample in samples}
-    num_classes = len(predictor.classes)
-    judged = []
-    for batch, logits in predictor.answers(samples, on_error=on_error):
-        assert batch.targets is not None
-        losses = torch.nn.functional.cross_entropy(
-            logits, batch.targets, ignore_index=IGNORE, reduction="none"
-        )
-        answers = logits.argmax(dim=1).cpu().numpy()
-        for id_, answer, truth, loss in zip(
-            batch.ids, answers, batch.targets.cpu().numpy(), losses, strict=True
-        ):
-            num_known = max(int((truth != IGNORE).sum()), 1)
-            judged.append(
-                Judged(
-                    by_id[id_],
-                    count_confusion(truth, answer, num_classes),
-                    float(loss.sum()) / num_known,
-                )
-            )
-    return judged
-
-
-def evaluate_chips(
-    judged: Sequence[Judged], predictor: MaskPredictor, *, groups: Mapping[str, str | None]
-) -> Evaluation:
-    """Metrics of all chips, with intervals over chips, or over the groups they are of.
-
-    Raises:
-        DataError: There is no chip, or no pixel of them is labelled.
-    """
-    if not judged:
-        raise DataError(
-            "No picture with its mask could be read, so that nothing was measured. "
-            "`headstart inspect` tells why, file by file."
-        )
-    names = [groups.get(each.sample.id) or each.sample.id for each in judged]
-    numbers = None
-    if len(set(names)) < len(names):
-        numbers = np.unique(names, return_inverse=True)[1]
-    counts = np.stack([each.counts for each in judged])
-    task: Any = predictor.task
-    found: Evaluation = task.evaluate(counts, predictor.classes, groups=numbers)
-    return found
-
-
 def save(folder: RunFolder, attempt: MaskAttempt, judged: Sequence[Judged]) -> None:
     """Weights, metrics, pictures of some chips, report and model card."""
     evaluation = evaluate_chips(judged, attempt.predictor, groups=attempt.where.data.split.groups)
@@ -412,13 +328,16 @@ def _shown(attempt: MaskAttempt, judged: Sequence[Judged]) -> list[Shown]:
     shown = []
     for batch, logits in attempt.predictor.answers(samples):
         assert batch.inputs is not None
-        for id_, inputs, answer in zip(
-            batch.ids, batch.inputs, logits.argmax(dim=1).cpu().numpy(), strict=True
+        assert batch.targets is not None
+        answers = logits.argmax(dim=1).cpu().numpy()
+        truths = batch.targets.cpu().numpy()
+        for id_, inputs, truth, answer in zip(
+            batch.ids, batch.inputs, truths, answers, strict=True
         ):
             why, each = wanted[id_]
             pictures = segmentation_figures(
                 visible_picture(inputs.cpu().numpy(), attempt.backbone.contract.bands),
-                read_mask(each.sample, legend),
+                truth,
                 answer,
                 class_colours(len(legend.names), own=legend.colours),
             )
