@@ -69,8 +69,8 @@ def evaluate_masks(
     dataset = open_dataset(data, ignore_values=fitted.legend.ignored or None)
     if dataset.legend is None:
         raise DataError(
-            f"`{data}` has no masks ({dataset.reason}), but the model answers with masks. Give "
-            "pictures with masks, in the folders that it was fitted on, for instance."
+            f"`{data}` has no masks, but the model answers with masks. {dataset.reason} Give "
+            "pictures with masks, laid out as those it was fitted on, for instance."
         )
     unknown = [name for name in dataset.legend.names if name not in fitted.legend.names]
     if unknown:

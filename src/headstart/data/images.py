@@ -39,6 +39,9 @@ PICTURE_SUFFIXES = frozenset(
 # pass; Pillow itself refuses to open more than this (twice its Image.MAX_IMAGE_PIXELS).
 MAX_PIXELS = 178_956_970
 
+# What to do about a single file that cannot be used.
+REPLACE_OR_SKIP = "Replace it, or leave it out with `--on-bad skip`."
+
 # What Pillow's decoders raise on damaged files; found by feeding them cut and altered files (see
 # tests/unit/data/test_images.py) and by reading their `raise` statements.
 _DECODER_ERRORS = (
@@ -310,7 +313,7 @@ def _refuse(image: Image.Image, name: str) -> None:
 def _bomb(name: str) -> PictureError:
     return PictureError(
         f"`{name}` claims more than {MAX_PIXELS:,} pixels, which is a damaged file, an attack, or "
-        "a picture to be cut into tiles first. Replace it, or leave it out with `--on-bad skip`.",
+        f"a picture to be cut into tiles first. {REPLACE_OR_SKIP}",
         kind="decompression-bomb",
     )
 
@@ -396,7 +399,7 @@ def _picture_error(
         return PictureError(f"There is no file `{name}`. Check the path.", kind="missing-file")
     if isinstance(error, PermissionError | IsADirectoryError):
         return PictureError(f"`{name}` cannot be read ({error.strerror}). Mend that, or leave it.")
-    remedy = "Replace it, or leave it out with `--on-bad skip`."
+    remedy = REPLACE_OR_SKIP
     if isinstance(source, Path) and source.is_file() and source.stat().st_size == 0:
         return PictureError(f"`{name}` has no content (0 bytes). {remedy}", kind="zero-byte")
     if isinstance(error, UnidentifiedImageError):

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 
 from headstart.contracts import IGNORE, Dataset, Finding, Legend, Sample
-from headstart.data.images import PictureError, upright_size
+from headstart.data.images import REPLACE_OR_SKIP, PictureError, upright_size
 from headstart.data.listing import count, series
 from headstart.data.mask_files import read_indexed_mask, told_value, told_values
 from headstart.data.raster_header import RasterFacts
@@ -170,7 +170,8 @@ def _check(sample: Sample, legend: Legend) -> _Checked:
         mask = read_indexed_mask(sample.mask, legend)
     except PictureError as error:
         kind = "coloured-mask" if error.kind == "coloured-mask" else "unreadable-mask"
-        checked.troubles[kind] = str(error)
+        # The finding has a remedy of its own, for all of them.
+        checked.troubles[kind] = str(error).removesuffix(f" {REPLACE_OR_SKIP}")
         return checked
     counts = np.bincount(mask.indices.ravel() - IGNORE, minlength=len(legend.names) + 1)
     height, width = mask.indices.shape

@@ -1,6 +1,6 @@
 """Polygons as labels: GeoPackage, GeoJSON and Shapefile, drawn onto a scene's grid by window.
 
-The only importer of pyogrio and shapely (extra `geo`). Knows nothing of samples or data sets: it
+Reads by pyogrio and shapely (extra `geo`). Knows nothing of samples or data sets: it
 gives class indices for a window of a raster.
 """
 

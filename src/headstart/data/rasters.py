@@ -1,4 +1,4 @@
-"""The only importer of rasterio: what a raster says of itself, and its pixels, window by window.
+"""What a raster says of itself, and its pixels, window by window; read by rasterio.
 
 Knows nothing of classes, data sets or models. A raster is never read whole unless it is asked for
 whole. Readers may be used in many threads at once, one of their own each. Trouble with a file is a
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from headstart.data.bands import band_in_file_name, choose_bands, sensor_of
-from headstart.data.images import PictureError
+from headstart.data.images import REPLACE_OR_SKIP, PictureError
 from headstart.data.raster_header import RasterFacts
 from headstart.data.side_files import SideItem, category_names, side_item
 from headstart.errors import DataError
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 RASTER_SUFFIXES = frozenset({".tif", ".tiff", ".jp2", ".vrt"})
 _PALETTE_FORMATS = ("PNG", "GIF")
-_SKIP = "Replace it, or leave it out with `--on-bad skip`."
 _VERIFIED_PIXELS = 1 << 24  # read at a time when a whole file is verified: 16 MB a band and byte
 
 
@@ -313,7 +312,7 @@ def _facts(source: Path | str, file: DatasetReader) -> RasterFacts:
     item = side_item(path)
     numbers = [i for i, c in enumerate(file.colorinterp, 1) if c is not ColorInterp.alpha]
     if not numbers:
-        raise PictureError(f"`{source}` has no band but alpha. {_SKIP}")
+        raise PictureError(f"`{source}` has no band but alpha. {REPLACE_OR_SKIP}")
     tags = _tags(file, item)
     bands = _band_names(file, numbers, path, item)
     scales, offsets = _scaling(file, numbers, item)
@@ -401,19 +400,21 @@ def _unreadable(name: str, error: BaseException) -> PictureError:
     if not path.exists() and "://" not in name and not name.startswith("/vsi"):
         return PictureError(f"There is no file `{name}`. Check the path.", kind="missing-file")
     if path.is_file() and path.stat().st_size == 0:
-        return PictureError(f"`{name}` has no content (0 bytes). {_SKIP}", kind="zero-byte")
+        return PictureError(
+            f"`{name}` has no content (0 bytes). {REPLACE_OR_SKIP}", kind="zero-byte"
+        )
     if re.search(r"not recognized as|not a supported|cannot be recognized", told):
-        return PictureError(f"`{name}` is no raster that can be read. {_SKIP}")
+        return PictureError(f"`{name}` is no raster that can be read. {REPLACE_OR_SKIP}")
     # GDAL tells a cut file from other damage by its words only; of a directory of a TIFF that lies
     # behind the end it gives the place.
     is_cut = re.search(r"truncat|got \d+ bytes|Read error|unexpected end|premature|EOF", told, re.I)
     place = re.search(r"read directory at offset (\d+)", told)
     if is_cut or (place and path.is_file() and int(place[1]) >= path.stat().st_size):
         return PictureError(
-            f"`{name}` is truncated: the file ends before the picture does. {_SKIP}",
+            f"`{name}` is truncated: the file ends before the picture does. {REPLACE_OR_SKIP}",
             kind="truncated",
         )
-    return PictureError(f"`{name}` cannot be decoded ({told.strip()}). {_SKIP}")
+    return PictureError(f"`{name}` cannot be decoded ({told.strip()}). {REPLACE_OR_SKIP}")
 
 
 def _whole_message(error: Any) -> str:
