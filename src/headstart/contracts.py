@@ -45,6 +45,8 @@ class Sample:
         group: Samples of one group never straddle a split (a patient, a scene).
         mask: The file that says of each pixel which class it is of, for segmentation; its values
             are explained by the legend of the data set.
+        window: The part of the file that is this sample, as (left, top, width, height) in pixels;
+            None where it is the whole file. The mask, if it is a raster, has the same grid.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Sample:
     split: Split | None = None
     group: str | None = None
     mask: Path | None = None
+    window: tuple[int, int, int, int] | None = None
 
     @property
     def label(self) -> str:
@@ -197,6 +200,8 @@ class InputContract:
         sixteen_bit_divisor: What values of 16-bit pictures are divided by when they are read: 257,
             as 65535 is white, or 1 where the model was fitted on 16-bit pictures with values up to
             255. It is the one entry that comes with the data of a fit; see `data.sixteen_bit`.
+        units: What the values of rasters are turned into when they are read: `reflectance`, of
+            whichever unit the file is, see `data.units`; empty: they stay as they are stored.
     """
 
     bands: tuple[str, ...]
@@ -209,6 +214,7 @@ class InputContract:
     crop_fraction: float = 0.875
     resize: Literal["crop", "squash"] = "crop"
     sixteen_bit_divisor: int = 257
+    units: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that `from_json` reads back."""
