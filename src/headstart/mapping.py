@@ -13,12 +13,14 @@ from torch import Tensor
 
 from headstart.atomic import replacing
 from headstart.contracts import Sample
-from headstart.data.chips import bands_to_read
+from headstart.data.band_statistics import unlike_training
+from headstart.data.chips import bands_to_read, is_for_photos
 from headstart.data.images import picture_facts
+from headstart.data.raster_values import file_unit
 from headstart.data.rasters import RASTER_SUFFIXES, open_raster
 from headstart.errors import ConfigError, DataError
 from headstart.progress import Progress
-from headstart.report.chip_figures import segmentation_figures
+from headstart.report.chip_figures import segmentation_figures, visible_picture
 from headstart.report.colours import class_colours
 from headstart.saved import FittedSegmenter
 from headstart.scenes.predicting import predict_scene
@@ -126,12 +128,18 @@ def _map_scene(
     fitted: FittedSegmenter, sample: Sample, target: Path, *, progress: Progress
 ) -> Mapped:
     predictor, legend = fitted.predictor, fitted.legend
+    contract = predictor.contract
     with open_raster(sample.path) as raster:
-        has_palette = bool(raster.facts.colours)
-        bands = bands_to_read(raster, predictor.contract)
+        has_palette = bool(raster.facts.colours) and is_for_photos(contract)
+        bands = [] if has_palette else bands_to_read(raster, contract)
     if has_palette:  # its values stand for colours
         return _map_photo(fitted, sample, target.with_suffix(".png"), progress=progress)
-    num_bands = len(predictor.contract.bands)
+    if contract.units:
+        file_unit(sample.path, bands=bands, units=contract.units)  # before anything is written
+        told = unlike_training(sample, contract)
+        if told:
+            progress.warn(told)
+    num_bands = len(contract.bands)
 
     def forward(images: Tensor) -> Tensor:
         return predictor.logits(images.expand(-1, num_bands, -1, -1))
@@ -145,6 +153,7 @@ def _map_scene(
         overlap=round(_OVERLAP * predictor.contract.height),
         batch_size=predictor.num_at_once(window, window),
         model_key=fitted.key,
+        units=contract.units,
     )
     done = predict_scene(sample.path, target, forward=forward, spec=spec, progress=progress)
     total = max(sum(done.num_pixels.values()), 1)
@@ -167,10 +176,8 @@ def _map_photo(
     answer = logits.argmax(dim=1)[0].cpu().numpy()
     colours = class_colours(len(legend.names), own=legend.colours)
     assert batch.inputs is not None
-    picture = batch.inputs[0].permute(1, 2, 0).byte().cpu().numpy()
-    figures = segmentation_figures(
-        np.ascontiguousarray(picture), np.full(answer.shape, -1), answer, colours
-    )
+    picture = visible_picture(batch.inputs[0].cpu().numpy(), predictor.contract.bands)
+    figures = segmentation_figures(picture, np.full(answer.shape, -1), answer, colours)
     overlay = _overlay(target)
     _write(target, _as_png(answer, colours))
     _write(overlay, figures["answer"])

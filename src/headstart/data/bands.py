@@ -151,8 +151,7 @@ def sensor_of(names: Sequence[str], *, product: str = "") -> str:
     for sensor, pattern in _PRODUCTS:
         if pattern.search(product):
             return sensor
-    # Only Sentinel-2 writes two digits or has a B8A.
-    if any(re.fullmatch(r"B(0\d|8A)", name.strip(), re.I) for name in names):
+    if any(_is_of_sentinel_2(name) for name in names):
         return "sentinel-2"
     return ""
 
@@ -174,7 +173,9 @@ def choose_bands(
     """Places (from 0) of the bands asked for.
 
     The name in the file wins; else what it is commonly called; else it is a number from 1. `nir`
-    and `nir08` stand for each other where only one of them is there.
+    and `nir08` stand for each other where only one of them is there. A name that only Sentinel-2
+    writes so, asked of another sensor, is meant by what it sees: `B08` of a Landsat scene is its
+    near infrared, though its own B8 is panchromatic.
 
     Args:
         wanted: Names, common names, or numbers from 1.
@@ -203,9 +204,10 @@ def _choose(wanted: str | int, available: Sequence[str], sensor: str, source: st
             )
         return number - 1
     name = wanted.strip()
+    is_foreign = bool(sensor) and _is_of_sentinel_2(name) and sensor != "sentinel-2"
     tests = (
         lambda band: band == name,
-        lambda band: _plain(band) == _plain(name),
+        lambda band: not is_foreign and _plain(band) == _plain(name),
         lambda band: _means(band, name, sensor),
     )
     for test in tests:
@@ -232,13 +234,23 @@ def _choose(wanted: str | int, available: Sequence[str], sensor: str, source: st
 
 
 def _means(band: str, name: str, sensor: str) -> bool:
-    common = common_name(name, sensor=sensor)
+    common = _wanted_common(name, sensor)
     return bool(common) and common_name(band, sensor=sensor) == common
+
+
+def _wanted_common(name: str, sensor: str) -> str:
+    """What is meant by a name that is asked for: by whoever alone writes it so, else the sensor."""
+    return common_name(name, sensor="" if _is_of_sentinel_2(name) else sensor)
+
+
+def _is_of_sentinel_2(name: str) -> bool:
+    """Only Sentinel-2 writes two digits with a zero, or has a B8A."""
+    return re.fullmatch(r"B(0\d|8A)", name.strip(), re.I) is not None
 
 
 def _nearby_infrared(name: str, available: Sequence[str], sensor: str) -> int | None:
     """The one near-infrared band, where `nir` or `nir08` was asked for and the other is there."""
-    if common_name(name, sensor=sensor) not in ("nir", "nir08"):
+    if _wanted_common(name, sensor) not in ("nir", "nir08"):
         return None
     commons = [common_name(band, sensor=sensor) for band in available]
     places = [i for i, common in enumerate(commons) if common in ("nir", "nir08")]
@@ -254,7 +266,7 @@ def _sensor_band(name: str, sensor: str) -> Band | None:
     """The band of the sensor; without one, of Sentinel-2 when only that writes it so."""
     plain = name.strip()
     if not sensor:
-        if not re.fullmatch(r"B(0\d|8A)", plain, re.I):
+        if not _is_of_sentinel_2(plain):
             return None
         sensor = "sentinel-2"
     for band in SENSORS.get(sensor, ()):

@@ -11,8 +11,7 @@ from typing import Any
 from headstart.backbones.pyramid import as_pyramid
 from headstart.config import FitOptions
 from headstart.contracts import Backbone
-from headstart.data.chips import gives_photo
-from headstart.errors import ConfigError, DataError, RunError
+from headstart.errors import ConfigError, RunError
 from headstart.fitting.attempt import (
     NUM_TRIED,
     Attempt,
@@ -30,6 +29,7 @@ from headstart.fitting.mask_rungs import JudgedRung, cheap_rungs, judged_rung
 from headstart.fitting.preparing import PreparedData
 from headstart.fitting.recording import Shown, record_masks, record_start
 from headstart.fitting.rungs import Climb
+from headstart.fitting.sensing import refuse_senseless, sensing_backbone
 from headstart.fitting.settle import Choice, Choices, DataSize
 from headstart.fitting.settle_masks import settle_masks
 from headstart.mask_predictor import MaskPredictor
@@ -135,7 +135,7 @@ class Segmenting:
 
         Raises:
             ConfigError: An option, with what to take instead.
-            DataError: Pictures without red, green and blue; all of them are counted.
+            DataError: Pictures whose bands or units differ or cannot be told, with all of them.
         """
         if options.control is not None:
             raise ConfigError(
@@ -162,20 +162,7 @@ class Segmenting:
                 f"--strategy {options.strategy} is not for masks. Take one of "
                 f"{', '.join(_STRATEGIES)}."
             )
-        names = {
-            sample.id: facts.raster.bands
-            for sample in data.dataset
-            if (facts := data.checkup.facts[sample.id]).raster is not None
-            and not gives_photo(facts.raster)
-        }
-        if names:
-            first, bands = next(iter(names.items()))
-            raise DataError(
-                f"{count(len(names), 'picture')} without bands for red, green and blue, such as "
-                f"`{first}` with {', '.join(bands)}. A fit learns from these three so far. Make "
-                "pictures of three bands, red first, or name the bands as B04, B03, B02 or red, "
-                "green, blue."
-            )
+        refuse_senseless(options, data)
 
     def control(self) -> None:
         """There is none for masks; `refuse` has refused it."""
@@ -192,6 +179,9 @@ class Segmenting:
             self.choices.add(Choice("strategy", strategy, why))
         loaded = load_chosen(
             where, self.choices, resume=self.resume, is_random=strategy == "scratch"
+        )
+        loaded = sensing_backbone(
+            loaded, where.data, options, choices=self.choices, progress=self.progress
         )
         contract = replace(loaded.contract, height=CROP_SIDE, width=CROP_SIDE)
         backbone = as_pyramid(replace(loaded, contract=contract))

@@ -55,6 +55,7 @@ class SceneSpec:
         polygons: Polygons that are wanted; None for none.
         model_key: Tells models apart, such as the hash of the weights and the compute format: an
             interrupted prediction goes on only with the same one.
+        units: What values are turned into when they are read, see `InputContract.units`.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +70,7 @@ class SceneSpec:
     probabilities: Path | None = None
     polygons: PolygonSpec | None = None
     model_key: str = ""
+    units: str = ""
 
 
 @dataclass(frozen=True)
