@@ -54,7 +54,7 @@ def plants(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bands") / "plants"
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
-    for number in range(16):
+    for number in range(12):
         values, is_plant = draw_plants(number)
         write(
             folder / "images" / f"{number:02}.tif", values, baseline=("03.01", "04.00")[number % 2]
@@ -113,7 +113,7 @@ def test_a_scene_in_another_unit_or_without_a_band_is_refused(
     with rasterio.open(path, "r+") as file:
         file.descriptions = NAMES
         file.update_tags(PROCESSING_BASELINE="")
-    with pytest.raises(DataError, match=r"takes reflectance.*a\.tif` cannot be told.*--units"):
+    with pytest.raises(DataError, match=r"takes reflectance.*cannot be told(.|\n)*--units"):
         headstart.map_pictures(run.path, [path], tmp_path / "maps")
     assert not list((tmp_path / "maps").glob("*.tif"))
 
@@ -124,7 +124,7 @@ def test_bands_can_be_chosen_and_the_run_knows_them(plants: Path, tmp_path: Path
     contract = json.loads((run.path / "input.json").read_text(encoding="utf-8"))
     assert contract["bands"] == ["red", "nir"]
     found = headstart.evaluate(run.path, plants)
-    assert found.n == 16
+    assert found.n == 12
 
 
 def test_a_head_on_an_adapted_stem_learns_and_is_saved_with_it(

@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 from headstart.backbones import build_backbone, build_unset_backbone
 from headstart.contracts import Backbone, BackboneSpec
-from headstart.data.bands import choose_bands, common_name, wavelength
+from headstart.data.bands import choose_bands, common_name, sensor_of, wavelength
 from headstart.errors import ConfigError, DataError
 
 
@@ -170,15 +170,17 @@ def _own(band: str, known: Sequence[str], sensor: str) -> str:
     if not common:  # a number, too, says nothing of what a band sees
         return ""
     try:
-        return known[choose_bands([common], known, source="the weights")[0]]
+        (place,) = choose_bands([common], known, sensor=sensor_of(known), source="the weights")
     except DataError:
         return ""
+    return known[place]
 
 
 def _made(band: str, known: Sequence[str], sensor: str) -> Origin:
     """From the neighbours in wavelength, else from all."""
     length = wavelength(band, sensor=sensor)
-    lengths = sorted((w, name) for name in known if (w := wavelength(name)) is not None)
+    own = sensor_of(known)
+    lengths = sorted((w, k) for k in known if (w := wavelength(k, sensor=own)) is not None)
     if length is None or not lengths:
         return _mean(band, known)
     below = [each for each in lengths if each[0] <= length]

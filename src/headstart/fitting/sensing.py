@@ -16,7 +16,7 @@ from headstart.backbones.stem import adapt_stem, origins, stem_is_adapted
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Sample
 from headstart.data.band_statistics import measure_bands
-from headstart.data.bands import choose_bands, common_name
+from headstart.data.bands import choose_bands, common_name, sensor_of
 from headstart.data.chips import PHOTO_BANDS, gives_photo, is_unnamed
 from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_values import STRETCHED, recognise_file
@@ -264,25 +264,24 @@ def _listed(picture: _Picture) -> str:
 def _named(wanted: Sequence[str], pictures: Sequence[_Picture]) -> tuple[str, ...]:
     """Bands by the names that later pictures are asked for.
 
-    A number becomes a name where all files agree on it. Names of Landsat become what the bands are
-    commonly called: B5 is another band in each generation of it. Red, green and blue in this order
-    are a photo's.
+    A number becomes a name where all files agree on it. Names that do not tell their sensor become
+    what the bands are commonly called: B5 is another band in each generation of Landsat. Red, green
+    and blue in this order are a photo's.
     """
     names = [_name(band, pictures) for band in wanted]
+    sensors = {picture.sensor for picture in pictures}
+    if len(sensors) == 1 and (sensor := sensors.pop()) != sensor_of(names):
+        names = [common_name(name, sensor=sensor) or name for name in names]
     commons = [common_name(name) for name in names]
     return PHOTO_BANDS if commons == ["red", "green", "blue"] else tuple(names)
 
 
 def _name(band: str, pictures: Sequence[_Picture]) -> str:
-    sensors = {picture.sensor for picture in pictures}
     if band.isdigit():
         at_place = {picture.bands[int(band) - 1] for picture in pictures}
         if len(at_place) != 1 or is_unnamed(tuple(at_place)):
             return band
         (band,) = at_place
-    if all(sensor.startswith("landsat") for sensor in sensors):
-        (common,) = {common_name(band, sensor=sensor) for sensor in sensors} or {""}
-        return common or band
     return band
 
 

@@ -286,9 +286,10 @@ def _origin(record: RunRecord) -> Iterator[str]:
     yield f"- Backbone: {_code(backbone.reference)}, weights {_code(backbone.weights)}"
     yield f"- Licence of the pretrained weights: {_plain(backbone.licence)}"
     size = "any size" if record.is_dense else f"{contract.width} × {contract.height} pixels"
+    read_as = f", read as {contract.units}" if contract.units else ""
     yield (
         f"- Input: {size}, bands "
-        f"{_plain(', '.join(contract.bands))}; input.json has the whole contract"
+        f"{_plain(', '.join(contract.bands))}{read_as}; input.json has the whole contract"
     )
     yield f"- Strategy: {_plain(record.config['strategy'])}"
     version = _plain(str(record.config["headstart_version"]))
