@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from headstart.mapping import Mapped
     from headstart.report.comparison import Compared
     from headstart.report.ranking import Ranking
-    from headstart.saved import FittedModel
+    from headstart.saved import FittedModel, FittedSegmenter
 
 
 @dataclass(frozen=True)
@@ -202,11 +202,28 @@ def _is_backbone(reference: str) -> bool:
 
 
 def answers_with_masks(model: Path | str) -> bool:
-    """Whether a run's model answers pixel by pixel, so that `map_pictures` is to be asked."""
+    """Whether a model answers pixel by pixel, so that `map_pictures` is to be asked."""
     if not Path(model).is_dir():
-        return False
+        return _is_pretrained_for_masks(model)
     folder = RunFolder.open_unfinished(Path(model))
     return bool(folder.read_json(folder.config)["task"] == "semantic-segmentation")
+
+
+def _is_pretrained_for_masks(model: Path | str) -> bool:
+    """Whether it names weights of the catalogue that draw masks as they come."""
+    from headstart.backbones.catalog import catalog
+
+    row = catalog().get(str(model))
+    return row is not None and bool(row.decoder)
+
+
+def _load_segmenter(model: Path | str, *, device: str, progress: Progress) -> FittedSegmenter:
+    """Of a run, or pretrained as it comes."""
+    from headstart.saved import load_pretrained_segmenter, load_segmenter
+
+    if not Path(model).is_dir() and _is_pretrained_for_masks(model):
+        return load_pretrained_segmenter(str(model), device=device, progress=progress)
+    return load_segmenter(RunFolder.open(Path(model)), device=device)
 
 
 def map_pictures(
@@ -221,7 +238,8 @@ def map_pictures(
     """Masks of pictures and scenes, written into a folder.
 
     Args:
-        run: The folder of a finished run of semantic segmentation.
+        run: The folder of a finished run of semantic segmentation, or a pretrained model that draws
+            masks as it comes, such as `ukis-csmask-4b-l2a`.
         paths: Folders (searched through), files, or patterns such as `new/*.tif`.
         output: A folder; made if it is not there.
         device: See FitOptions.
@@ -235,11 +253,10 @@ def map_pictures(
     """
     from headstart.data import find_pictures
     from headstart.mapping import map_files
-    from headstart.saved import load_segmenter
 
     progress = progress or Progress()
     samples = find_pictures(paths)
-    fitted = load_segmenter(RunFolder.open(Path(run)), device=device)
+    fitted = _load_segmenter(run, device=device, progress=progress)
 
     def warn(sample: Any, error: DataError) -> None:
         progress.warn(str(error))
@@ -306,7 +323,7 @@ def evaluate(
     """Metrics of a run's model on other labelled data.
 
     Args:
-        run: The run folder, or a pretrained classifier such as `timm:resnet50`.
+        run: The run folder, or a pretrained model as it comes, such as `timm:resnet50`.
         data: A folder or a table.
         image_column: Of a table; None takes the one the run was fitted with, else guesses.
         label_column: The same for the labels.
@@ -321,9 +338,8 @@ def evaluate(
 
     progress = progress or Progress()
     if answers_with_masks(run):
-        return evaluate_masks(
-            Path(run), Path(data), on_bad=on_bad, device=device, progress=progress
-        )
+        segmenter = _load_segmenter(run, device=device, progress=progress)
+        return evaluate_masks(segmenter, Path(data), on_bad=on_bad, progress=progress)
     fitted = _load(run, device=device, progress=progress)
     used = _options_of(run) if Path(data).is_file() else {}
     return evaluate_pictures(

@@ -200,7 +200,8 @@ def predict(
     """Predict for new pictures: folders, files or patterns.
 
     Args:
-        model: A run folder; or a pretrained classifier as it comes, such as timm:resnet50.
+        model: A run folder; or a pretrained model as it comes, such as timm:resnet50 or
+            ukis-csmask-4b-l2a.
         paths: Folders, files or patterns such as 'new/*.jpg'.
         output: A .csv, .json or .parquet file. Without it CSV goes to standard output. Of a model
             that answers with masks: a folder for them.

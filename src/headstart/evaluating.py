@@ -13,8 +13,7 @@ from headstart.data.mask_checks import MaskFacts, check_masks
 from headstart.errors import DataError
 from headstart.fitting.judging_masks import OnError, evaluate_chips, judge
 from headstart.progress import Progress
-from headstart.rundir import RunFolder
-from headstart.saved import FittedModel, load_segmenter
+from headstart.saved import FittedModel, FittedSegmenter
 from headstart.tasks import make_task
 
 
@@ -58,14 +57,13 @@ def evaluate_pictures(
 
 
 def evaluate_masks(
-    run: Path, data: Path, *, on_bad: str, device: str, progress: Progress
+    fitted: FittedSegmenter, data: Path, *, on_bad: str, progress: Progress
 ) -> Evaluation:
     """Metrics of a model that answers with masks; see `api.evaluate`.
 
     Raises:
         DataError: The data has no masks, or classes that the model does not know.
     """
-    fitted = load_segmenter(RunFolder.open(run), device=device)
     dataset = open_dataset(data, ignore_values=fitted.legend.ignored or None)
     if dataset.legend is None:
         raise DataError(

@@ -16,6 +16,7 @@ from headstart.config import FitOptions
 from headstart.contracts import Backbone, ComputeFormat, Prediction, Sample, Split, Task
 from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
+from headstart.decoder_weights import start_decoder
 from headstart.engine.merging import State
 from headstart.fitting.feeding import Loading
 from headstart.fitting.preparing import PreparedData
@@ -214,10 +215,20 @@ class Attempt:
             is_dense=self.task.is_dense,
         )
         self.strategy = make_strategy(self.name, self.settings)
-        head = self.task.new_head(self.backbone, len(self.classes))
+        self.model: Model = self.task.build(self.backbone, self._new_head()).to(where.device)
+
+    def _new_head(self) -> nn.Module:
+        """The task's, begun from what the weights bring, or the strategy's."""
+        head = None
+        if self.name != "as-is":
+            head = self.task.new_head(self.backbone, len(self.classes))
         if head is None:
-            head = self.strategy.new_head(self.backbone)
-        self.model: Model = self.task.build(self.backbone, head).to(where.device)
+            return self.strategy.new_head(self.backbone)
+        if start_decoder(head, self.backbone.pretrained_head):
+            self.where.progress.note(
+                "The decoder starts from the pretrained one of the backbone; its last layer is new."
+            )
+        return head
 
     def settle_autos(self, size: DataSize) -> list[Choice]:
         """What the strategy has to know and the user has not said."""

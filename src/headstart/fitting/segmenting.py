@@ -43,7 +43,7 @@ from headstart.saved import load_segmenter
 CROP_SIDE = 256
 # Chips that are drawn in the report: the worst, the median and the best ones.
 _NUM_SHOWN = 2
-_STRATEGIES = ("full", "gradual", "head", "scratch")
+_STRATEGIES = ("as-is", "full", "gradual", "head", "scratch")
 
 
 class MaskAttempt(Attempt):

@@ -39,6 +39,8 @@ def settle_masks(
         if getattr(options, name) is None:
             choices.append(Choice(name, value, reason))
 
+    if strategy == "as-is":  # nothing learns
+        return choices
     settle("balance", "none", "the Dice loss counts every class alike, however rare its pixels")
     settle("augment", "light", "random crops, mirrored, are safe for almost any pictures")
     settle("views", 0, "maps of features are not cached")
