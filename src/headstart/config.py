@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -24,6 +24,9 @@ _MACHINE = Group("Machine and output", sort_key=4)
 Preset = Literal["none", "light", "medium", "heavy", "aerial"]
 # The rows of `data.units.UNITS`, which this module must not import; a test holds them together.
 Units = Literal["reflectance", "dn10000", "dn10000-offset", "8bit", "12bit", "16bit"]
+# Likewise of `decoders.DECODERS` and of `tasks.segmentation_losses.LOSSES`.
+DecoderName = Literal["unet", "unet++", "fpn", "deeplabv3+", "segformer"]
+LossName = Literal["cross-entropy", "dice", "focal", "lovasz"]
 # In the place of a backbone: all that are here.
 ANY_BACKBONE = "any"
 
@@ -139,17 +142,32 @@ class FitOptions(BaseModel):
         None,
         ge=0,
         le=64,
-        description="Augmented views of each training picture whose features are cached, for head "
-        "and probe; 0 with head augments anew each epoch. Auto: 3 for head, none for probe.",
+        description="Augmented views of each training picture whose features (of masks: feature "
+        "maps) are cached, for head and probe; 0 with head augments anew each epoch. Auto: 3 for "
+        "head, none for probe.",
     )
     balance: Annotated[Literal["none", "weights", "sampling"] | None, Parameter(group=_DATA)] = (
         Field(
             None,
             description="For unequal classes: weight the loss, or draw rare classes more often. "
-            "Auto: weights when the largest class has over 3 times the smallest.",
+            "Auto: weights when the largest class has over 3 times the smallest; none for masks.",
         )
     )
 
+    decoder: Annotated[DecoderName | None, Parameter(group=_TRAINING)] = Field(
+        None, description="For masks: what makes a class of each pixel of the backbone's maps."
+    )
+    loss: Annotated[
+        tuple[LossName, ...] | None,
+        Parameter(
+            group=_TRAINING, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
+        ),
+    ] = Field(
+        None,
+        description="For masks: what training makes small, one or several with commas between "
+        "them, which are summed: cross-entropy, dice, focal, lovasz. Auto: by the share of the "
+        "rarest class.",
+    )
     classifier: Annotated[Literal["logistic", "svm", "knn"], Parameter(group=_TRAINING)] = Field(
         "logistic", description="The classical classifier of the probe."
     )
@@ -260,6 +278,21 @@ class FitOptions(BaseModel):
             return None
         if not parts or not all(parts) or len(set(parts)) < len(parts):
             raise ValueError("names with a comma between them, each once, such as B02,B03,B04,B08")
+        return tuple(parts)
+
+    @field_validator("loss", mode="before")
+    @classmethod
+    def _losses_are_summed_once(cls, value: Any) -> Any:
+        """`cross-entropy,dice`, or a list of them."""
+        parts = _parts(value)
+        if parts is None:
+            return None
+        names = get_args(LossName)
+        unknown = next((part for part in parts if part not in names), None)
+        if unknown is not None:
+            raise ValueError(f"of {', '.join(names)}. {did_you_mean(unknown, names)}")
+        if len(set(parts)) < len(parts):
+            raise ValueError("losses with a comma between them, each once")
         return tuple(parts)
 
     @model_validator(mode="after")

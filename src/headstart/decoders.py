@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from headstart.errors import ConfigError, RunError, did_you_mean
+from headstart.linear_decoder import LINEAR, LinearDecoder
+from headstart.map_shape import MapShape
 
 # Channels of the maps of a U-Net, from full size to coarse: 16, 32, ... 256, as in
 # segmentation_models_pytorch, whose measured scripts are the peers of bench/.
@@ -78,6 +80,7 @@ class Decoder(nn.Module):
 
     Attributes:
         divisor: The sides of the picture must be multiples of this.
+        shape: Of the maps that it takes.
 
     Raises:
         ConfigError: There is no such decoder, or it cannot be had with these maps.
@@ -97,6 +100,7 @@ class Decoder(nn.Module):
             "num_classes": num_classes,
         }
         self.divisor = max(strides)
+        self.shape = MapShape(tuple(channels), tuple(strides))
         self.neck: PlainNeck | None = None
         if len(strides) == len(_NECK_STRIDES) and len(set(strides)) == 1:
             self.divisor = 2 * strides[0]
@@ -224,6 +228,9 @@ DECODERS: dict[str, Callable[[Sequence[int]], Made]] = {
 }
 
 
+AnyDecoder = Decoder | LinearDecoder
+
+
 def make_decoder(
     name: str,
     *,
@@ -231,14 +238,14 @@ def make_decoder(
     strides: Sequence[int],
     num_classes: int,
     seed: int = 0,
-) -> Decoder:
+) -> AnyDecoder:
     """A new decoder; the same seed gives the same weights.
 
     Filters are drawn as He et al. 2015 (for ReLU), those of the last layer as Glorot and Bengio
     2010, which is what segmentation_models_pytorch does too.
 
     Args:
-        name: A row of DECODERS.
+        name: A row of DECODERS, or LINEAR.
         channels: Of the backbone's maps, fine to coarse.
         strides: Of the backbone's maps.
         num_classes: K.
@@ -254,6 +261,8 @@ def make_decoder(
         >>> decoder(maps).shape
         torch.Size([1, 3, 16, 16])
     """
+    if name == LINEAR:
+        return LinearDecoder(channels=channels, strides=strides, num_classes=num_classes)
     from segmentation_models_pytorch.base.initialization import (
         initialize_decoder,
         initialize_head,
@@ -267,29 +276,27 @@ def make_decoder(
     return decoder
 
 
-def describe_decoder(decoder: Decoder) -> dict[str, Any]:
+def describe_decoder(decoder: AnyDecoder) -> dict[str, Any]:
     """The JSON from which `build_decoder` makes the same module, with other weights."""
     return dict(decoder.description)
 
 
-def build_decoder(description: Mapping[str, Any]) -> Decoder:
+def build_decoder(description: Mapping[str, Any]) -> AnyDecoder:
     """The decoder that `describe_decoder` described, with weights still to be loaded.
 
     Raises:
         RunError: A kind that this version does not know.
     """
-    if description["kind"] != "decoder" or description["name"] not in DECODERS:
+    if description["kind"] != "decoder" or description["name"] not in (*DECODERS, LINEAR):
         found = description.get("name", description["kind"])
         raise RunError(
             f"The run has a decoder `{found}`, which this version of Headstart does not know. Use "
             "the version that is named in its config.json."
         )
-    return Decoder(
-        description["name"],
-        channels=description["channels"],
-        strides=description["strides"],
-        num_classes=description["num_classes"],
-    )
+    told = {key: description[key] for key in ("channels", "strides", "num_classes")}
+    if description["name"] == LINEAR:
+        return LinearDecoder(**told)
+    return Decoder(description["name"], **told)
 
 
 def _check_strides(strides: Sequence[int], name: str) -> None:

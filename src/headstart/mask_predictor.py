@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from headstart.compute import FrozenTwin
-from headstart.contracts import Batch, ComputeFormat, InputContract, Sample, Task
+from headstart.contracts import IGNORE, Batch, ComputeFormat, InputContract, Sample, Task
 from headstart.data.loader import eval_batches
 from headstart.errors import DataError
 from headstart.model import Model
 from headstart.predictor import example_input
+from headstart.scenes.windows import make_grid, shares
 
 # Pixels at once: eight crops of 256 on a CPU, where larger batches are no faster; a GPU wants more.
 _PIXELS = {"cpu": 8 * 256**2}
 _GPU_PIXELS = 64 * 256**2
+# A chip of more pixels is answered window by window: a U-Net takes some 300 bytes a pixel at its
+# finest maps, 1.3 GB for the largest chip that is answered whole.
+MOST_WHOLE = 2048**2
+# Sides of these windows, and how far they reach into each other, in pixels.
+_WINDOW, _OVERLAP = 1024, 256
 
 
 class MaskPredictor:
@@ -55,8 +62,32 @@ class MaskPredictor:
         self._twin = FrozenTwin(model, compute_format, example=example_input(contract, device))
 
     def logits(self, images: Tensor) -> Tensor:
-        """images: (B, bands, H, W) raw, on any device -> (B, num_classes, H, W) float32."""
-        return self._twin(images.to(self.device, non_blocking=True))
+        """images: (B, bands, H, W) raw, on any device -> (B, num_classes, H, W) float32.
+
+        Large ones window by window, blended; their logits are logarithms of probabilities.
+        """
+        height, width = images.shape[2:]
+        if height * width <= MOST_WHOLE:
+            return self._twin(images.to(self.device, non_blocking=True))
+        return self._blended(images).clamp_min(torch.finfo(torch.float32).tiny).log()
+
+    def _blended(self, images: Tensor) -> Tensor:
+        """(B, num_classes, H, W) float32 probabilities, as `scenes` lays windows over each other.
+
+        They go to the device one by one, so that memory is that of a window and of the answer.
+        """
+        height, width = images.shape[2:]
+        grid = make_grid(height, width, window=_WINDOW, overlap=_OVERLAP)
+        high, wide = grid.window_height, grid.window_width
+        down = [torch.from_numpy(share) for share in shares(grid.tops, high, height)]
+        along = [torch.from_numpy(share) for share in shares(grid.lefts, wide, width)]
+        answer = torch.zeros(len(images), len(self.classes), height, width, device=self.device)
+        for top, rows in zip(grid.tops, down, strict=True):
+            for left, columns in zip(grid.lefts, along, strict=True):
+                place = (..., slice(top, top + high), slice(left, left + wide))
+                probabilities = self._twin(images[place].to(self.device)).softmax(dim=1)
+                answer[place] += probabilities * torch.outer(rows, columns).to(self.device)
+        return answer
 
     def answers(
         self,
@@ -75,9 +106,10 @@ class MaskPredictor:
             samples,
             prepare=self.task.preparation(self.contract),
             target=None,
-            batch_size=self.num_at_once(2 * self.contract.height, 2 * self.contract.width),
+            batch_size=most_at_once(self.device),
             num_threads=os.cpu_count() or 1,
             on_error=on_error,
+            most_pixels=pixels_at_once(self.device),
         )
         for batch in batches:
             assert batch.inputs is not None
@@ -85,4 +117,50 @@ class MaskPredictor:
 
     def num_at_once(self, height: int, width: int) -> int:
         """How many pictures of a size to answer together."""
-        return max(1, _PIXELS.get(self.device.type, _GPU_PIXELS) // (height * width))
+        return max(1, pixels_at_once(self.device) // (height * width))
+
+
+def pixels_at_once(device: torch.device) -> int:
+    """Of all pictures that are answered together."""
+    return _PIXELS.get(device.type, _GPU_PIXELS)
+
+
+def most_at_once(device: torch.device) -> int:
+    """Small pictures that are answered together; as many are read ahead."""
+    return pixels_at_once(device) // 256**2
+
+
+def in_parts(batch: Batch) -> Iterator[Batch]:
+    """A batch of large chips window by window, so that it can be scored in bounded memory.
+
+    Windows overlap, and each pixel has its class in the one that sees most around it; in all others
+    it belongs to none. A batch of smaller chips is given as it is.
+
+    Args:
+        batch: inputs (B, bands, H, W) and targets (B, H, W).
+    """
+    assert batch.inputs is not None
+    assert batch.targets is not None
+    height, width = batch.inputs.shape[2:]
+    if height * width <= MOST_WHOLE:
+        yield batch
+        return
+    grid = make_grid(height, width, window=_WINDOW, overlap=_OVERLAP)
+    for top, high in _own_parts(grid.tops, grid.window_height, height):
+        for left, wide in _own_parts(grid.lefts, grid.window_width, width):
+            window = (
+                ...,
+                slice(top, top + grid.window_height),
+                slice(left, left + grid.window_width),
+            )
+            own = (..., high, wide)
+            targets = torch.full_like(batch.targets, IGNORE)
+            targets[own] = batch.targets[own]
+            yield Batch(batch.ids, inputs=batch.inputs[window], targets=targets[window])
+
+
+def _own_parts(starts: Sequence[int], window: int, length: int) -> list[tuple[int, slice]]:
+    """Where each window begins, and the pixels along this side that are its own."""
+    ends = [(start + window + after) // 2 for start, after in pairwise(starts)]
+    bounds = [0, *ends, length]
+    return [(s, slice(a, b)) for s, a, b in zip(starts, bounds, bounds[1:], strict=True)]

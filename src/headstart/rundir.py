@@ -49,6 +49,7 @@ class RunFolder:
         self.card = path / "README.md"
         self.checkpoint = path / "checkpoint"
         self.checkpoint_tensors = self.checkpoint / "state.safetensors"
+        self.maps = self.checkpoint / "maps.bin"
 
     @classmethod
     def create(cls, name: str, *, output: Path | None, parent: Path = Path("runs")) -> RunFolder:

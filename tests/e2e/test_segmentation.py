@@ -71,8 +71,12 @@ def test_the_ladder_sets_it_beside_single_pixels(fields: Path, tmp_path: Path) -
         rung["strategy"]: rung
         for rung in json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))["rungs"]
     }
-    assert list(rungs) == ["majority", "trivial", "full"]
-    assert [name for name, rung in rungs.items() if rung["kept"]] == ["full"]
+    assert list(rungs) == ["majority", "trivial", "probe", "full"]
+    (kept,) = (name for name, rung in rungs.items() if rung["kept"])
+    mious = {name: rung["metrics"]["miou"]["value"] for name, rung in rungs.items()}
+    assert mious[kept] == max(mious["probe"], mious["full"])
+    config = json.loads((run.path / "config.json").read_text(encoding="utf-8"))
+    assert config["strategy"] == kept
     # Discs are bright, so that a pixel alone tells which class it is.
     assert rungs["trivial"]["metrics"]["miou"]["value"] > 0.95
     assert rungs["majority"]["metrics"]["miou"]["value"] < 0.6
@@ -212,10 +216,19 @@ def test_an_interrupted_fit_of_masks_goes_on_to_the_same_end(
     assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize("strategy", ["as-is", "probe"])
-def test_what_is_not_for_masks_is_refused(strategy: str, fields: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"--strategy {strategy} is not for masks. Take one of"):
-        headstart.fit(fields, strategy=strategy, output=tmp_path / "run")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"strategy": "as-is"}, "--strategy as-is is not for masks. Take one of"),
+        ({"classifier": "knn"}, "the probe of masks is a logistic regression"),
+        ({"balance": "sampling"}, "Take --balance weights, which weighs their pixels"),
+    ],
+)
+def test_what_is_not_for_masks_is_refused(
+    given: dict[str, str], message: str, fields: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        headstart.fit(fields, output=tmp_path / "run", **given)
     assert not (tmp_path / "run").exists()
 
 

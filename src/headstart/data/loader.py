@@ -25,7 +25,7 @@ from headstart.contracts import Batch, Example, Sample
 from headstart.data.seeding import epoch_order, seeded_for
 from headstart.errors import ConfigError, DataError
 
-__all__ = ["Prepare", "TrainLoader", "epoch_order", "eval_batches", "seeded_for"]
+__all__ = ["Prepare", "TrainLoader", "epoch_order", "eval_batches", "number_of", "seeded_for"]
 
 Prepare = Callable[[Sample], Tensor | Example]
 """Reads a sample and makes it the model's input, (bands, H, W), or an Example, which has a target
@@ -45,6 +45,7 @@ def eval_batches(
     batch_size: int,
     num_threads: int,
     on_error: Callable[[Sample, DataError], None] | None = None,
+    most_pixels: int | None = None,
 ) -> Iterator[Batch]:
     """Batches in the order of `samples`, read by threads while the caller computes.
 
@@ -61,6 +62,7 @@ def eval_batches(
         num_threads: At least 1.
         on_error: Told of each sample that cannot be read, in order and in the caller's thread; the
             sample is left out and the next one takes its place. None: the error is raised.
+        most_pixels: Of the inputs of a batch of more than one sample; None for no bound.
 
     Raises:
         ConfigError: `batch_size` or `num_threads` is below 1.
@@ -80,9 +82,16 @@ def eval_batches(
         [('a', 'b'), ('c',)]
     """
     _check_at_least(1, batch_size=batch_size, num_threads=num_threads)
-    ahead = max(_BATCHES_AHEAD * batch_size, 2 * num_threads)
+    # Where samples may be large, as a bound of pixels tells, fewer of them.
+    batches_ahead = _BATCHES_AHEAD if most_pixels is None else 1
+    ahead = max(batches_ahead * batch_size, 2 * num_threads)
     reading = _read_ahead(samples, prepare=prepare, num_threads=num_threads, ahead=ahead)
-    return _collect(reading, batch_size=batch_size, target=target, on_error=on_error)
+    return _collect(
+        reading,
+        is_full=lambda row, num: num >= batch_size or not _has_room(row, num, most_pixels),
+        target=target,
+        on_error=on_error,
+    )
 
 
 def _read_ahead(
@@ -103,10 +112,11 @@ def _read_ahead(
 def _collect(
     reading: Iterator[tuple[Sample, Future[Tensor | Example]]],
     *,
-    batch_size: int,
+    is_full: Callable[[Example, int], bool],
     target: Callable[[Sample], Any] | None,
     on_error: Callable[[Sample, DataError], None] | None,
 ) -> Iterator[Batch]:
+    """Batches of what was read; `is_full` is told a row and how many like it are in the batch."""
     samples: list[Sample] = []
     rows: list[Example] = []
 
@@ -130,7 +140,7 @@ def _collect(
                 samples, rows = [], []
             samples.append(sample)
             rows.append(row)
-            if len(rows) == batch_size:
+            if is_full(row, len(rows)):
                 yield batch()
                 samples, rows = [], []
         if rows:
@@ -181,7 +191,7 @@ class _Examples:
         rows: list[Example] = []
         for draw in draws:
             sample = self.samples[draw.sample]
-            index = _number_of(sample)
+            index = number_of(sample)
             with seeded_for(self.seed, epoch=draw.epoch, index=index, repeat=draw.repeat):
                 try:
                     rows.append(_as_example(self.prepare(sample)))
@@ -190,7 +200,7 @@ class _Examples:
         return _stack(rows)
 
 
-def _number_of(sample: Sample) -> int:
+def number_of(sample: Sample) -> int:
     """A number that is the sample's own, whichever others are loaded with it."""
     return int.from_bytes(hashlib.blake2b(sample.id.encode(), digest_size=8).digest())
 
@@ -395,6 +405,12 @@ def _go_together(first: Example, second: Example) -> bool:
     """Whether two examples fit into one batch."""
     has_targets = first.target is not None
     return first.inputs.shape == second.inputs.shape and has_targets == (second.target is not None)
+
+
+def _has_room(row: Example, num: int, most_pixels: int | None) -> bool:
+    """Whether another row of this size can go with so many of them."""
+    height, width = row.inputs.shape[-2:]
+    return most_pixels is None or (num + 1) * height * width <= most_pixels
 
 
 def _stack(rows: Sequence[Example]) -> _Stacked:

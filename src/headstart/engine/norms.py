@@ -7,6 +7,7 @@ training are of weights that have changed since, and precise statistics are bett
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ State = dict[str, Tensor]
 
 
 @torch.no_grad()
-def renew_norms(model: nn.Module, inputs: Iterable[Tensor]) -> State | None:
+def renew_norms(model: nn.Module, inputs: Iterable[Any]) -> State | None:
     """Replace the running statistics of batch norms by those of some batches.
 
     Only of those that are in training mode: a frozen norm keeps what it has.

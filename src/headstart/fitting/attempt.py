@@ -18,7 +18,7 @@ from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
 from headstart.decoder_weights import start_decoder
 from headstart.engine.merging import State
-from headstart.fitting.feeding import Loading
+from headstart.fitting.feeding import Feed, Loading
 from headstart.fitting.preparing import PreparedData
 from headstart.fitting.recording import Record, record_results, record_start
 from headstart.fitting.rungs import Climb, only_rung
@@ -193,12 +193,7 @@ class Attempt:
         self._tell_without_effect()
         weights = None
         if self.value("balance") == "weights":
-            weights = class_weights(
-                counts,
-                dataset.classes,
-                num_samples=size.num_train,
-                is_multilabel=dataset.is_multilabel,
-            )
+            weights = self.class_weights(counts, num_samples=size.num_train)
         self.task = where.task.with_loss(
             label_smoothing=options.label_smoothing, class_weights=weights
         )
@@ -229,6 +224,39 @@ class Attempt:
                 "The decoder starts from the pretrained one of the backbone; its last layer is new."
             )
         return head
+
+    def class_weights(self, counts: Mapping[str, int], *, num_samples: int) -> Tensor:
+        """(K,) weights of the loss, where classes are to be weighted.
+
+        Args:
+            counts: Training samples a class.
+            num_samples: Training samples.
+        """
+        return class_weights(
+            counts,
+            self.classes,
+            num_samples=num_samples,
+            is_multilabel=self.where.data.dataset.is_multilabel,
+        )
+
+    def new_feed(self, tables: Sequence[Mapping[str, Tensor]]) -> Feed:
+        """What training learns from, and what it is scored on.
+
+        Args:
+            tables: Cached features, see `learning.learn`.
+        """
+        data = self.where.data
+        return Feed(
+            task=self.task,
+            contract=self.backbone.contract,
+            classes=self.classes,
+            device=self.where.device,
+            train=data.samples("train"),
+            validation=data.samples("validation"),
+            tables=tables if self.is_frozen else (),
+            uses_views=bool(self.value("views")),
+            on_unreadable=data.note_unreadable,
+        )
 
     def settle_autos(self, size: DataSize) -> list[Choice]:
         """What the strategy has to know and the user has not said."""

@@ -19,6 +19,7 @@ from headstart.data.loader import TrainLoader, eval_batches
 from headstart.data.mixing import MixedBatches, Mixing
 from headstart.errors import DataError
 from headstart.features import CachedBatches
+from headstart.mask_predictor import in_parts, most_at_once, pixels_at_once
 from headstart.model import Model
 from headstart.predictor import batch_size_for
 
@@ -123,14 +124,29 @@ class Feed:
             features = torch.stack([self.tables[0][sample.id] for sample in samples])
             targets = torch.tensor(self.targets(samples))
             return [Batch(tuple(s.id for s in samples), targets=targets, features=features)]
+        if self.task.is_dense:
+            return self._validating_chips(samples)
         return eval_batches(
             samples,
             prepare=self.task.preparation(self.contract),
-            target=None if self.task.is_dense else self._target,
+            target=self._target,
             batch_size=batch_size_for(self.device),
             num_threads=os.cpu_count() or 1,
             on_error=self.on_unreadable,
         )
+
+    def _validating_chips(self, samples: Sequence[Sample]) -> Iterator[Batch]:
+        """By their pixels, as chips may be of any size; large ones window by window."""
+        for batch in eval_batches(
+            samples,
+            prepare=self.task.preparation(self.contract),
+            target=None,
+            batch_size=most_at_once(self.device),
+            num_threads=os.cpu_count() or 1,
+            on_error=self.on_unreadable,
+            most_pixels=pixels_at_once(self.device),
+        ):
+            yield from in_parts(batch)
 
     def scorer(self, compute_format: ComputeFormat) -> Callable[[Model], Mapping[str, float]]:
         """What measures a model on the validation samples, in a compute format."""

@@ -18,7 +18,6 @@ from headstart.contracts import Batch, ComputeFormat, FeatureTable, Sample
 from headstart.engine.checkpoint import model_tensors
 from headstart.errors import DataError
 from headstart.fitting.attempt import Attempt
-from headstart.fitting.feeding import Feed
 from headstart.fitting.recording import record_start
 from headstart.fitting.settle import Choice
 from headstart.model import Model
@@ -123,17 +122,7 @@ def _train(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
     from headstart.engine.loop import Training
 
     where = attempt.where
-    feed = Feed(
-        task=attempt.task,
-        contract=attempt.backbone.contract,
-        classes=attempt.classes,
-        device=where.device,
-        train=where.data.samples("train"),
-        validation=where.data.samples("validation"),
-        tables=tables if attempt.is_frozen else (),
-        uses_views=bool(attempt.value("views")),
-        on_unreadable=where.data.note_unreadable,
-    )
+    feed = attempt.new_feed(tables)
     batches = feed.training(attempt.loading)
     surroundings = _surroundings(attempt, tables, trains_on_features=feed.trains_on_features)
     plan = _plan(attempt)
@@ -174,6 +163,7 @@ def _renew_norms(
     attempt: Attempt, batches: Iterator[Batch], *, score: Callable[[Model], Mapping[str, float]]
 ) -> str:
     """Norms that learned take the statistics of the weights that were kept, if that is better."""
+    from headstart.engine.loop import LossOf
     from headstart.engine.norms import renew_norms
 
     model, device = attempt.model, attempt.where.device
@@ -181,15 +171,17 @@ def _renew_norms(
     sign = -1 if monitor == "loss" else 1
     before_score = score(model)[monitor]
     attempt.strategy.train_mode(model)
-    inputs = (batch.to(device).inputs for batch in islice(batches, _NORM_BATCHES))
-    before = renew_norms(model, (each for each in inputs if each is not None))
+    # Its forward takes batches, of pictures as of cached maps.
+    whole = LossOf(model, attempt.task)
+    moved = (batch.to(device) for batch in islice(batches, _NORM_BATCHES))
+    before = renew_norms(whole, moved)
     if before is None:
         return "none to take anew"
     renewed = score(model)[monitor]
     told = f"validation {monitor} {renewed:.3f} instead of {before_score:.3f}"
     if sign * renewed > sign * before_score:
         return f"taken anew with the weights that were kept: {told}"
-    model.load_state_dict(before, strict=False)
+    whole.load_state_dict(before, strict=False)
     return f"left as they were: taken anew, they gave a {told}"
 
 

@@ -18,7 +18,7 @@ from headstart.fitting.attempt import Attempt
 from headstart.fitting.rungs import Rung
 from headstart.metrics.segmentation import count_confusion, evaluate_segmentation, gain_in_miou
 from headstart.strategies.probe import fit_linear_probe
-from headstart.trust.pixels import draw_pixels, pixel_features
+from headstart.trust.pixels import draw_pixels, pixel_features, prior_shift
 
 # Chips that are read, evenly spread over those there are; and pixels of each class of one of them:
 # neighbours tell the same, so that more would tell little more.
@@ -158,14 +158,10 @@ def _single_pixels(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
         (features - mean) / std, torch.cat(targets), torch.cat(groups), num_classes
     )
     fit, _ = fit_linear_probe(table, attempt.settings)
-    # Rare classes were drawn more often than they are: the answers go by their true shares.
-    # Source: King and Zeng, "Logistic Regression in Rare Events Data" (2001), section 4.1.
-    true = _pixel_counts(attempt, chips).double()
-    drawn = torch.bincount(table.targets, minlength=num_classes).double()
-    shift = ((true / true.sum()) / (drawn / drawn.sum()).clamp_min(1e-12)).clamp_min(1e-12).log()
+    shift = prior_shift(_pixel_counts(attempt, chips), table.targets)
 
     def answer(inputs: Tensor) -> np.ndarray:
-        logits = fit.logits((pixel_features(inputs) - mean) / std) + shift.float()
+        logits = fit.logits((pixel_features(inputs) - mean) / std) + shift
         return logits.argmax(dim=1).reshape(inputs.shape[-2:]).numpy()
 
     return answer

@@ -29,7 +29,7 @@ from headstart.contracts import (
 )
 from headstart.data.checks import FileFacts
 from headstart.data.splits import SplitPlan, class_counts
-from headstart.decoders import Decoder, describe_decoder
+from headstart.decoders import AnyDecoder, describe_decoder
 from headstart.fitting.proof import Proof, SuspectRow
 from headstart.fitting.rungs import Climb
 from headstart.fitting.settle import Choice
@@ -251,7 +251,7 @@ def _config(record: Record) -> dict[str, Any]:
 def _head(model: Model) -> dict[str, Any]:
     """From which the head is built again."""
     head = model.head
-    return describe_decoder(head) if isinstance(head, Decoder) else describe_head(head)
+    return describe_decoder(head) if isinstance(head, AnyDecoder) else describe_head(head)
 
 
 def _dataset(record: Record) -> dict[str, Any]:

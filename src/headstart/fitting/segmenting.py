@@ -2,92 +2,49 @@
 
 from __future__ import annotations
 
-import statistics
+import copy
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from headstart.backbones.pyramid import as_pyramid
 from headstart.config import FitOptions
-from headstart.contracts import Backbone
+from headstart.contracts import Backbone, Task
+from headstart.data.mask_classes import pixel_counts
 from headstart.errors import ConfigError, RunError
 from headstart.fitting.attempt import (
     NUM_TRIED,
-    Attempt,
     Embedder,
     Situation,
     measure_format,
     read_as_stored,
 )
 from headstart.fitting.choosing import load_chosen
-from headstart.fitting.feeding import Loading
 from headstart.fitting.judging_masks import Judged, evaluate_chips, judge
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
-from headstart.fitting.learning import learn
-from headstart.fitting.mask_rungs import JudgedRung, cheap_rungs, judged_rung
+from headstart.fitting.learning import learn, samples_for_table
+from headstart.fitting.mask_attempt import MaskAttempt
+from headstart.fitting.mask_ladder import MaskLadder
+from headstart.fitting.mask_probe import fit_mask_probe
 from headstart.fitting.preparing import PreparedData
 from headstart.fitting.recording import Shown, record_masks, record_start
-from headstart.fitting.rungs import Climb
 from headstart.fitting.sensing import refuse_senseless, sensing_backbone
-from headstart.fitting.settle import Choice, Choices, DataSize
-from headstart.fitting.settle_masks import settle_masks
-from headstart.mask_predictor import MaskPredictor
+from headstart.fitting.settle import Choices
+from headstart.fitting.settle_masks import CROP_SIDE, settle_model
 from headstart.report.chip_figures import segmentation_figures, visible_picture
 from headstart.report.colours import class_colours
-from headstart.report.wording import count
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
+from headstart.tasks.semantic_segmentation import SemanticSegmentation
 
-# Side of the crops that are learnt from, in pixels: a multiple of every backbone's stride.
-CROP_SIDE = 256
 # Chips that are drawn in the report: the worst, the median and the best ones.
 _NUM_SHOWN = 2
-_STRATEGIES = ("as-is", "full", "gradual", "head", "scratch")
+_STRATEGIES = ("as-is", "probe", "head", "gradual", "full", "scratch")
 
 
-class MaskAttempt(Attempt):
-    """A strategy tried on masks: its model answers pixel by pixel."""
-
-    predictor: MaskPredictor  # type: ignore[assignment]
-
-    def new_predictor(self) -> MaskPredictor:  # type: ignore[override]
-        """What predicts with the model as it is now."""
-        return MaskPredictor(
-            self.model,
-            self.task,
-            contract=self.backbone.contract,
-            classes=self.classes,
-            device=self.where.device,
-            compute_format=self.compute_format,
-        )
-
-    def settle_autos(self, size: DataSize) -> list[Choice]:
-        """As they are for masks."""
-        return settle_masks(
-            self.where.options,
-            strategy=self.name,
-            num_train=size.num_train,
-            crops_a_chip=self.crops_a_chip,
-            device_type=self.where.device.type,
-        )
-
-    @property
-    def is_frozen(self) -> bool:
-        """Never: maps of features are not cached."""
-        return False
-
-    @property
-    def loading(self) -> Loading:
-        """As many crops of a chip in an epoch as it has room for."""
-        return replace(super().loading, repeats=self.crops_a_chip)
-
-    @property
-    def crops_a_chip(self) -> int:
-        """So many crops have the area of a chip, in the median."""
-        facts = self.where.data.checkup.facts
-        areas = [facts[s.id].width * facts[s.id].height for s in self.where.data.samples("train")]
-        return max(1, round(statistics.median(areas) / CROP_SIDE**2))
+class SavedAttempt(MaskAttempt):
+    """One whose rehearsal tries what the end of this fit will do."""
 
     def rehearse(self) -> None:
         """Evaluate, draw and save a few validation samples, in a folder that is then removed."""
@@ -142,10 +99,15 @@ class Segmenting:
                 "--control scratch is not for masks yet. Fit with --strategy scratch beside it, "
                 "and look at both reports."
             )
-        if options.balance not in (None, "none"):
+        if options.balance == "sampling":
             raise ConfigError(
-                f"--balance {options.balance} weighs labels of whole pictures, which masks are "
-                "not; the Dice loss counts every class alike. Leave it away."
+                "--balance sampling draws whole pictures of rare classes more often, and a mask "
+                "has several classes. Take --balance weights, which weighs their pixels."
+            )
+        if options.classifier != "logistic":
+            raise ConfigError(
+                f"--classifier {options.classifier} is for whole pictures: the probe of masks is a "
+                "logistic regression. Leave --classifier away."
             )
         if options.racing:
             raise ConfigError(
@@ -171,29 +133,57 @@ class Segmenting:
 
     def _settle(self) -> None:
         """The backbone, and the strategy with its model."""
-        where, options = self.where, self.where.options
-        strategy = options.strategy
-        if strategy == "auto":
-            strategy = "full"
-            why = "the ladder for masks has no other rung yet that trains"
-            self.choices.add(Choice("strategy", strategy, why))
+        strategy = self.where.options.strategy
+        self._settle_model()
+        where = self.where
         loaded = load_chosen(
             where, self.choices, resume=self.resume, is_random=strategy == "scratch"
         )
         loaded = sensing_backbone(
-            loaded, where.data, options, choices=self.choices, progress=self.progress
+            loaded, where.data, where.options, choices=self.choices, progress=self.progress
         )
         contract = replace(loaded.contract, height=CROP_SIDE, width=CROP_SIDE)
         backbone = as_pyramid(replace(loaded, contract=contract))
         read_as_stored(backbone, where.data)
-        embedder = Embedder(backbone, self._inference(backbone))
-        choices = self.choices.branch()
-        self.attempt = MaskAttempt(strategy, where, embedder=embedder, choices=choices)
+        self.embedder = Embedder(backbone, self._inference(backbone))
+        first = "probe" if strategy == "auto" else strategy
+        self.attempt: MaskAttempt = self._new_attempt(first)
+
+    def _settle_model(self) -> None:
+        """Decoder and loss; the probe has its own, and what comes as it is learns nothing."""
+        where = self.where
+        if where.options.strategy in ("probe", "as-is"):
+            return
+        pixels = pixel_counts(
+            where.data.dataset, where.data.checkup.masks, where.data.split.assignment
+        )["train"]
+        self.choices.add(*settle_model(where.options, pixels))
+        losses = self.choices.value("loss")
+        if isinstance(losses, str):
+            losses = losses.split(",")
+        assert isinstance(where.task, SemanticSegmentation)
+        task = where.task.with_model(decoder=self.choices.value("decoder"), losses=losses)
+        self.where = replace(where, task=cast(Task, task))
+
+    def _new_attempt(self, strategy: str, *, is_held: bool = False) -> SavedAttempt:
+        """A strategy, settled.
+
+        Args:
+            strategy: Its name.
+            is_held: It is one of several, that tells what was settled for it when it begins, and
+                has a backbone of its own.
+        """
+        embedder = self.embedder
+        if is_held:
+            own = replace(embedder.backbone, module=copy.deepcopy(embedder.backbone.module))
+            embedder = replace(embedder, backbone=own)
+        choices = self.choices.branch(is_held=is_held)
+        attempt = SavedAttempt(strategy, self.where, embedder=embedder, choices=choices)
         # Speed was measured on crops: chips have more pixels. What follows training looks at the
         # validation samples thrice more (norms before and after, and the ladder), and at crops.
-        num_validation, num_test = (len(where.data.samples(n)) for n in ("validation", "test"))
-        chips = 3 * num_validation + num_test
-        self.attempt.num_looked_at_after = self.attempt.crops_a_chip * chips
+        num_validation, num_test = (len(self.where.data.samples(n)) for n in ("validation", "test"))
+        attempt.num_looked_at_after = attempt.crops_a_chip * (3 * num_validation + num_test)
+        return attempt
 
     def _inference(self, backbone: Backbone) -> Any:
         where = self.where
@@ -208,44 +198,18 @@ class Segmenting:
         started = time.monotonic()
         if self.resume is None:
             record_start(self.where.folder, self.attempt.record())
-        rungs = cheap_rungs(self.attempt) if self.where.options.strategy == "auto" else []
-        learn(self.attempt, ())
-        if rungs:
-            self.attempt.climb = self._climb(rungs)
+        if self.where.options.strategy == "auto":
+            ladder = MaskLadder(
+                self.attempt,
+                lambda: self._new_attempt("full", is_held=True),
+                is_resumed=self.resume is not None and self.where.folder.has_checkpoint,
+            )
+            self.attempt = ladder.climb()
+        elif self.attempt.name == "probe":
+            fit_mask_probe(self.attempt, samples_for_table(self.attempt))
+        else:
+            learn(self.attempt, ())
         self.where.seconds["fit"] = time.monotonic() - started
-
-    def _climb(self, rungs: Sequence[JudgedRung]) -> Climb:
-        """What was trained beside the rungs below it, on the validation samples."""
-        attempt = self.attempt
-        data = self.where.data
-        judged = judge(attempt.predictor, data.samples("validation"), on_error=data.note_unreadable)
-        below = max(rungs, key=lambda each: each.rung.metrics["miou"].value)
-        counts = {e.sample.id: e.counts for e in judged if e.sample.id in below.counts}
-        last = judged_rung(
-            attempt.name,
-            "everything learns, the decoder from random weights",
-            counts,
-            attempt=attempt,
-            below=below,
-            seconds=attempt.seconds,
-        )
-        gain, found = last.rung.gain, last.rung.metrics["miou"].value
-        assert gain is not None
-        is_majority = below.rung.strategy == "majority"
-        other = "the most common class" if is_majority else "a classifier of single pixels"
-        verdict = (
-            f"Fine-tuning has a mean IoU of {100 * found:.1f}% on {count(len(counts), 'picture')} "
-            f"for validation, {other} {100 * (found - gain.value):.1f}%: {100 * gain.value:+.1f} "
-            "points"
-        )
-        if gain.low is not None and gain.high is not None:
-            verdict += f" (95% {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-        verdict += "."
-        if gain.value <= 0:
-            verdict += f" It is no better than {other}: look at the data, or train longer."
-            self.progress.warn(verdict)
-        kept = replace(last.rung, is_kept=True)
-        return Climb([*(each.rung for each in rungs), kept], verdict)
 
     def _evaluate(self) -> None:
         """The sealed test set, once, after all choices have been made."""

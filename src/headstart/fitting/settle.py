@@ -187,8 +187,8 @@ def refuse_other_task(options: FitOptions, task: str) -> None:
     """Refuse options that belong to another task than that of the data.
 
     Raises:
-        ConfigError: The data is of another task than was asked for, has no such score, or no bands
-            to choose from.
+        ConfigError: The data is of another task than was asked for, has no such score, no bands to
+            choose from, or no masks for an option of masks.
     """
     if options.task not in ("auto", task):
         raise ConfigError(
@@ -202,6 +202,12 @@ def refuse_other_task(options: FitOptions, task: str) -> None:
                 f"they are stored. Leave --{name} away, and give pictures of these three bands."
             )
     is_of_masks, has_masks = options.monitor == "miou", task == "semantic-segmentation"
+    for name in ("decoder", "loss"):
+        if getattr(options, name) is not None and not has_masks:
+            raise ConfigError(
+                f"--{name} is for masks, where each pixel has a class, but the data is for {task}. "
+                f"Leave --{name} away."
+            )
     if options.monitor not in ("loss", "macro_f1") and is_of_masks != has_masks:
         raise ConfigError(
             f"--monitor {options.monitor} is no score of {task}. Take "
@@ -216,6 +222,7 @@ def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
         unused += ["epochs", "lr", "find_lr", "layer_decay", "batch_size", "accumulate"]
         unused += ["optimizer", "schedule", "warmup", "weight_decay", "dropout", "hidden"]
         unused += ["label_smoothing", "clip_norm", "ema", "patience", "monitor", "mixup", "cutmix"]
+        unused += ["decoder", "loss"]
     if strategy != "probe":
         unused.append("classifier")
     if strategy == "as-is":

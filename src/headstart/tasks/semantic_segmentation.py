@@ -25,8 +25,10 @@ from headstart.contracts import (
     Sample,
 )
 from headstart.data.transforms import Augment
-from headstart.decoders import DECODERS, Decoder, make_decoder
+from headstart.decoders import DECODERS, AnyDecoder, make_decoder
 from headstart.errors import ConfigError, did_you_mean
+from headstart.linear_decoder import LINEAR
+from headstart.map_shape import MapShape
 from headstart.metrics.segmentation import evaluate_segmentation, point_metrics
 from headstart.model import DenseModel
 from headstart.tasks.segmentation_losses import LossSettings, check_losses, summed_loss
@@ -37,7 +39,7 @@ class SemanticSegmentation:
 
     Args:
         legend: What the values of the masks stand for.
-        decoder: A row of DECODERS.
+        decoder: A row of DECODERS, or LINEAR.
         losses: Rows of LOSSES, which are summed. Cross-entropy and Dice together: the one is
             smooth, the other minds small classes; Taghanaki et al., "Combo Loss" (Computerized
             Medical Imaging and Graphics 2019), and Isensee et al., "nnU-Net" (Nature Methods 2021).
@@ -61,7 +63,7 @@ class SemanticSegmentation:
         class_weights: Tensor | None = None,
         label_smoothing: float = 0.0,
     ) -> None:
-        if decoder not in DECODERS:
+        if decoder not in (*DECODERS, LINEAR):
             raise ConfigError(f"There is no decoder `{decoder}`. {did_you_mean(decoder, DECODERS)}")
         check_losses(losses)
         self.legend = legend
@@ -81,6 +83,20 @@ class SemanticSegmentation:
             label_smoothing=label_smoothing,
         )
 
+    def with_model(self, *, decoder: str, losses: Sequence[str]) -> SemanticSegmentation:
+        """The same task with another decoder and the sum of other losses.
+
+        Raises:
+            ConfigError: There is no such decoder or loss.
+        """
+        return SemanticSegmentation(
+            self.legend,
+            decoder=decoder,
+            losses=losses,
+            class_weights=self.loss_settings.class_weights,
+            label_smoothing=self.loss_settings.label_smoothing,
+        )
+
     def preparation(
         self, contract: InputContract, augment: Augment | None = None
     ) -> Callable[[Sample], Example]:
@@ -89,7 +105,7 @@ class SemanticSegmentation:
 
         return PrepareChip(contract, self.legend, augment)
 
-    def new_head(self, backbone: Backbone, num_classes: int, *, seed: int = 0) -> Decoder:
+    def new_head(self, backbone: Backbone, num_classes: int, *, seed: int = 0) -> AnyDecoder:
         """A decoder for a backbone that gives a pyramid (`backbones.pyramid.as_pyramid`).
 
         Raises:
@@ -109,10 +125,28 @@ class SemanticSegmentation:
         return DenseModel(backbone, head)
 
     def logits(self, model: DenseModel, batch: Batch) -> Tensor:
-        """(B, num_classes, H, W) float32, at the size of the inputs."""
+        """(B, num_classes, H, W) float32, at the size of the inputs.
+
+        Of a batch of cached maps, whose rows `decoders.MapShape` explains, at that of its targets.
+        """
+        if batch.features is not None:
+            assert batch.targets is not None
+            height, width = batch.targets.shape[1:]
+            padded = (height + -height % model.divisor, width + -width % model.divisor)
+            shape = model.head.shape
+            assert isinstance(shape, MapShape)
+            maps = shape.maps(self._as_learnt(batch.features, model), *padded)
+            return model.decode(maps, height, width).float()
         assert batch.inputs is not None
         logits: Tensor = model(batch.inputs)
         return logits.float()
+
+    @staticmethod
+    def _as_learnt(rows: Tensor, model: DenseModel) -> Tensor:
+        """Cached rows in the dtype of the decoder, unless autocast chooses it."""
+        if torch.is_autocast_enabled(rows.device.type):
+            return rows
+        return rows.to(next(model.head.parameters()).dtype)
 
     def loss(self, model: DenseModel, batch: Batch) -> Tensor:
         """The sum of the losses, a scalar; 0 for a batch without a labelled pixel."""

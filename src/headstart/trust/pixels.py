@@ -65,3 +65,23 @@ def draw_pixels(
     chosen = torch.cat(drawn)
     assert bool((flat[chosen] != IGNORE).all())
     return chosen
+
+
+def prior_shift(pixels: Tensor, targets: Tensor) -> Tensor:
+    """What to add to logits that were fitted to drawn pixels, so that they go by all of them.
+
+    Rare classes were drawn more often than they are.
+
+    Args:
+        pixels: (K,) how many pixels of each class there are.
+        targets: (n,) int64, the classes of those that were drawn.
+
+    Returns:
+        (K,) float32.
+
+    Source: King and Zeng, "Logistic Regression in Rare Events Data" (2001), section 4.1.
+    """
+    true = pixels.double()
+    drawn = torch.bincount(targets, minlength=len(pixels)).double()
+    ratio = (true / true.sum()) / (drawn / drawn.sum()).clamp_min(1e-12)
+    return ratio.clamp_min(1e-12).log().float()

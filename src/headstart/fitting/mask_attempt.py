@@ -1,0 +1,146 @@
+"""A strategy tried on masks: its model answers pixel by pixel. Only wiring."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from torch import Tensor
+
+from headstart.data.balance import pixel_weights
+from headstart.fitting.attempt import Attempt, Embedder, Situation
+from headstart.fitting.feeding import Feed, Loading
+from headstart.fitting.map_feed import MOST_IN_MEMORY, MapPass
+from headstart.fitting.settle import Choice, Choices, DataSize
+from headstart.fitting.settle_masks import CROP_SIDE, MaskSizes, settle_masks
+from headstart.linear_decoder import LINEAR
+from headstart.map_twin import MapTwin
+from headstart.mask_predictor import MaskPredictor
+from headstart.model import DenseModel
+from headstart.predictor import example_input
+from headstart.tasks.semantic_segmentation import SemanticSegmentation
+
+if TYPE_CHECKING:
+    from headstart.contracts import Task
+
+
+class MaskAttempt(Attempt):
+    """A strategy with all that was settled for it, on masks.
+
+    Args:
+        strategy: Its name. The decoder of the probe is linear, whatever the task has.
+        where: The fit that tries it.
+        embedder: Whose backbone gives a pyramid. A strategy that trains it needs one of its own.
+        choices: Made so far; the strategy's own are added to them.
+    """
+
+    predictor: MaskPredictor  # type: ignore[assignment]
+
+    def __init__(
+        self, strategy: str, where: Situation, *, embedder: Embedder, choices: Choices
+    ) -> None:
+        if strategy == "probe":
+            where = replace(where, task=with_linear_decoder(where.task))
+        super().__init__(strategy, where, embedder=embedder, choices=choices)
+
+    def new_predictor(self) -> MaskPredictor:  # type: ignore[override]
+        """What predicts with the model as it is now."""
+        return MaskPredictor(
+            self.model,
+            self.task,
+            contract=self.backbone.contract,
+            classes=self.classes,
+            device=self.where.device,
+            compute_format=self.compute_format,
+        )
+
+    def new_twin(self) -> MapTwin:
+        """What gives the maps of the backbone as it is now."""
+        assert isinstance(self.model, DenseModel)
+        example = example_input(self.backbone.contract, self.where.device)
+        return MapTwin(self.model, self.compute_format, example=example)
+
+    def new_feed(self, tables: Sequence[Mapping[str, Tensor]]) -> Feed:
+        """Crops of pictures; of maps, where the backbone stays as it is and views are cached."""
+        feed = super().new_feed(tables)
+        views = self.value("views")
+        if self.name != "head" or not views:
+            return feed
+        where = self.where
+        is_large = (1 + views) * self.map_bytes > MOST_IN_MEMORY
+        if is_large:
+            where.progress.note(
+                f"  The maps take more than {MOST_IN_MEMORY / 1e9:.0f} GB, and are kept in "
+                f"`{where.folder.maps}` until the fit is over."
+            )
+        return MapPass(
+            feed=feed,
+            twin=self.new_twin(),
+            augment=self.loading.augment,
+            views=views,
+            side=CROP_SIDE,
+            seed=self.settings.seed,
+            path=where.folder.maps if is_large else None,
+            progress=where.progress,
+        ).run()
+
+    def settle_autos(self, size: DataSize) -> list[Choice]:
+        """As they are for masks."""
+        sizes = MaskSizes(
+            num_train=size.num_train,
+            crops_a_chip=self.crops_a_chip,
+            map_bytes=self.map_bytes,
+        )
+        return settle_masks(
+            self.where.options,
+            strategy=self.name,
+            sizes=sizes,
+            device_type=self.where.device.type,
+        )
+
+    def class_weights(self, counts: Mapping[str, int], *, num_samples: int) -> Tensor:
+        """(K,) weights of the loss, by the pixels of the training chips."""
+        data = self.where.data
+        masks = data.checkup.masks
+        return pixel_weights([masks[s.id].pixels for s in data.samples("train") if s.id in masks])
+
+    @property
+    def is_frozen(self) -> bool:
+        """Never: no vector stands for a picture."""
+        return False
+
+    @property
+    def loading(self) -> Loading:
+        """As many crops of a chip in an epoch as it has room for."""
+        return replace(super().loading, repeats=self.crops_a_chip)
+
+    @property
+    def num_pixels(self) -> int:
+        """Of all training chips."""
+        facts = self.where.data.checkup.facts
+        return sum(facts[s.id].width * facts[s.id].height for s in self.where.data.samples("train"))
+
+    @property
+    def crops_a_chip(self) -> int:
+        """So many crops have the area of a chip, in the median."""
+        facts = self.where.data.checkup.facts
+        areas = [facts[s.id].width * facts[s.id].height for s in self.where.data.samples("train")]
+        return max(1, round(statistics.median(areas) / CROP_SIDE**2))
+
+    @property
+    def map_bytes(self) -> int:
+        """Of the maps of all training chips as they are, in the format for inference."""
+        told = self.backbone.spec.arguments["pyramid"]
+        a_pixel: float = sum(
+            c / s**2 for c, s in zip(told["channels"], told["strides"], strict=True)
+        )
+        num_bytes = 4 if self.embedder.inference.compute_format.dtype == "float32" else 2
+        return round(self.num_pixels * a_pixel * num_bytes)
+
+
+def with_linear_decoder(task: Task) -> Task:
+    """The same task, each pixel of whose maps is classified for itself."""
+    assert isinstance(task, SemanticSegmentation)
+    return cast("Task", task.with_model(decoder=LINEAR, losses=task.losses))
