@@ -11,7 +11,8 @@ from headstart.data import open_dataset
 from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.mask_checks import MaskFacts, check_masks
 from headstart.errors import DataError
-from headstart.fitting.judging_masks import OnError, evaluate_chips, judge
+from headstart.fitting.judging_masks import OnError, evaluate_chips, judge, tolerance_told
+from headstart.metrics.segmentation import BOUNDARY_SHARE
 from headstart.progress import Progress
 from headstart.saved import FittedModel, FittedSegmenter
 from headstart.tasks import make_task
@@ -81,6 +82,13 @@ def evaluate_masks(
     dataset, told = _checked(checked.dataset, masks=checked.facts, on_bad=on_bad, progress=progress)
     fitted.predictor.task = _in_order_of(fitted.legend, dataset.legend)
     judged = judge(fitted.predictor, dataset.samples, on_error=told)
+    if judged:
+        low, high = tolerance_told(judged)["tolerance_pixels"]
+        pixels = f"{low}" if low == high else f"{low} to {high}"
+        progress.note(
+            f"A border counts as found within {pixels} px ({100 * BOUNDARY_SHARE:g}% of a "
+            "picture's diagonal)."
+        )
     return evaluate_chips(judged, fitted.predictor, groups={s.id: s.group for s in dataset})
 
 

@@ -369,6 +369,7 @@ class Attempt:
             fit=self.facts,
             climb=self.climb or only_rung(self.name, seconds=self.seconds),
             seconds={**where.seconds, "total": time.monotonic() - where.started},
+            masks=data.checkup.masks,
         )
 
 

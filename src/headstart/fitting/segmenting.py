@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -21,25 +20,22 @@ from headstart.fitting.attempt import (
     read_as_stored,
 )
 from headstart.fitting.choosing import load_chosen
-from headstart.fitting.judging_masks import Judged, evaluate_chips, judge
+from headstart.fitting.judging_masks import judge
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn, samples_for_table
 from headstart.fitting.mask_attempt import MaskAttempt
 from headstart.fitting.mask_ladder import MaskLadder
 from headstart.fitting.mask_probe import fit_mask_probe
 from headstart.fitting.preparing import PreparedData
-from headstart.fitting.recording import Shown, record_masks, record_start
+from headstart.fitting.recording import record_start
+from headstart.fitting.saving_masks import save_masks
 from headstart.fitting.sensing import refuse_senseless, sensing_backbone
 from headstart.fitting.settle import Choices
 from headstart.fitting.settle_masks import CROP_SIDE, settle_model
-from headstart.report.chip_figures import segmentation_figures, visible_picture
-from headstart.report.colours import class_colours
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
 from headstart.tasks.semantic_segmentation import SemanticSegmentation
 
-# Chips that are drawn in the report: the worst, the median and the best ones.
-_NUM_SHOWN = 2
 _STRATEGIES = ("as-is", "probe", "head", "gradual", "full", "scratch")
 
 
@@ -54,7 +50,7 @@ class SavedAttempt(MaskAttempt):
         with folder.rehearsal() as rehearsal:
             rehearsal.write_text(rehearsal.log, "")
             record_start(rehearsal, self.record())
-            save(rehearsal, self, judged)
+            save_masks(rehearsal, self, judged)
 
 
 class Segmenting:
@@ -222,7 +218,7 @@ class Segmenting:
 
     def _save(self) -> None:
         """Weights, metrics; then the report."""
-        save(self.where.folder, self.attempt, self.judged)
+        save_masks(self.where.folder, self.attempt, self.judged)
 
     def _verify(self) -> None:
         """The saved model, loaded anew, must answer what the model in memory answers.
@@ -249,51 +245,3 @@ class Segmenting:
             )
         folder.remove_checkpoint()
         self.progress.note(f"Saved, loaded anew, same masks on {len(samples)} chips.")
-
-
-def save(folder: RunFolder, attempt: MaskAttempt, judged: Sequence[Judged]) -> None:
-    """Weights, metrics, pictures of some chips, report and model card."""
-    evaluation = evaluate_chips(judged, attempt.predictor, groups=attempt.where.data.split.groups)
-    worst_first = sorted(judged, key=lambda each: -each.loss)
-    record_masks(
-        folder,
-        attempt.record(),
-        evaluation,
-        chips=[each.to_json() for each in worst_first],
-        shown=_shown(attempt, judged),
-    )
-
-
-def _shown(attempt: MaskAttempt, judged: Sequence[Judged]) -> list[Shown]:
-    """Pictures of the worst, the median and the best chips by mIoU."""
-    ranked = sorted((each for each in judged if each.miou == each.miou), key=lambda e: e.miou)
-    middle = max(0, len(ranked) // 2 - _NUM_SHOWN // 2)
-    wanted: dict[str, tuple[str, Judged]] = {}
-    for why, chosen in (
-        ("worst", ranked[:_NUM_SHOWN]),
-        ("best", ranked[::-1][:_NUM_SHOWN]),
-        ("median", ranked[middle : middle + _NUM_SHOWN]),
-    ):
-        for each in chosen:
-            wanted.setdefault(each.sample.id, (why, each))
-    samples = [each.sample for _, each in wanted.values()]
-    legend = attempt.where.data.dataset.legend
-    assert legend is not None
-    shown = []
-    for batch, logits in attempt.predictor.answers(samples):
-        assert batch.inputs is not None
-        assert batch.targets is not None
-        answers = logits.argmax(dim=1).cpu().numpy()
-        truths = batch.targets.cpu().numpy()
-        for id_, inputs, truth, answer in zip(
-            batch.ids, batch.inputs, truths, answers, strict=True
-        ):
-            why, each = wanted[id_]
-            pictures = segmentation_figures(
-                visible_picture(inputs.cpu().numpy(), attempt.backbone.contract.bands),
-                truth,
-                answer,
-                class_colours(len(legend.names), own=legend.colours),
-            )
-            shown.append(Shown(id_, why, each.miou, pictures))
-    return shown

@@ -17,7 +17,7 @@ from headstart.report import summary
 from headstart.report.cautions import cautions
 from headstart.report.evidence import Calibration, Strangers
 from headstart.report.record import RunRecord, read_record
-from headstart.report.results import class_measure, rung_metric
+from headstart.report.results import border_words, class_measure, rung_metric
 from headstart.report.wording import (
     count,
     duration,
@@ -146,6 +146,9 @@ def _metrics(record: RunRecord) -> Iterator[str]:
         yield f"| {_plain(words.title)} | {_plain(value)} | {_plain(bounds)} |"
     yield ""
     if record.is_dense:
+        if borders := border_words(record):
+            yield borders
+            yield ""
         yield from _mapped_classes(record)
 
 

@@ -135,7 +135,7 @@ def draw_mask_page(
     places = footprints({id_: h for id_ in placed if (h := headers[id_])}, assignment)
     return MaskPage(
         splits=tuple(pixels),
-        classes=_classes(dataset.classes, pixels, colours),
+        classes=class_shares(dataset.classes, pixels, colours),
         overlays=tuple(overlays),
         bands=rows,
         num_read=len(values),
@@ -152,9 +152,16 @@ def _evenly(samples: Sequence[Sample], wanted: int) -> list[Sample]:
     return [samples[i * len(samples) // wanted] for i in range(wanted)]
 
 
-def _classes(
+def class_shares(
     names: Sequence[str], pixels: Mapping[str, Mapping[str, int]], colours: Sequence[Colour]
 ) -> tuple[ClassShare, ...]:
+    """The share of each class of the labelled pixels.
+
+    Args:
+        names: Of the classes, in the order of the legend.
+        pixels: Split -> class -> number of pixels.
+        colours: One a class.
+    """
     totals = {split: max(1, sum(of_split.values())) for split, of_split in pixels.items()}
     everything = max(1, sum(totals.values()))
     return tuple(
