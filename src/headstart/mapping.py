@@ -13,7 +13,7 @@ from torch import Tensor
 
 from headstart.atomic import replacing
 from headstart.contracts import Sample
-from headstart.data.band_statistics import unlike_training
+from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.chips import bands_to_read, is_for_photos
 from headstart.data.images import picture_facts
 from headstart.data.raster_values import file_unit
@@ -81,6 +81,7 @@ def map_files(
         raise ConfigError(
             f"The folder `{output}` cannot be made ({error.strerror}). Give --output another."
         ) from None
+    warn_of_strange_values(samples, fitted.predictor.contract, progress=progress)
     mapped = []
     with progress.bar("mapping", total=len(samples), unit="pictures") as advance:
         for sample, target in zip(samples, targets, strict=True):
@@ -136,9 +137,6 @@ def _map_scene(
         return _map_photo(fitted, sample, target.with_suffix(".png"), progress=progress)
     if contract.units:
         file_unit(sample.path, bands=bands, units=contract.units)  # before anything is written
-        told = unlike_training(sample, contract)
-        if told:
-            progress.warn(told)
     num_bands = len(contract.bands)
 
     def forward(images: Tensor) -> Tensor:
