@@ -16,7 +16,7 @@ from torch import Tensor
 
 from headstart.atomic import replacing
 from headstart.contracts import Sample
-from headstart.data.band_statistics import unlike_training
+from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.chips import bands_to_read, is_for_photos, read_chip
 from headstart.data.ground import pixel_area_m2
 from headstart.data.raster_header import RasterFacts
@@ -105,6 +105,9 @@ def map_files(
             f"The folder `{output}` cannot be made ({error.strerror}). Give --output another."
         ) from None
     job = _Mapping(fitted, options, progress)
+    warn_of_strange_values(
+        [each.sample for each in pictures], fitted.predictor.contract, progress=progress
+    )
     mapped = []
     with progress.bar("mapping", total=len(pictures), unit="pictures") as advance:
         for picture, possible in zip(pictures, targets, strict=True):
@@ -151,9 +154,6 @@ class _Mapping:
         contract = self.fitted.predictor.contract
         if contract.units:
             file_unit(sample.path, bands=bands, units=contract.units)  # before anything is written
-            told = unlike_training(sample, contract)
-            if told:
-                self.progress.warn(told)
         done = predict_scene(
             sample.path,
             targets.mask,

@@ -27,6 +27,12 @@ where filters are repeated over time and divided by the number of repetitions. F
 this makes the mean of the filters their sum, as if a grey photo had been shown in all three; and so
 it is taken for any single band that the weights know, too, for the filters of one colour alone are
 half of a comparison with the others.
+
+What was made is a start and no more. Measured on 29 and 15 chips of the Amazon forest, whose three
+bands and their mean were called B8A, B11, B05 and B12, so that all filters began as the red one: a
+U-Net on a frozen EfficientNet-Lite0 came in 60 steps of 8 crops of 128 pixels to a mean IoU of
+0.850 with the weights' own filters for red, green and blue, of 0.826 with made ones that stayed as
+they were, and of 0.829 where these learnt too (one seed each).
 """
 
 from __future__ import annotations
@@ -41,6 +47,9 @@ from headstart.backbones import build_backbone, build_unset_backbone
 from headstart.contracts import Backbone, BackboneSpec
 from headstart.data.bands import choose_bands, common_name, sensor_of, wavelength
 from headstart.errors import ConfigError, DataError
+
+# What made filters cost, see above.
+_COST = "2.4 points of mean IoU in 60 steps, of which 0.3 came back where they learnt"
 
 
 @dataclass(frozen=True)
@@ -103,8 +112,6 @@ def adapt_stem(backbone: Backbone, bands: Sequence[str], *, sensor: str = "") ->
     means and spreads of its contract are mixed as the filters are; who knows the data replaces
     them.
 
-    What is behind it, measured: see `bench` for frozen against trained stems.
-
     Args:
         backbone: One vector or a pyramid; it is not changed.
         bands: Names, in channel order.
@@ -160,6 +167,22 @@ def stem_is_adapted(backbone: Backbone) -> bool:
     them as they were made is to be warned about.
     """
     return "stem" in backbone.spec.arguments
+
+
+def frozen_stem_warning(backbone: Backbone) -> str:
+    """What to tell where a stem that was made stays as it was made; empty where it is the weights'.
+
+    For strategies that compute maps or features once and keep them. The evidence is in the module.
+    """
+    told = backbone.spec.arguments.get("stem")
+    if told is None:
+        return ""
+    made = ", ".join(told["bands"].values())
+    return (
+        f"The first filters were made from those that the weights have ({made}), and stay so "
+        "with the frozen backbone: nothing fits them to these bands. On the Amazon forest that "
+        f"cost {_COST}. With --strategy full or gradual they learn; the probe and cached maps cannot."
+    )
 
 
 def _own(band: str, known: Sequence[str], sensor: str) -> str:

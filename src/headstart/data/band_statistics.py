@@ -12,6 +12,7 @@ from headstart.data.chips import bands_to_read, is_for_photos, read_chip
 from headstart.data.raster_values import sampled_pixels
 from headstart.data.rasters import RASTER_SUFFIXES, open_raster
 from headstart.errors import DataError
+from headstart.progress import Progress
 
 # Samples that are looked at, evenly spread, and pixels of each: 400,000 in all, which give a mean
 # to a hundredth of the spread even where pixels of a chip are nearly alike.
@@ -24,6 +25,7 @@ _LEAST_SPREAD = 1e-5
 # So many spreads from the mean of training, the median of a picture is not one of its kind: dark
 # sea among bright desert differs by less than ten.
 _FAR = 12.0
+_MOST_LOOKED_AT = 20
 
 
 @dataclass(frozen=True)
@@ -75,21 +77,39 @@ def measure_bands(samples: Sequence[Sample], contract: InputContract) -> BandSta
     )
 
 
-def unlike_training(sample: Sample, contract: InputContract) -> str:
-    """How a picture's values differ from all that the model has seen; empty where they do not.
+def warn_of_strange_values(
+    samples: Sequence[Sample], contract: InputContract, *, progress: Progress
+) -> None:
+    """Warn, once, of pictures whose values lie far from all that a model has seen.
+
+    Some rasters are looked at, evenly spread; photos are not, and those that cannot be read will be
+    told of where they are read.
 
     Args:
-        sample: A raster; of photos nothing is found.
+        samples: To be answered.
         contract: Of the model, with the statistics of its training data.
-
-    Returns:
-        A sentence that names the file, the band and its values.
-
-    Raises:
-        DataError: It cannot be read as the contract says.
+        progress: Is told.
     """
-    if not contract.units or sample.path.suffix.lower() not in RASTER_SUFFIXES:
-        return ""
+    rasters = [s for s in samples if s.path.suffix.lower() in RASTER_SUFFIXES]
+    if not contract.units or not rasters:
+        return
+    stride = -(-len(rasters) // _MOST_LOOKED_AT)
+    found = []
+    for sample in rasters[::stride]:
+        try:
+            found.append(_strange_values(sample, contract))
+        except DataError:
+            continue
+    strange = [sentence for sentence in found if sentence]
+    if strange:
+        others = f" So are {len(strange) - 1} others of {len(found)}." if len(strange) > 1 else ""
+        progress.warn(
+            f"{strange[0]}{others} Make sure that they are of the same sensor and product."
+        )
+
+
+def _strange_values(sample: Sample, contract: InputContract) -> str:
+    """How a raster's values differ from those of training; empty where they do not."""
     (pixels,) = _pixels([sample], contract)
     if pixels.shape[1] == 0:
         return ""
@@ -100,10 +120,9 @@ def unlike_training(sample: Sample, contract: InputContract) -> str:
     if away[worst] <= _FAR:
         return ""
     return (
-        f"`{sample.id}` is unlike what the model was fitted on: half of its values in "
-        f"{contract.bands[worst]} are beyond {medians[worst]:.4g}, in training they were "
-        f"{mean[worst]:.4g} on average, give or take {std[worst]:.2g}. Make sure that it is of the "
-        "same sensor and product."
+        f"`{sample.id}` is unlike what the model was fitted on: the median of "
+        f"{contract.bands[worst]} is {medians[worst]:.4g}, the mean of training was "
+        f"{mean[worst]:.4g}, give or take {std[worst]:.2g}."
     )
 
 

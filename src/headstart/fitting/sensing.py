@@ -221,8 +221,7 @@ def _choose_bands(
     if options.bands is not None:
         troubles = dict(_lacking(options.bands, pictures))
         good = [picture for picture in pictures if picture.sample.id not in troubles]
-        if not good:
-            raise DataError(f"No picture has these bands. {next(iter(troubles.values()))}")
+        _refuse_all(troubles, good)
         return _named(options.bands, good), "as --bands says", troubles
     is_domain = not {common_name(band) for band in known} <= {"red", "green", "blue"}
     if is_domain and not dict(_lacking(known, pictures)):
@@ -233,10 +232,17 @@ def _choose_bands(
         raise _unnamed(wanted, [p for p in pictures if p.bands == wanted])
     troubles = dict(_lacking(wanted, pictures, is_all=True))
     good = [picture for picture in pictures if picture.sample.id not in troubles]
-    wanted = tuple(str(i + 1) for i in range(len(wanted))) if is_unnamed(wanted) else wanted
-    bands = _named(wanted, good)
+    _refuse_all(troubles, good)
+    bands = _named(("1",) if is_unnamed(wanted) else wanted, good)
+    if sorted(common_name(band) for band in bands) == ["blue", "green", "red"]:
+        bands = PHOTO_BANDS  # in whatever order the files have them
     why = "red, green and blue" if bands == PHOTO_BANDS else "all that every picture has"
     return bands, why, troubles
+
+
+def _refuse_all(troubles: Mapping[str, str], good: Sequence[_Picture]) -> None:
+    if not good:
+        raise DataError(f"No picture can be read so. {next(iter(troubles.values()))}")
 
 
 def _lacking(
@@ -292,8 +298,7 @@ def _unnamed(bands: Sequence[str], pictures: Sequence[_Picture]) -> DataError:
         f"`{pictures[0].sample.id}`: nothing tells what each band sees. Say it:\n"
         f"- `--bands {numbers}` learns from all of them, by number; their filters then begin "
         "alike, as no wavelength is known.\n"
-        "- `--bands` with three of the numbers, those of red, green and blue in this order, "
-        "learns from these alone.\n"
+        "- `--bands` with some of the numbers learns from these alone.\n"
         "- Names in the files are better: descriptions of the bands such as B02, B03, B04, B08, or "
         "red, green, blue, nir."
     )

@@ -6,7 +6,12 @@ from torch import Tensor, nn
 
 from headstart.backbones import build_unset_backbone, load_backbone
 from headstart.backbones.pyramid import as_pyramid
-from headstart.backbones.stem import adapt_stem, origins, stem_is_adapted
+from headstart.backbones.stem import (
+    adapt_stem,
+    frozen_stem_warning,
+    origins,
+    stem_is_adapted,
+)
 from headstart.contracts import Backbone, BackboneSpec
 from headstart.data.bands import wavelength
 from headstart.errors import ConfigError
@@ -116,6 +121,13 @@ def test_it_is_built_again_from_its_spec_alone(backbone: Backbone) -> None:
     with torch.no_grad():
         assert torch.equal(again(images), adapted.module(images))
     assert stem_is_adapted(adapted)
+
+
+def test_what_stays_as_it_was_made_is_warned_about(backbone: Backbone) -> None:
+    assert frozen_stem_warning(backbone) == ""
+    told = frozen_stem_warning(adapt_stem(backbone, ["B03", "B08"]))
+    assert "(B03 as G, B08 from R)" in told
+    assert "points of mean IoU" in told
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_nfnet", "repvgg_a0"])

@@ -9,10 +9,11 @@ import pytest
 import rasterio
 
 from headstart.contracts import InputContract, Sample
-from headstart.data.band_statistics import measure_bands, unlike_training
+from headstart.data.band_statistics import measure_bands, warn_of_strange_values
 from headstart.data.chips import read_chip
 from headstart.data.raster_values import file_unit, recognise_file
 from headstart.errors import DataError
+from headstart.progress import Event, Progress
 
 NAMES = ("B02", "B03", "B04", "B08")
 
@@ -175,12 +176,23 @@ def test_statistics_are_of_what_holds_data_and_forgive_a_few_outliers(tmp_path: 
     assert (found.constant, found.std[2], found.num_samples) == (("green",), 1.0, 4)
 
 
-def test_a_picture_unlike_training_is_told(tmp_path: Path, reflectance: np.ndarray) -> None:
-    path = write(tmp_path / "a.tif", reflectance, bands=NAMES)
-    sample = Sample("a.tif", path)
+def test_pictures_unlike_training_are_told_once(tmp_path: Path, reflectance: np.ndarray) -> None:
+    told: list[str] = []
+
+    class Sink:
+        def handle(self, event: Event) -> None:
+            told.append(event.message)
+
+    samples = []
+    for number in range(3):
+        path = write(tmp_path / f"{number}.tif", reflectance, bands=NAMES)
+        samples.append(Sample(path.name, path))
+    samples.append(Sample("gone.tif", tmp_path / "gone.tif"))
     usual = contract("B04", "B08", mean=(0.25, 0.25), std=(0.14, 0.14))
-    assert unlike_training(sample, usual) == ""
+    warn_of_strange_values(samples, usual, progress=Progress([Sink()]))
+    assert told == []
     other = contract("B04", "B08", mean=(0.25, 0.001), std=(0.14, 0.001))
-    assert "`a.tif` is unlike what the model was fitted on: half of its values in B08" in (
-        unlike_training(sample, other)
-    )
+    warn_of_strange_values(samples, other, progress=Progress([Sink()]))
+    (sentence,) = told
+    assert sentence.startswith("`0.tif` is unlike what the model was fitted on: the median of B08")
+    assert "So are 2 others of 3." in sentence

@@ -163,6 +163,20 @@ def test_pictures_of_8_bits_stay_as_they_are_stored(tmp_path: Path, add: Add) ->
     assert sensed(tmp_path, bands="3,1").units == ""
 
 
+def test_red_green_and_blue_are_a_photo_in_whatever_order(tmp_path: Path, add: Add) -> None:
+    for bands in (("B02", "B03", "B04"),) * 4 + (("red", "green", "blue"),) * 2:
+        add(3, "uint8", high=200, bands=bands)
+    found = sensed(tmp_path)
+    assert (found.bands, found.units) == (("R", "G", "B"), "")
+
+
+def test_bands_of_one_name_are_told_by_number(tmp_path: Path, add: Add) -> None:
+    for _ in range(6):
+        add(2, "float32", high=0.5, bands=("red", "red"))
+    with pytest.raises(DataError, match=r"No picture can be read so.*2 bands that may be `red`"):
+        sensed(tmp_path)
+
+
 def test_more_bands_of_8_bits_are_shares_of_their_range(tmp_path: Path, add: Add) -> None:
     for _ in range(6):
         add(4, "uint8", high=200, bands=("red", "green", "blue", "band_4"))
