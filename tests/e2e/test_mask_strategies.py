@@ -14,7 +14,14 @@ import headstart
 from headstart.errors import ConfigError, InterruptedFit
 
 SIDE = 64
-OPTIONS = {"backbone": "test_resnet", "weights": "random", "batch_size": 4, "lr": 0.01}
+OPTIONS = {
+    "backbone": "test_resnet",
+    "weights": "random",
+    "precision": "float32",
+    "batch_size": 4,
+    "lr": 0.01,
+    "workers": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +91,13 @@ def test_a_probe_with_weights_finds_more_of_the_rare_class(
         balance="weights",
         output=tmp_path / "run",
     )
-    recall = [run.per_class["disc"]["recall"] for run in (probe, weighted)]
-    assert recall[1] > recall[0]
+    recalls = [
+        json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))["per_class"]["disc"][
+            "recall"
+        ]
+        for run in (probe, weighted)
+    ]
+    assert recalls[1] > recalls[0]
 
 
 @pytest.mark.parametrize("views", [0, 1])
@@ -128,6 +140,30 @@ def test_an_interrupted_head_goes_on_to_the_same_end(
     first, second = ((tmp_path / name / "model.safetensors") for name in ("whole", "cut"))
     assert first.read_bytes() == second.read_bytes()
     assert whole.path == tmp_path / "whole"
+
+
+def test_an_interrupted_ladder_leaves_the_probe_and_goes_on(
+    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.engine.loop import Training
+
+    finish = Training._finish_epoch
+
+    def then_stop(training: Training) -> bool:
+        training.where.stop.is_set = True
+        return finish(training)
+
+    monkeypatch.setattr(Training, "_finish_epoch", then_stop)
+    with pytest.raises(InterruptedFit):
+        headstart.fit(fields, epochs=2, output=tmp_path / "cut", **OPTIONS)
+    usable = json.loads((tmp_path / "cut/checkpoint/best/config.json").read_text(encoding="utf-8"))
+    assert usable["model"]["head"]["name"] == "linear"
+    monkeypatch.setattr(Training, "_finish_epoch", finish)
+    run = headstart.resume(tmp_path / "cut")
+    metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
+    names = [rung["strategy"] for rung in metrics["rungs"]]
+    assert names == ["majority", "trivial", "probe", "full"]
+    assert not (run.path / "checkpoint").exists()
 
 
 def test_decoder_losses_and_weights_are_kept_by_the_run(fields: Path, tmp_path: Path) -> None:

@@ -110,6 +110,16 @@ class Segmenting:
                 f"--classifier {options.classifier} is for whole pictures: the probe of masks is a "
                 "logistic regression. Leave --classifier away."
             )
+        if options.strategy == "probe" and options.views:
+            raise ConfigError(
+                f"--views {options.views} augments whole pictures: the probe of masks draws pixels "
+                "of the chips as they are. Leave --views away, or take --strategy head."
+            )
+        if options.hidden or options.dropout:
+            raise ConfigError(
+                "--hidden and --dropout are of the head of whole pictures, and masks have a "
+                "decoder. Leave them away, or choose another with --decoder."
+            )
         if options.racing:
             raise ConfigError(
                 f"--backbone {options.backbone} stands for several, and backbones do not race for "
