@@ -25,7 +25,7 @@ from headstart.fitting.choosing import load_chosen
 from headstart.fitting.judging_masks import Judged, evaluate_chips, judge
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn, samples_for_table
-from headstart.fitting.mask_attempt import MaskAttempt
+from headstart.fitting.mask_attempt import MaskAttempt, with_linear_decoder
 from headstart.fitting.mask_ladder import MaskLadder
 from headstart.fitting.mask_probe import fit_mask_probe
 from headstart.fitting.preparing import PreparedData
@@ -174,6 +174,7 @@ class Segmenting:
         """Decoder and loss; the probe has its own."""
         where = self.where
         if where.options.strategy == "probe":
+            self.where = replace(where, task=with_linear_decoder(where.task))
             return
         pixels = pixel_counts(
             where.data.dataset, where.data.checkup.masks, where.data.split.assignment

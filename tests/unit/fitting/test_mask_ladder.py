@@ -23,8 +23,8 @@ SAMPLES = [Sample(str(i), Path(str(i))) for i in range(6)]
 
 def counts_of(miou: float) -> dict[str, np.ndarray]:
     """Chips with two equally common classes, of which a share is mixed up."""
-    wrong = round(1000 * (1 - miou) / (1 + miou))
-    counts = np.array([[1000 - wrong, wrong], [wrong, 1000 - wrong]])
+    wrong = round(10**6 * (1 - miou) / (1 + miou))
+    counts = np.array([[10**6 - wrong, wrong], [wrong, 10**6 - wrong]])
     return {sample.id: counts for sample in SAMPLES}
 
 

@@ -14,7 +14,7 @@ from headstart.backbones import load_backbone
 from headstart.backbones.pyramid import as_pyramid
 from headstart.contracts import Backbone, ComputeFormat, Legend, Sample
 from headstart.errors import DataError
-from headstart.fitting.pixel_tables import PixelTables, pixel_tables, table_of_pixels
+from headstart.fitting.pixel_tables import PixelTables, _chosen, pixel_tables, table_of_pixels
 from headstart.linear_decoder import LINEAR, LinearDecoder
 from headstart.map_twin import MapTwin
 from headstart.tasks.semantic_segmentation import SemanticSegmentation
@@ -99,3 +99,16 @@ def test_pixels_of_one_group_stay_together(tmp_path: Path) -> None:
 def test_no_labelled_pixel_at_all_is_told() -> None:
     with pytest.raises(DataError, match="No pixel of the training pictures is labelled"):
         table_of_pixels({}, {}, num_classes=2)
+
+
+def test_many_chips_give_few_pixels_each_and_very_many_are_passed_over() -> None:
+    def looked_at(num: int, *, num_classes: int) -> tuple[int, int]:
+        labels = tuple(map(str, range(num_classes)))
+        samples = [Sample(str(i), Path(str(i)), labels) for i in range(num)]
+        chosen, num_a_class = _chosen(samples)
+        return len(chosen), num_a_class
+
+    assert looked_at(20, num_classes=2) == (20, 200)
+    assert looked_at(100, num_classes=2) == (100, 60)
+    assert looked_at(6_000, num_classes=2) == (600, 10)
+    assert looked_at(600, num_classes=1) == (600, 20)
