@@ -127,7 +127,7 @@ def pixels_at_once(device: torch.device) -> int:
 
 def most_at_once(device: torch.device) -> int:
     """Small pictures that are answered together; as many are read ahead."""
-    return pixels_at_once(device) // 256**2
+    return max(1, pixels_at_once(device) // 256**2)
 
 
 def in_parts(batch: Batch) -> Iterator[Batch]:
@@ -163,4 +163,4 @@ def _own_parts(starts: Sequence[int], window: int, length: int) -> list[tuple[in
     """Where each window begins, and the pixels along this side that are its own."""
     ends = [(start + window + after) // 2 for start, after in pairwise(starts)]
     bounds = [0, *ends, length]
-    return [(s, slice(a, b)) for s, a, b in zip(starts, bounds, bounds[1:], strict=True)]
+    return [(start, slice(*own)) for start, own in zip(starts, pairwise(bounds), strict=True)]

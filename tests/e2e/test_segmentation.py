@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,10 +223,12 @@ def test_an_interrupted_fit_of_masks_goes_on_to_the_same_end(
         ({"strategy": "as-is"}, "--strategy as-is is not for masks. Take one of"),
         ({"classifier": "knn"}, "the probe of masks is a logistic regression"),
         ({"balance": "sampling"}, "Take --balance weights, which weighs their pixels"),
+        ({"strategy": "probe", "views": 2}, "draws pixels of the chips as they are"),
+        ({"strategy": "head", "hidden": 8}, "masks have a decoder"),
     ],
 )
 def test_what_is_not_for_masks_is_refused(
-    given: dict[str, str], message: str, fields: Path, tmp_path: Path
+    given: dict[str, Any], message: str, fields: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         headstart.fit(fields, output=tmp_path / "run", **given)

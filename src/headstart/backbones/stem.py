@@ -181,7 +181,8 @@ def frozen_stem_warning(backbone: Backbone) -> str:
     return (
         f"The first filters were made from those that the weights have ({made}), and stay so "
         "with the frozen backbone: nothing fits them to these bands. On the Amazon forest that "
-        f"cost {_COST}. With --strategy full or gradual they learn; the probe and cached maps cannot."
+        f"cost {_COST}. With --strategy full or gradual they learn; the probe and cached maps "
+        "cannot."
     )
 
 

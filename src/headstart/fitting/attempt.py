@@ -390,6 +390,7 @@ def measure_format(
     """The fastest format; of a resumed fit the one it began with, for the same bits."""
     name = f"{mode} format"
     is_dense = where.task.is_dense
+    size = sum(p.numel() for p in model.parameters())  # which tells decoders apart
     if name in choices.earlier:
         value = choices.earlier[name]
         measured = MeasuredFormat(ComputeFormat.parse(value), 0.0, "as when the fit began")
@@ -399,7 +400,7 @@ def measure_format(
             example_input(backbone.contract, where.device),
             mode=mode,
             precision=where.options.precision,
-            name=backbone.spec.reference + (" masks" if is_dense else ""),
+            name=backbone.spec.reference + (f" masks, {size} parameters" if is_dense else ""),
         )
     choices.add(Choice(name, str(measured.compute_format), measured.reason))
     return measured

@@ -2,6 +2,14 @@
 
 Each training chip goes through the backbone as it is and in some augmented views; crops are cut
 from the maps. A step then costs forward and backward pass of the decoder, and scoring its forward.
+
+That decoder is the limit. Measured on two cores in bfloat16, 8 crops of 256 x 256 of the Amazon
+forest, EfficientNet-Lite0: with a U-Net its two passes take 218 ms, those of the whole model 664
+(3.0 times), and whole steps, with loading, loss and optimizer, 268 and 706 ms (2.6 times); with
+DeepLabV3+ 122 and 532 ms, whole steps 163 and 666 (4.1 times).
+
+Crops of maps are not quite those of pictures: near their edges maps know of pixels beyond, as far
+as the backbone sees. Where a chip is as large as a crop, both are the same but for rounding.
 """
 
 from __future__ import annotations

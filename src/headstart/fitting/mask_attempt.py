@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
+from headstart.contracts import Split
 from headstart.data.balance import pixel_weights
+from headstart.errors import ConfigError
 from headstart.fitting.attempt import Attempt, Embedder, Situation
 from headstart.fitting.feeding import Feed, Loading
 from headstart.fitting.map_feed import MOST_IN_MEMORY, MapPass
@@ -69,8 +73,10 @@ class MaskAttempt(Attempt):
         if self.name != "head" or not views:
             return feed
         where = self.where
-        is_large = (1 + views) * self.map_bytes > MOST_IN_MEMORY
+        num_bytes = views * self.map_bytes("train") + self.map_bytes("train", "validation")
+        is_large = num_bytes > MOST_IN_MEMORY
         if is_large:
+            _refuse_without_room(where.folder.path, num_bytes)
             where.progress.note(
                 f"  The maps take more than {MOST_IN_MEMORY / 1e9:.0f} GB, and are kept in "
                 f"`{where.folder.maps}` until the fit is over."
@@ -91,7 +97,7 @@ class MaskAttempt(Attempt):
         sizes = MaskSizes(
             num_train=size.num_train,
             crops_a_chip=self.crops_a_chip,
-            map_bytes=self.map_bytes,
+            map_bytes=self.map_bytes("train"),
         )
         return settle_masks(
             self.where.options,
@@ -117,27 +123,38 @@ class MaskAttempt(Attempt):
         return replace(super().loading, repeats=self.crops_a_chip)
 
     @property
-    def num_pixels(self) -> int:
-        """Of all training chips."""
-        facts = self.where.data.checkup.facts
-        return sum(facts[s.id].width * facts[s.id].height for s in self.where.data.samples("train"))
-
-    @property
     def crops_a_chip(self) -> int:
         """So many crops have the area of a chip, in the median."""
         facts = self.where.data.checkup.facts
         areas = [facts[s.id].width * facts[s.id].height for s in self.where.data.samples("train")]
         return max(1, round(statistics.median(areas) / CROP_SIDE**2))
 
-    @property
-    def map_bytes(self) -> int:
-        """Of the maps of all training chips as they are, in the format for inference."""
+    def map_bytes(self, *splits: Split) -> int:
+        """Of the maps of all chips of some splits as they are, in the format for inference."""
+        data = self.where.data
+        facts = [data.checkup.facts[sample.id] for sample in data.samples(*splits)]
+        num_pixels = sum(fact.width * fact.height for fact in facts)
         told = self.backbone.spec.arguments["pyramid"]
         a_pixel: float = sum(
             c / s**2 for c, s in zip(told["channels"], told["strides"], strict=True)
         )
         num_bytes = 4 if self.embedder.inference.compute_format.dtype == "float32" else 2
-        return round(self.num_pixels * a_pixel * num_bytes)
+        return round(num_pixels * a_pixel * num_bytes)
+
+
+def _refuse_without_room(folder: Path, num_bytes: int) -> None:
+    """Refuse to begin what would end with a full disk.
+
+    Raises:
+        ConfigError: It has no room for so much.
+    """
+    free = shutil.disk_usage(folder).free
+    if num_bytes > free:
+        raise ConfigError(
+            f"The maps of all chips and views take {num_bytes / 1e9:.1f} GB, and the disk of "
+            f"`{folder}` has {free / 1e9:.1f} GB left. Lower --views (0 caches nothing), or give "
+            "--output a folder elsewhere."
+        )
 
 
 def with_linear_decoder(task: Task) -> Task:

@@ -45,7 +45,8 @@ def pixel_tables(
     so that a classifier of these rows and that decoder are the same.
 
     Args:
-        samples: With masks. At most some hundreds are looked at, evenly spread.
+        samples: With masks; their labels are the classes that they have. At most some hundreds
+            are looked at, evenly spread.
         twin: Gives the maps.
         task: Says how samples are prepared.
         contract: Of the backbone.
@@ -59,10 +60,7 @@ def pixel_tables(
     Raises:
         DataError: A sample cannot be read, and there is no `on_error`.
     """
-    stride = -(-len(samples) * num_classes * _LEAST_A_CLASS // _MOST_ROWS) or 1
-    chosen = samples[::stride]
-    room = _MOST_ROWS // max(1, len(chosen) * num_classes)
-    num_a_class = min(max(room, _LEAST_A_CLASS), _MOST_A_CLASS)
+    chosen, num_a_class = _chosen(samples)
     generator = torch.Generator().manual_seed(seed)
     rows: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for batch in eval_batches(
@@ -90,6 +88,18 @@ def pixel_tables(
         id_: (torch.cat([f for f, _ in parts]), torch.cat([t for _, t in parts]))
         for id_, parts in rows.items()
     }
+
+
+def _chosen(samples: Sequence[Sample]) -> tuple[Sequence[Sample], int]:
+    """Chips to look at, evenly spread, and pixels to draw of each class that one of them has."""
+
+    def num_classes_of(some: Sequence[Sample]) -> int:
+        return sum(max(1, len(sample.labels)) for sample in some)
+
+    stride = -(-num_classes_of(samples) * _LEAST_A_CLASS // _MOST_ROWS) or 1
+    chosen = samples[::stride]
+    room = _MOST_ROWS // max(1, num_classes_of(chosen))
+    return chosen, min(max(room, _LEAST_A_CLASS), _MOST_A_CLASS)
 
 
 def features_at(

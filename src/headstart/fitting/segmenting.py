@@ -23,7 +23,7 @@ from headstart.fitting.choosing import load_chosen
 from headstart.fitting.judging_masks import judge
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn, samples_for_table
-from headstart.fitting.mask_attempt import MaskAttempt
+from headstart.fitting.mask_attempt import MaskAttempt, with_linear_decoder
 from headstart.fitting.mask_ladder import MaskLadder
 from headstart.fitting.mask_probe import fit_mask_probe
 from headstart.fitting.preparing import PreparedData
@@ -105,6 +105,16 @@ class Segmenting:
                 f"--classifier {options.classifier} is for whole pictures: the probe of masks is a "
                 "logistic regression. Leave --classifier away."
             )
+        if options.strategy == "probe" and options.views:
+            raise ConfigError(
+                f"--views {options.views} augments whole pictures: the probe of masks draws pixels "
+                "of the chips as they are. Leave --views away, or take --strategy head."
+            )
+        if options.hidden or options.dropout:
+            raise ConfigError(
+                "--hidden and --dropout are of the head of whole pictures, and masks have a "
+                "decoder. Leave them away, or choose another with --decoder."
+            )
         if options.racing:
             raise ConfigError(
                 f"--backbone {options.backbone} stands for several, and backbones do not race for "
@@ -148,7 +158,10 @@ class Segmenting:
     def _settle_model(self) -> None:
         """Decoder and loss; the probe has its own, and what comes as it is learns nothing."""
         where = self.where
-        if where.options.strategy in ("probe", "as-is"):
+        if where.options.strategy == "probe":
+            self.where = replace(where, task=with_linear_decoder(where.task))
+            return
+        if where.options.strategy == "as-is":
             return
         pixels = pixel_counts(
             where.data.dataset, where.data.checkup.masks, where.data.split.assignment

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +133,9 @@ def settle_masks(
     settle("warmup", 0.25 if options.schedule == "one-cycle" else 0.05, "a short warm-up")
     if options.schedule in ("plateau", "constant"):
         settle("patience", 10, f"the schedule {options.schedule} has no end of its own")
+    if strategy == "head" and _has_views(options, choices):
+        settle("workers", 0, "maps are cut without reading anything")
+        return choices
     cores = os.cpu_count() or 1
     workers = max(1, cores // 2) if is_cpu else min(cores, 8)
     settle("workers", workers, "the processor also computes" if is_cpu else "it must not wait")
@@ -142,7 +145,7 @@ def settle_masks(
 def _views(map_bytes: int) -> tuple[int, str]:
     """Augmented views of each chip, beside the chip as it is, whose maps are cached; and why."""
     views = min(_VIEWS, MOST_CACHED // max(map_bytes, 1) - 1)
-    size = f"{(1 + max(views, 0)) * map_bytes / 1e9:.1f} GB"
+    size = f"{(1 + max(views, 0)) * map_bytes / 1e6:,.0f} MB"
     if views < 1:
         return 0, (
             f"maps of all chips take {map_bytes / 1e9:.0f} GB, more than is cached: pictures go "
@@ -150,3 +153,9 @@ def _views(map_bytes: int) -> tuple[int, str]:
         )
     passes = f"{1 + views} passes with that of the chips as they are"
     return views, f"{passes} give {size} of maps, and epochs learn from those"
+
+
+def _has_views(options: FitOptions, choices: Sequence[Choice]) -> bool:
+    """Whether maps are cached, as given or as settled."""
+    settled = next((choice.value for choice in choices if choice.name == "views"), options.views)
+    return bool(settled)
