@@ -386,8 +386,12 @@ def measure_format(
     mode: Literal["inference", "training"],
     where: Situation,
     choices: Choices,
+    precision: str | None = None,
 ) -> MeasuredFormat:
-    """The fastest format; of a resumed fit the one it began with, for the same bits."""
+    """The fastest format; of a resumed fit the one it began with, for the same bits.
+
+    Only those of a precision are measured, if one is given; else by what the user asked for.
+    """
     name = f"{mode} format"
     is_dense = where.task.is_dense
     size = sum(p.numel() for p in model.parameters())  # which tells decoders apart
@@ -399,7 +403,7 @@ def measure_format(
             model if is_dense else EmbedOnly(model),
             example_input(backbone.contract, where.device),
             mode=mode,
-            precision=where.options.precision,
+            precision=precision or where.options.precision,
             name=backbone.spec.reference + (f" masks, {size} parameters" if is_dense else ""),
         )
     choices.add(Choice(name, str(measured.compute_format), measured.reason))

@@ -199,7 +199,16 @@ class Segmenting:
         head = where.task.new_head(backbone, len(where.data.dataset.classes))
         assert head is not None
         model = where.task.build(backbone, head).to(where.device)
-        return measure_format(model, backbone, mode="inference", where=where, choices=self.choices)
+        # What learned does not mind; published weights are to answer as they were published.
+        is_exact = where.options.strategy == "as-is" and where.options.precision == "auto"
+        return measure_format(
+            model,
+            backbone,
+            mode="inference",
+            where=where,
+            choices=self.choices,
+            precision="float32" if is_exact else None,
+        )
 
     # --- learning, and the end ----------------------------------------------------------------
 
