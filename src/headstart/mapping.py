@@ -26,7 +26,7 @@ from headstart.locking import locked
 from headstart.map_options import MIN_PIXELS, SIMPLIFY, MapOptions
 from headstart.map_targets import Targets, ToMap, targets_of
 from headstart.progress import Progress
-from headstart.report.chip_figures import segmentation_figures, visible_picture
+from headstart.report.chip_figures import answer_figure, visible_picture
 from headstart.report.colours import Colour, class_colours
 from headstart.saved import FittedSegmenter
 from headstart.scenes.predicting import predict_scene
@@ -194,8 +194,7 @@ class _Mapping:
         shown = visible_picture(
             np.ascontiguousarray(values[:, ::step, ::step]), tuple(contract.bands)
         )
-        figures = segmentation_figures(shown, np.full(few.shape, -1), few, self.colours)
-        _write(targets.overlay, figures["answer"])
+        _write(targets.overlay, answer_figure(shown, few, self.colours))
         _write(targets.mask, _as_png(answer, self.colours))
         return _mapped(sample, targets, done, overlay=targets.overlay)
 
