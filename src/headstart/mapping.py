@@ -187,7 +187,8 @@ class _Mapping:
                 progress=Progress() if is_whole else self.progress,
                 resume=False,
             )
-            (answer,), _ = read_window(done.path)
+            (answer,), is_known = read_window(done.path)
+            answer[~is_known] = NODATA
         step = math.ceil(max(height, width) / _SHOWN)
         few = answer[::step, ::step].astype(np.int64)
         few[few == NODATA] = -1
@@ -273,8 +274,12 @@ def _staging(mask: Path) -> Iterator[Path]:
 def _as_png(answer: np.ndarray, colours: Sequence[Colour]) -> bytes:
     """(h, w) uint8 as a picture of classes; no data is transparent."""
     image = Image.fromarray(answer, mode="P")
-    image.putpalette([value for colour in colours for value in colour])
-    options = {"transparency": NODATA} if (answer == NODATA).any() else {}
+    palette = [value for colour in colours for value in colour]
+    options = {}
+    if (answer == NODATA).any():
+        palette += [0] * (3 * (NODATA + 1) - len(palette))  # up to the entry of no data
+        options = {"transparency": NODATA}
+    image.putpalette(palette)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", **options)
     return buffer.getvalue()
