@@ -28,7 +28,7 @@ from headstart.locking import locked
 from headstart.map_options import MIN_PIXELS, SIMPLIFY, MapOptions
 from headstart.map_targets import Targets, ToMap, targets_of
 from headstart.progress import Progress
-from headstart.report.chip_figures import segmentation_figures, visible_picture
+from headstart.report.chip_figures import answer_figure, visible_picture
 from headstart.report.colours import Colour, class_colours
 from headstart.saved import FittedSegmenter
 from headstart.scenes.predicting import predict_scene
@@ -195,15 +195,15 @@ class _Mapping:
                 progress=Progress() if is_whole else self.progress,
                 resume=False,
             )
-            (answer,), _ = read_window(done.path)
+            (answer,), is_known = read_window(done.path)
+            answer[~is_known] = NODATA
         step = math.ceil(max(height, width) / _SHOWN)
         few = answer[::step, ::step].astype(np.int64)
         few[few == NODATA] = -1
         shown = visible_picture(
             np.ascontiguousarray(values[:, ::step, ::step]), tuple(contract.bands)
         )
-        figures = segmentation_figures(shown, np.full(few.shape, -1), few, self.colours)
-        _write(targets.overlay, figures["answer"])
+        _write(targets.overlay, answer_figure(shown, few, self.colours))
         _write(targets.mask, _as_png(answer, self.colours))
         return _mapped(sample, targets, done, overlay=targets.overlay)
 
@@ -284,8 +284,12 @@ def _staging(mask: Path) -> Iterator[Path]:
 def _as_png(answer: np.ndarray, colours: Sequence[Colour]) -> bytes:
     """(h, w) uint8 as a picture of classes; no data is transparent."""
     image = Image.fromarray(answer, mode="P")
-    image.putpalette([value for colour in colours for value in colour])
-    options = {"transparency": NODATA} if (answer == NODATA).any() else {}
+    palette = [value for colour in colours for value in colour]
+    options = {}
+    if (answer == NODATA).any():
+        palette += [0] * (3 * (NODATA + 1) - len(palette))  # up to the entry of no data
+        options = {"transparency": NODATA}
+    image.putpalette(palette)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", **options)
     return buffer.getvalue()

@@ -82,6 +82,22 @@ def segmentation_figures(
     }
 
 
+def answer_figure(picture: np.ndarray, answer: np.ndarray, colours: Sequence[Colour]) -> bytes:
+    """The `answer` of `segmentation_figures` alone, in a quarter of the time.
+
+    Args:
+        picture: (h, w, 3) uint8.
+        answer: (h, w) int64, classes; below 0 where there is none.
+        colours: See `segmentation_figures`.
+    """
+    import numpy as np
+
+    grey = _grey(_shrink(picture))
+    rows = np.linspace(0, len(answer) - 1, grey.shape[0]).round().astype(np.int64)
+    columns = np.linspace(0, answer.shape[1] - 1, grey.shape[1]).round().astype(np.int64)
+    return _png(_painted(grey, answer[np.ix_(rows, columns)], colours, opacity=_OPACITY))
+
+
 def visible_picture(values: np.ndarray, bands: Sequence[str]) -> np.ndarray:
     """A picture to look at, of any bands and values.
 

@@ -172,16 +172,16 @@ def _choose(item: pystac.Item, name: str, bands: Sequence[AssetBand]) -> AssetBa
     # A band's own name says it best; a key comes next, but only of an asset with one band.
     by_name = [band for band in bands if band.name.lower() == wanted]
     by_key = [b for b in bands if b.asset.lower() == wanted and _is_only(b, bands)]
-    by_common_name = [band for band in bands if (band.common_name or "").lower() == wanted]
+    # What it is commonly called, by the item or by its sensor's habits: `R` and `B04` are red.
     sensor = sensor_of([band.name for band in bands], product=item.id)
-    common = common_name(name, sensor=sensor)
+    common = common_name(name, sensor=sensor) or wanted
     by_meaning = [
         band
         for band in bands
-        if common
-        and common in ((band.common_name or "").lower(), common_name(band.name, sensor=sensor))
+        if {wanted, common}
+        & {(band.common_name or "").lower(), common_name(band.name, sensor=sensor)}
     ]
-    found = [*by_name, *by_key, *by_common_name, *by_meaning]
+    found = [*by_name, *by_key, *by_meaning]
     if found:
         return found[0]
     if not bands:
