@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from headstart.backbones import load_backbone
 from headstart.backbones.pyramid import as_pyramid
 from headstart.config import FitOptions
 from headstart.contracts import Backbone
@@ -22,13 +23,14 @@ from headstart.fitting.attempt import (
     read_as_stored,
 )
 from headstart.fitting.choosing import load_chosen
+from headstart.fitting.controlling_masks import train_mask_control
 from headstart.fitting.feeding import Loading
 from headstart.fitting.judging_masks import judge
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn
 from headstart.fitting.mask_rungs import JudgedRung, cheap_rungs, judged_rung
 from headstart.fitting.preparing import PreparedData
-from headstart.fitting.recording import record_start
+from headstart.fitting.recording import record_start, record_transfer
 from headstart.fitting.rungs import Climb
 from headstart.fitting.saving_masks import save_masks
 from headstart.fitting.settle import Choice, Choices, DataSize
@@ -134,11 +136,6 @@ class Segmenting:
             ConfigError: An option, with what to take instead.
             DataError: Pictures without red, green and blue; all of them are counted.
         """
-        if options.control is not None:
-            raise ConfigError(
-                "--control scratch is not for masks yet. Fit with --strategy scratch beside it, "
-                "and look at both reports."
-            )
         if options.balance not in (None, "none"):
             raise ConfigError(
                 f"--balance {options.balance} weighs labels of whole pictures, which masks are "
@@ -175,7 +172,25 @@ class Segmenting:
             )
 
     def control(self) -> None:
-        """There is none for masks; `refuse` has refused it."""
+        """What random weights do in the same time; the run is finished whatever comes of it."""
+        if self.where.options.control is None:
+            return
+        if self.where.stop.is_set:
+            self.progress.warn("The control was left out, as you stopped; the run is finished.")
+            return
+        transfer = train_mask_control(self.attempt, self.judged, new_control=self._new_control)
+        if transfer is not None:
+            record_transfer(self.where.folder, transfer)
+
+    def _new_control(self, where: Situation) -> MaskAttempt:
+        """The same architecture, from random weights."""
+        reference = self.attempt.value("backbone")
+        loaded = load_backbone(reference, weights="random", progress=where.progress)
+        loaded.module.to(where.device)
+        backbone = as_pyramid(replace(loaded, contract=self.attempt.backbone.contract))
+        embedder = Embedder(backbone, self.attempt.embedder.inference)
+        choices = Choices(where.options, progress=where.progress)
+        return MaskAttempt("scratch", where, embedder=embedder, choices=choices)
 
     # --- settling -----------------------------------------------------------------------------
 

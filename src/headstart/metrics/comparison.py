@@ -33,7 +33,7 @@ from headstart.metrics.ranking import mean_average_precision
 # Metrics that are sums of losses: lower is better.
 LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
 # What verdicts go by, as sentences call it.
-_CALLED = {"accuracy": "accuracy", "macro_f1": "macro F1", "miou": "mean IoU"}
+CALLED = {"accuracy": "accuracy", "macro_f1": "macro F1", "miou": "mean IoU"}
 # What is counted from answers alone.
 _OF_ANSWERS = ("accuracy", "balanced_accuracy", "macro_f1", "micro_f1")
 
@@ -325,7 +325,7 @@ def _difference(value_a: float, value_b: float, ends: tuple[float, float]) -> Di
 def verdict_of(difference: Difference, headline: str, *, names: tuple[str, str], n: int) -> str:
     """The difference in plain words, in points of percent; the better model is named first."""
     first, second = names
-    is_accuracy, called = headline == "accuracy", _CALLED[headline]
+    is_accuracy, called = headline == "accuracy", CALLED[headline]
     value, low, high = difference.value, difference.low, difference.high
     if not difference.is_shown:
         return (

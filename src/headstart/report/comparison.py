@@ -379,7 +379,7 @@ def _sides_of_maps(compared: Compared, progress: Progress) -> list[list[Side]]:
                         f"{comparison.name_a}: {percent(gap.miou_a)}; "
                         f"{comparison.name_b}: {percent(gap.miou_b)}."
                     )
-                    difference = f"{_signed(gap.gain, is_share=True)} points"
+                    difference = f"{100 * abs(gap.gain):.1f} points"
                     line = Line("By", difference, f". {said}")
                     source = embed_file(gap.path, size=THUMBNAIL_PIXELS)
                     tiles.append(Tile(gap.id, source, line))

@@ -79,7 +79,7 @@ def test_the_page_tells_classes_and_pictures(runs: list[RunFolder], tmp_path: Pa
         "not shown",
     ):
         assert words in text
-    assert text.index("Where they differ") < text.index("By +")
+    assert text.index("Where they differ") < text.index("By ")
 
 
 def test_a_run_is_no_better_than_its_copy(runs: list[RunFolder], tmp_path: Path) -> None:
