@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from typing import Any, cast
 
+from headstart.backbones import load_backbone
 from headstart.backbones.pyramid import as_pyramid
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Task
@@ -20,6 +21,7 @@ from headstart.fitting.attempt import (
     read_as_stored,
 )
 from headstart.fitting.choosing import load_chosen
+from headstart.fitting.controlling_masks import train_mask_control
 from headstart.fitting.judging_masks import judge
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn, samples_for_table
@@ -27,7 +29,7 @@ from headstart.fitting.mask_attempt import MaskAttempt, with_linear_decoder
 from headstart.fitting.mask_ladder import MaskLadder
 from headstart.fitting.mask_probe import fit_mask_probe
 from headstart.fitting.preparing import PreparedData
-from headstart.fitting.recording import record_start
+from headstart.fitting.recording import record_start, record_transfer
 from headstart.fitting.saving_masks import save_masks
 from headstart.fitting.sensing import refuse_senseless, sensing_backbone
 from headstart.fitting.settle import Choices
@@ -90,11 +92,6 @@ class Segmenting:
             ConfigError: An option, with what to take instead.
             DataError: Pictures whose bands or units differ or cannot be told, with all of them.
         """
-        if options.control is not None:
-            raise ConfigError(
-                "--control scratch is not for masks yet. Fit with --strategy scratch beside it, "
-                "and look at both reports."
-            )
         if options.balance == "sampling":
             raise ConfigError(
                 "--balance sampling draws whole pictures of rare classes more often, and a mask "
@@ -133,7 +130,28 @@ class Segmenting:
         refuse_senseless(options, data)
 
     def control(self) -> None:
-        """There is none for masks; `refuse` has refused it."""
+        """What random weights do in the same time; the run is finished whatever comes of it."""
+        if self.where.options.control is None:
+            return
+        if self.where.stop.is_set:
+            self.progress.warn("The control was left out, as you stopped; the run is finished.")
+            return
+        transfer = train_mask_control(self.attempt, self.judged, new_control=self._new_control)
+        if transfer is not None:
+            record_transfer(self.where.folder, transfer)
+
+    def _new_control(self, where: Situation) -> MaskAttempt:
+        """The same architecture, from random weights."""
+        reference = self.attempt.value("backbone")
+        loaded = load_backbone(reference, weights="random", progress=where.progress)
+        choices = Choices(where.options, progress=where.progress)
+        loaded = sensing_backbone(
+            loaded, where.data, where.options, choices=choices, progress=where.progress
+        )
+        loaded.module.to(where.device)
+        backbone = as_pyramid(replace(loaded, contract=self.attempt.backbone.contract))
+        embedder = Embedder(backbone, self.attempt.embedder.inference)
+        return MaskAttempt("scratch", where, embedder=embedder, choices=choices)
 
     # --- settling -----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.metrics.by_class import ratio
-from headstart.metrics.intervals import LEVEL, Floats, critical_value
+from headstart.metrics.intervals import LEVEL, Floats, Integers, critical_value, resamples
 
 # The ends for few pictures lie far out in the tails (see `expanded_level`).
 NUM_RESAMPLES = 2000
@@ -47,6 +47,43 @@ def figures_of(sums: Floats, num_classes: int) -> Floats:
         f1 = ratio(2 * precision * recall, precision + recall)
         columns.append(_mean_where(f1, of_truth > 0))
     return np.concatenate([np.stack(columns, axis=1), iou], axis=1)
+
+
+def paired_ends(
+    before: Floats, after: Floats, num_classes: int, *, groups: Integers | None
+) -> tuple[Floats, Floats]:
+    """(m,) lower and (m,) upper ends of what the figures of a second model are higher by.
+
+    Each resample of pictures, or of groups of them, judges both models. Not a number (NaN) where
+    there are fewer than two of them, or where no resample has the class.
+
+    Args:
+        before: (n, 3K or 7K) tallies of each picture by the first model.
+        after: The same of the second.
+        num_classes: K.
+        groups: (n,) numbers; pictures of one group are not independent of each other.
+
+    Source: the paired bootstrap: Efron and Tibshirani (1993), section 13.3, expanded for few
+    pictures as in Hesterberg (see `expanded_level`).
+    """
+    n = len(before)
+    num_units = n if groups is None else len(np.unique(groups))
+    num_figures = figures_of(before[:1], num_classes).shape[1]
+    low, high = np.full(num_figures, np.nan), np.full(num_figures, np.nan)
+    if num_units < 2:
+        return low, high
+    gains = np.concatenate(
+        [
+            figures_of(weights @ after, num_classes) - figures_of(weights @ before, num_classes)
+            for weights in resamples(n, groups=groups, num_resamples=NUM_RESAMPLES, seed=0)
+        ]
+    )
+    tail = (1 - expanded_level(num_units)) / 2
+    for i, column in enumerate(gains.T):
+        known = column[np.isfinite(column)]
+        if len(known):
+            low[i], high[i] = np.quantile(known, [tail, 1 - tail])
+    return low, high
 
 
 def expanded_level(num_units: int) -> float:

@@ -22,6 +22,7 @@ from headstart.metrics.mask_tallies import (
     NUM_RESAMPLES,
     expanded_level,
     figures_of,
+    paired_ends,
     tallies_of,
 )
 
@@ -203,25 +204,14 @@ def gain_in_miou(
     Returns:
         Without ends where there are fewer than two pictures or groups.
 
-    Source: the paired bootstrap: Efron and Tibshirani (1993), section 13.3, expanded for few
-    pictures as in Hesterberg (see `expanded_level`).
+    Source: see `mask_tallies.paired_ends`.
     """
     n, num_classes = len(before), before.shape[1]
     both = [tallies_of(counts, None) for counts in (before, after)]
     first, second = (figures_of(t.sum(axis=0, keepdims=True), num_classes)[0, 0] for t in both)
-    num_units = n if groups is None else len(np.unique(groups))
-    if num_units < 2:
+    low, high = (ends[0] for ends in paired_ends(both[0], both[1], num_classes, groups=groups))
+    if not np.isfinite(low):
         return Measure(float(second - first), n=n)
-    drawn = resamples(n, groups=groups, num_resamples=NUM_RESAMPLES, seed=0)
-    gains = np.concatenate(
-        [
-            figures_of(weights @ both[1], num_classes)[:, 0]
-            - figures_of(weights @ both[0], num_classes)[:, 0]
-            for weights in drawn
-        ]
-    )
-    tail = (1 - expanded_level(num_units)) / 2
-    low, high = np.quantile(gains[np.isfinite(gains)], [tail, 1 - tail])
     return Measure(float(second - first), float(low), float(high), n)
 
 

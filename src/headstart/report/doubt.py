@@ -57,11 +57,12 @@ def read_doubt(record: RunRecord) -> Doubt | None:
     sentence = (
         f"The tenth of the pixels that it is least sure of holds {percent(found)} of the errors"
     )
-    sentence += (
-        ": that is where to look, and where to label more."
-        if found > 3 * LOOKED_AT
-        else ": its uncertainty says little about where it errs."
-    )
+    if found > 3 * LOOKED_AT:
+        sentence += ": that is where to look, and where to label more."
+    elif found > 1.5 * LOOKED_AT:
+        sentence += ": a better place to look than any other, but not the only one."
+    else:
+        sentence += ": its uncertainty says little about where it errs."
     title = "Errors found by looking where it is least sure"
     x = Axis("share of the pixels looked at", is_share=True)
     y = Axis("share of the errors found", is_share=True)

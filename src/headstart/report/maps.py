@@ -258,10 +258,13 @@ def _range(band: BandRange) -> str:
     """A band by its name, with what black and white stand for.
 
     Example:
-        >>> _range(BandRange("B08", 0.0112, 0.4391))
-        'B08: 0.0112 to 0.439'
+        >>> _range(BandRange("B08", 0.0112, 0.4391)), _range(BandRange("B08", 87.5, 3329.6))
+        ('B08: 0.0112 to 0.439', 'B08: 87.5 to 3,330')
     """
-    return f"{band.name}: {band.low:.3g} to {band.high:.3g}"
+    low, high = (
+        f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" for value in (band.low, band.high)
+    )
+    return f"{band.name}: {low} to {high}"
 
 
 def _mask(chip: ChipScore, record: RunRecord) -> MaskRow:
