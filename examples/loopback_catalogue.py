@@ -4,7 +4,7 @@ A landscape of water, forest and fields is drawn as a satellite would see it, cu
 somebody has labelled and into scenes that nobody has, and served as a STAC catalogue of files with
 byte ranges, as object stores serve theirs. Set EXAMPLE_CHIPS to a folder with `train/images`,
 `train/masks`, `val/images`, `val/masks` and `unlabelled` (three-band GeoTIFFs of red, green and
-blue, masks of the same names with the values 1 and 2), and that is served instead.
+blue, masks of the same names with 1 for forest and 2 for the rest), and that is served instead.
 """
 
 from __future__ import annotations
@@ -328,6 +328,6 @@ def publish(*, num_chips: int = 20, side: int = 256) -> LoopbackCatalogue:
     own = os.environ.get("EXAMPLE_CHIPS")
     if own:
         lands = lands_of(Path(own).expanduser().resolve())
-        return LoopbackCatalogue(lands, classes=("other", "forest"), licence="other")
+        return LoopbackCatalogue(lands, classes=("forest", "other"), licence="other")
     lands = drawn_lands(num_chips=num_chips, side=side)
     return LoopbackCatalogue(lands, classes=KINDS, licence="CC0-1.0")
