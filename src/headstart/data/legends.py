@@ -18,7 +18,13 @@ from headstart.contracts import Legend
 from headstart.data.images import PictureError
 from headstart.data.legend_files import Colour, NamedValue, read_legend_file
 from headstart.data.listing import count, series
-from headstart.data.mask_files import StoredMask, pack_colour, read_stored_mask
+from headstart.data.mask_files import (
+    StoredMask,
+    pack_colour,
+    read_stored_mask,
+    told_value,
+    whole_nodata,
+)
 from headstart.errors import DataError
 
 # Names that say that pixels are of no class.
@@ -74,9 +80,9 @@ def take_census(paths: Sequence[Path]) -> Census:
                 continue
             census.num_valued += 1
             census.counts.update(values)
-            nodata = mask.facts.nodata
-            if nodata is not None and nodata == int(nodata):
-                census.nodata.add(int(nodata))
+            nodata = whole_nodata(mask.facts)
+            if nodata is not None:
+                census.nodata.add(nodata)
             census.palette = census.palette or mask.facts.colours
             census.categories = census.categories or mask.facts.categories
     return census
@@ -280,7 +286,7 @@ def _without_void(legend: Legend) -> tuple[Legend, list[str]]:
 
 
 def _ignoring(legend: Legend, values: Sequence[int]) -> tuple[Legend, list[str]]:
-    told = series(map(str, values)) or "none"
+    told = series(told_value(value, legend) for value in values) or "none"
     note = f"Ignored values of the masks: {told}, as --ignore-value says."
     return _ignored(legend, values), [note]
 
