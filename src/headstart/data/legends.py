@@ -88,6 +88,28 @@ def take_census(paths: Sequence[Path]) -> Census:
     return census
 
 
+def _refuse_unreadable(masks: Sequence[Path], census: Census) -> None:
+    """Stop when there is nothing to learn the classes from.
+
+    Raises:
+        DataError: No mask can be read, or all pixels of those that can are nodata or transparent.
+    """
+    if not masks or census.counts or census.colours:
+        return
+    try:
+        read_stored_mask(masks[0])
+    except PictureError as error:
+        if not census.num_valued + census.num_coloured:
+            raise DataError(
+                f"None of {count(len(masks), 'mask')} can be read, so that their classes are not "
+                f"known. For one: {error}"
+            ) from None
+    raise DataError(
+        f"{count(len(masks), 'mask')} without a labelled pixel: all are nodata or transparent, "
+        f"such as `{masks[0]}`. Label them, or mend the nodata value that they declare."
+    )
+
+
 def _occurring(path: Path) -> tuple[StoredMask, list[int]] | None:
     try:
         mask = read_stored_mask(path)
@@ -123,7 +145,9 @@ def settle_legend(
     elif known is not None:
         legend, notes = known, []
     else:
-        legend, notes = _by_values(take_census(masks), ignore_values)
+        census = take_census(masks)
+        _refuse_unreadable(masks, census)
+        legend, notes = _by_values(census, ignore_values)
     if ignore_values is None:
         legend, more = _without_void(legend)
         if file is not None and not legend.is_coloured and not _has(legend, _CONVENTIONAL_IGNORE):

@@ -146,9 +146,11 @@ def _check(sample: Sample, question: _Question) -> CheckedMask:
     try:
         mask = read_indexed_mask(sample.mask, legend)
     except PictureError as error:
-        kind = "coloured-mask" if error.kind == "coloured-mask" else "unreadable-mask"
-        # The finding has a remedy of its own, for all of them.
-        checked.troubles[kind] = str(error).removesuffix(f" {REPLACE_OR_SKIP}")
+        # The findings have a remedy of their own, for all of them.
+        if error.kind == "coloured-mask":
+            checked.troubles["coloured-mask"] = f"`{name_of(sample.mask, question.root)}`"
+        else:
+            checked.troubles["unreadable-mask"] = str(error).removesuffix(f" {REPLACE_OR_SKIP}")
         return checked
     counts = np.bincount(mask.indices.ravel() - IGNORE, minlength=len(legend.names) + 1)
     height, width = mask.indices.shape

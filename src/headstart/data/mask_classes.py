@@ -115,7 +115,7 @@ def mask_class_findings(dataset: Dataset, facts: Mapping[str, MaskFacts]) -> Ite
             f"{len(single)} of {len(totals)} classes in one mask only, which cannot be both learnt "
             f"and measured: {series(single)}.",
             "Add pictures that show it, or merge the class with another.",
-            tuple(id_ for name in single for id_ in having[name]),
+            tuple(dict.fromkeys(id_ for name in single for id_ in having[name])),
         )
     all_pixels = sum(totals.values())
     rare = [name for name in occurring if totals[name] < RARE_SHARE * all_pixels]
