@@ -21,8 +21,9 @@ from pydantic import ValidationError
 import headstart
 from headstart import showing
 from headstart.cli_predict import predict
-from headstart.config import FitOptions, Preset, RankOptions, explain, load_options
+from headstart.config import FitOptions, RankOptions, explain, load_options
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
+from headstart.inspect_options import InspectOptions
 from headstart.progress import ConsoleSink, Progress
 
 app = App(
@@ -62,33 +63,30 @@ def inspect(
     data: Path,
     /,
     *,
-    output: Path | None = None,
-    augment: Preset | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    group: str | None = None,
+    options: Annotated[InspectOptions | None, Parameter(name="*")] = None,
 ) -> None:
     """Show what is in a data set, and everything that is wrong with it.
 
     Args:
         data: A folder or a table of labelled pictures.
-        output: An HTML page to write, with pictures of each class and distributions.
-        augment: Draw a sheet of augmented samples: into the page, or a .png.
-        image_column: The column of a table that holds picture paths.
-        label_column: The column of a table that holds labels.
-        group: Samples that belong together: a column, or a pattern on file names; see `fit`.
+        options: All options of an inspection.
     """
     from headstart import api
 
-    progress = _progress()
+    options = options or InspectOptions()
+    reading = options.as_fit()
     found = api.inspect(
         data,
-        image_column=image_column,
-        label_column=label_column,
-        group=group,
-        output=output,
-        augment=augment,
-        progress=progress,
+        image_column=reading.image_column,
+        label_column=reading.label_column,
+        group=reading.group,
+        ignore_value=reading.ignore_value,
+        bands=reading.bands,
+        units=reading.units,
+        seed=reading.seed,
+        output=options.output,
+        augment=options.augment,
+        progress=_progress(),
     )
     showing.show_inspection(found, _results())
 

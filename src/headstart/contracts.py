@@ -69,6 +69,7 @@ class Finding:
 
     Attributes:
         kind: A stable word: `unreadable`, `truncated`, `zero-byte`, `not-a-picture`,
+            `empty-picture`, `empty-band`, `turned-picture`, `absent-value`, `unlearnt-class`,
             `decompression-bomb`, `float-values`, `sixteen-bit`, `missing-file`, `missing-label`,
             `repeated-row`, `looping-link`, `duplicate`, `near-duplicate`, `leaked-duplicate`,
             `leaked-near-duplicate`, `leaked-group`, `conflicting-labels`,
