@@ -194,9 +194,9 @@ def frozen_stem_warning(backbone: Backbone) -> str:
     if told is None:
         return ""
     return (
-        f"The first filters were made from those that the weights have ({told['made']}), and stay so "
-        "with the frozen backbone: nothing fits them to these bands. On the Amazon forest that "
-        f"cost {_COST}. With --strategy full or gradual they learn."
+        f"The first filters were made from those that the weights have ({told['made']}), and "
+        "stay so with the frozen backbone: nothing fits them to these bands. On the Amazon forest "
+        f"that cost {_COST}. With --strategy full or gradual they learn."
     )
 
 
