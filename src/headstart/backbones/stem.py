@@ -66,15 +66,18 @@ class Origin:
     shares: Mapping[str, float]
     how: str
 
-    def __str__(self) -> str:
-        """In words, such as `B08 as R`."""
+    @property
+    def words(self) -> str:
+        """Such as `as R`, `from R 40%, G 60%`, or `from the mean of all`."""
         if self.how == "mean":
-            return f"{self.band} from the mean of all"
-        if self.how == "own":
-            return f"{self.band} as {next(iter(self.shares))}"
-        named = (f"{name} {share:.0%}" for name, share in self.shares.items())
-        text = " and ".join(self.shares) if len(self.shares) == 1 else ", ".join(named)
-        return f"{self.band} from {text}"
+            return "from the mean of all"
+        if len(self.shares) == 1:
+            return ("as " if self.how == "own" else "from ") + next(iter(self.shares))
+        return "from " + ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+
+    def __str__(self) -> str:
+        """In words, such as `B08 from R`."""
+        return f"{self.band} {self.words}"
 
 
 def origins(known: Sequence[str], bands: Sequence[str], *, sensor: str = "") -> tuple[Origin, ...]:
@@ -99,6 +102,19 @@ def origins(known: Sequence[str], bands: Sequence[str], *, sensor: str = "") -> 
     )
 
 
+def told_together(found: Sequence[Origin]) -> str:
+    """All origins in one line, bands of one origin together.
+
+    Example:
+        >>> told_together(origins("RGB", ["B04", "B08", "B8A", "B02"]))
+        'B04 as R; B08, B8A from R; B02 as B'
+    """
+    bands: dict[str, list[str]] = {}
+    for origin in found:
+        bands.setdefault(origin.words, []).append(origin.band)
+    return "; ".join(f"{', '.join(names)} {words}" for words, names in bands.items())
+
+
 def adapt_stem(backbone: Backbone, bands: Sequence[str], *, sensor: str = "") -> Backbone:
     """The same backbone for other bands: a copy with the same weights but for its first filters.
 
@@ -107,8 +123,8 @@ def adapt_stem(backbone: Backbone, bands: Sequence[str], *, sensor: str = "") ->
     nothing needs to learn. Else `stem_is_adapted` is true of it, and its first filters have to
     learn even where the rest is frozen (`Model.stem`).
 
-    Its spec tells `arguments["stem"]`: `parameters`, the names of those filters, and `bands`, what
-    each was made from; and `model_args["in_chans"]`, by which the same module is built again. The
+    Its spec tells `arguments["stem"]`: `parameters`, the names of those filters, and `made`, from
+    what, in words; and `model_args["in_chans"]`, by which the same module is built again. The
     means and spreads of its contract are mixed as the filters are; who knows the data replaces
     them.
 
@@ -138,7 +154,7 @@ def adapt_stem(backbone: Backbone, bands: Sequence[str], *, sensor: str = "") ->
         shares *= len(known) / len(bands)
         module.load_state_dict(_mixed(backbone.module.state_dict(), names, shares))
     if not is_random and not is_reordered:
-        told = {"parameters": list(names), "bands": {o.band: str(o) for o in found}}
+        told = {"parameters": list(names), "made": told_together(found)}
         spec = replace(spec, arguments={**spec.arguments, "stem": told})
     contract = replace(
         backbone.contract,
@@ -177,12 +193,10 @@ def frozen_stem_warning(backbone: Backbone) -> str:
     told = backbone.spec.arguments.get("stem")
     if told is None:
         return ""
-    made = ", ".join(told["bands"].values())
     return (
-        f"The first filters were made from those that the weights have ({made}), and stay so "
-        "with the frozen backbone: nothing fits them to these bands. On the Amazon forest that "
-        f"cost {_COST}. With --strategy full or gradual they learn; the probe and cached maps "
-        "cannot."
+        f"The first filters were made from those that the weights have ({told['made']}), and "
+        "stay so with the frozen backbone: nothing fits them to these bands. On the Amazon forest "
+        f"that cost {_COST}. With --strategy full or gradual they learn."
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from headstart.backbones.catalog import catalog
-from headstart.backbones.stem import adapt_stem, origins, stem_is_adapted
+from headstart.backbones.stem import adapt_stem, origins, stem_is_adapted, told_together
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Sample
 from headstart.data.band_statistics import measure_bands
@@ -31,6 +31,8 @@ from headstart.report.wording import count
 _LEFT_OUT = "seen otherwise: "
 # Files that an error names; more of one kind say no more.
 _MOST_NAMED = 8
+# Bands whose mean and spread fit into a line.
+_MOST_TOLD = 4
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ def sensing_backbone(
     if stem_is_adapted(adapted):
         found = origins(known.bands, sensed.bands, sensor=sensed.sensor)
         reason = "filters for the bands begin as those of the weights, and learn: "
-        choices.add(Choice("stem", "adapted", reason + ", ".join(map(str, found))))
+        choices.add(Choice("stem", "adapted", reason + told_together(found)))
     contract = replace(adapted.contract, units=sensed.units)
     is_known = all(o.how == "own" for o in origins(known.bands, sensed.bands, sensor=sensed.sensor))
     if sensed.units == known.units and (is_known or not sensed.units):
@@ -158,10 +160,10 @@ def sensing_backbone(
         f"of the values of {count(found_values.num_samples, 'training picture')}, the outermost "
         "1% drawn in: those of the weights are for other bands or units"
     )
-    listed = ", ".join(
-        f"{band} {mean:.3g} ± {std:.2g}"
-        for band, mean, std in zip(sensed.bands, found_values.mean, found_values.std, strict=True)
-    )
+    values = zip(sensed.bands, found_values.mean, found_values.std, strict=True)
+    listed = ", ".join(f"{band} {mean:.3g} ± {std:.2g}" for band, mean, std in values)
+    if len(sensed.bands) > _MOST_TOLD:
+        listed = f"mean and spread of {len(sensed.bands)} bands, see input.json"
     choices.add(Choice("normalisation", listed, how))
     contract = replace(contract, mean=found_values.mean, std=found_values.std)
     return replace(adapted, contract=contract)

@@ -126,7 +126,7 @@ def test_it_is_built_again_from_its_spec_alone(backbone: Backbone) -> None:
 def test_what_stays_as_it_was_made_is_warned_about(backbone: Backbone) -> None:
     assert frozen_stem_warning(backbone) == ""
     told = frozen_stem_warning(adapt_stem(backbone, ["B03", "B08"]))
-    assert "(B03 as G, B08 from R)" in told
+    assert "(B03 as G; B08 from R)" in told
     assert "points of mean IoU" in told
 
 
