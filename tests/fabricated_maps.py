@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
+from headstart.metrics.segmentation import count_boundary
 from headstart.report import class_colours, segmentation_figures, write_chip_figures
 from headstart.rundir import RunFolder
 
@@ -125,6 +128,8 @@ def fabricate_maps(
         changes=settled,
     )
     folder.predictions.unlink()
+    boundary = np.stack([count_boundary(truth, answer, num) for _, truth, answer in drawn])
+    write_counts(folder, ids, counts, boundary)
     dense = ["val_miou", "val_pixel_accuracy"]
     events = [finder_event()]
     for event in epoch_events():
@@ -137,6 +142,18 @@ def fabricate_maps(
         figures = segmentation_figures(picture, truth, answer, colours)
         write_chip_figures(folder, figures, number=entry["number"])
     return folder
+
+
+def write_counts(
+    folder: RunFolder, ids: Sequence[str], confusion: np.ndarray, boundary: np.ndarray
+) -> None:
+    """chips.parquet, as a fit writes it."""
+    columns = {
+        "id": list(ids),
+        "confusion": confusion.reshape(len(ids), -1).tolist(),
+        "boundary": boundary.reshape(len(ids), -1).tolist(),
+    }
+    pq.write_table(pa.table(columns), folder.chips)
 
 
 def ious(counts: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         Run,
         compare,
         evaluate,
+        fetch_scenes,
         fit,
         inspect,
         load,
@@ -35,18 +36,20 @@ if TYPE_CHECKING:
     from headstart.contracts import Evaluation, Measure, Prediction
     from headstart.data import open_dataset
     from headstart.errors import HeadstartError
+    from headstart.map_options import MapOptions
     from headstart.progress import ConsoleSink, Progress
 
 # Looked up on first use, so that `import headstart` imports nothing heavy.
 _HOMES = {
     **dict.fromkeys(
         [
-            *("Run", "compare", "evaluate", "fit", "inspect", "load", "map_pictures", "models"),
-            *("predict", "pull", "rank", "resume"),
+            *("Run", "compare", "evaluate", "fetch_scenes", "fit", "inspect", "load"),
+            *("map_pictures", "models", "predict", "pull", "rank", "resume"),
         ],
         "headstart.api",
     ),
     "FitOptions": "headstart.config",
+    "MapOptions": "headstart.map_options",
     **dict.fromkeys(["Evaluation", "Measure", "Prediction"], "headstart.contracts"),
     "open_dataset": "headstart.data",
     "HeadstartError": "headstart.errors",
@@ -58,12 +61,14 @@ __all__ = [
     "Evaluation",
     "FitOptions",
     "HeadstartError",
+    "MapOptions",
     "Measure",
     "Prediction",
     "Progress",
     "Run",
     "compare",
     "evaluate",
+    "fetch_scenes",
     "fit",
     "inspect",
     "load",

@@ -20,8 +20,10 @@ from pydantic import ValidationError
 
 import headstart
 from headstart import showing
-from headstart.config import FitOptions, Preset, RankOptions, explain, load_options
+from headstart.cli_predict import predict
+from headstart.config import FitOptions, RankOptions, explain, load_options
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
+from headstart.inspect_options import InspectOptions
 from headstart.progress import ConsoleSink, Progress
 
 app = App(
@@ -61,33 +63,30 @@ def inspect(
     data: Path,
     /,
     *,
-    output: Path | None = None,
-    augment: Preset | None = None,
-    image_column: str | None = None,
-    label_column: str | None = None,
-    group: str | None = None,
+    options: Annotated[InspectOptions | None, Parameter(name="*")] = None,
 ) -> None:
     """Show what is in a data set, and everything that is wrong with it.
 
     Args:
         data: A folder or a table of labelled pictures.
-        output: An HTML page to write, with pictures of each class and distributions.
-        augment: Draw a sheet of augmented samples: into the page, or a .png.
-        image_column: The column of a table that holds picture paths.
-        label_column: The column of a table that holds labels.
-        group: Samples that belong together: a column, or a pattern on file names; see `fit`.
+        options: All options of an inspection.
     """
     from headstart import api
 
-    progress = _progress()
+    options = options or InspectOptions()
+    reading = options.as_fit()
     found = api.inspect(
         data,
-        image_column=image_column,
-        label_column=label_column,
-        group=group,
-        output=output,
-        augment=augment,
-        progress=progress,
+        image_column=reading.image_column,
+        label_column=reading.label_column,
+        group=reading.group,
+        ignore_value=reading.ignore_value,
+        bands=reading.bands,
+        units=reading.units,
+        seed=reading.seed,
+        output=options.output,
+        augment=options.augment,
+        progress=_progress(),
     )
     showing.show_inspection(found, _results())
 
@@ -186,76 +185,7 @@ def evaluate(
         progress.note(f"Written: {output}")
 
 
-@app.command
-def predict(
-    model: str,
-    /,
-    *paths: str,
-    output: Path | None = None,
-    min_confidence: float | None = None,
-    on_bad: Literal["stop", "skip"] = "stop",
-    device: Device = "auto",
-    quiet: Quiet = False,
-) -> None:
-    """Predict for new pictures: folders, files or patterns.
-
-    Args:
-        model: A run folder; or a pretrained classifier as it comes, such as timm:resnet50.
-        paths: Folders, files or patterns such as 'new/*.jpg'.
-        output: A .csv, .json or .parquet file. Without it CSV goes to standard output. Of a model
-            that answers with masks: a folder for them.
-        min_confidence: Leave undecided what is answered less surely than this, such as 0.9. The
-            report tells what share is then answered, and how much of that is right.
-        on_bad: At a file that cannot be read, stop, or skip it with a warning.
-        device: Where to compute.
-        quiet: Only warnings and results.
-    """
-    from headstart import api
-    from headstart.prediction_files import check_format, to_csv, write_predictions
-
-    if not paths:
-        raise ConfigError(f"What shall be predicted? headstart predict {model} NEW_PICTURES/")
-    progress = _progress(quiet=quiet)
-    if api.answers_with_masks(model):
-        _map(model, paths, output, min_confidence, on_bad=on_bad, device=device, progress=progress)
-        return
-    if output is not None:
-        check_format(output)
-    prediction = api.predict(
-        model,
-        paths,
-        min_confidence=min_confidence,
-        device=device,
-        on_bad=on_bad,
-        progress=progress,
-    )
-    if output is None:
-        sys.stdout.write(to_csv(prediction))
-    else:
-        write_predictions(output, prediction)
-        progress.note(f"Written: {output} ({len(prediction):,} rows)")
-    showing.show_doubts(prediction, progress)
-
-
-def _map(
-    run: str,
-    paths: Sequence[str],
-    output: Path | None,
-    min_confidence: float | None,
-    *,
-    on_bad: Literal["stop", "skip"],
-    device: Device,
-    progress: Progress,
-) -> None:
-    """Masks in a folder, and the shares of the classes as a table."""
-    from headstart import api
-
-    if output is None:
-        raise ConfigError(f"`{run}` answers with masks, which need a folder: give --output MASKS/.")
-    if min_confidence is not None:
-        raise ConfigError("--min-confidence is not for masks. Leave it away.")
-    mapped = api.map_pictures(run, paths, output, device=device, on_bad=on_bad, progress=progress)
-    showing.show_mapped(mapped, progress)
+app.command(predict)
 
 
 @app.command

@@ -102,7 +102,8 @@ class FitOptions(BaseModel):
     ] = Field(
         None,
         description="Values of masks that belong to no class and take no part in loss and metrics: "
-        "one, several with commas between them, or `none`. Auto: guessed and said.",
+        "one, several with commas between them, or `none`; of masks with colours '#ff0000' and the "
+        "like. Auto: guessed and said.",
     )
     bands: Annotated[
         tuple[str, ...] | None,
@@ -260,15 +261,16 @@ class FitOptions(BaseModel):
     @field_validator("ignore_value", mode="before")
     @classmethod
     def _ignored_values_are_whole_numbers(cls, value: Any) -> Any:
-        """`0,255`, 255, a list of them, or `none` for an empty one."""
+        """`0,255`, 255, a list of them, `#ff0000` of colours, or `none` for an empty one."""
         parts = _parts(value)
         if parts is None or parts == ["none"]:
             return None if parts is None else ()
         try:
-            return tuple(int(part) for part in parts)
+            return tuple(int(p[1:], 16) if _is_colour(p) else int(p) for p in parts)
         except ValueError:
             raise ValueError(
-                "whole numbers with commas between them, such as 0,255, or `none`"
+                "whole numbers with commas between them, such as 0,255, or colours such as "
+                "'#ff0000', or `none`"
             ) from None
 
     @field_validator("bands", mode="before")
@@ -418,6 +420,11 @@ def _parts(value: Any) -> list[str] | None:
         return None
     values = value if isinstance(value, list | tuple) else [value]
     return [part.strip() for item in values for part in str(item).split(",")]
+
+
+def _is_colour(text: str) -> bool:
+    """Whether a text is a colour of masks, as `Legend` counts them in one number."""
+    return re.fullmatch(r"#[0-9a-fA-F]{6}", text) is not None
 
 
 def parse_duration_s(text: str) -> float:

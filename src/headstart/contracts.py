@@ -69,6 +69,7 @@ class Finding:
 
     Attributes:
         kind: A stable word: `unreadable`, `truncated`, `zero-byte`, `not-a-picture`,
+            `empty-picture`, `empty-band`, `turned-picture`, `absent-value`, `unlearnt-class`,
             `decompression-bomb`, `float-values`, `sixteen-bit`, `missing-file`, `missing-label`,
             `repeated-row`, `looping-link`, `duplicate`, `near-duplicate`, `leaked-duplicate`,
             `leaked-near-duplicate`, `leaked-group`, `conflicting-labels`,
@@ -277,9 +278,11 @@ class Backbone:
             (B, num_features), pooled, before any classifier.
         layer_groups: Names of the parameters of `module`, the group nearest the input first. Each
             parameter is in exactly one group. Layer-wise rates and gradual unfreezing go by these.
-        pretrained_head: features (B, num_features) -> logits over `pretrained_classes`; None when
-            the weights bring no classifier.
-        pretrained_classes: Human-readable names of the classes of `pretrained_head`.
+        pretrained_head: features (B, num_features) -> logits over `pretrained_classes`; of weights
+            that answer pixel by pixel the decoder that takes the maps of the backbone's pyramid;
+            None when the weights bring neither.
+        pretrained_classes: Human-readable names of the classes of `pretrained_head`; synonyms come
+            behind a comma.
     """
 
     spec: BackboneSpec

@@ -11,10 +11,10 @@ from headstart.data import open_dataset
 from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.mask_checks import MaskFacts, check_masks
 from headstart.errors import DataError
-from headstart.fitting.judging_masks import OnError, evaluate_chips, judge
+from headstart.fitting.judging_masks import OnError, evaluate_chips, judge, tolerance_told
+from headstart.metrics.segmentation import BOUNDARY_SHARE
 from headstart.progress import Progress
-from headstart.rundir import RunFolder
-from headstart.saved import FittedModel, load_segmenter
+from headstart.saved import FittedModel, FittedSegmenter
 from headstart.tasks import make_task
 
 
@@ -58,14 +58,13 @@ def evaluate_pictures(
 
 
 def evaluate_masks(
-    run: Path, data: Path, *, on_bad: str, device: str, progress: Progress
+    fitted: FittedSegmenter, data: Path, *, on_bad: str, progress: Progress
 ) -> Evaluation:
     """Metrics of a model that answers with masks; see `api.evaluate`.
 
     Raises:
         DataError: The data has no masks, or classes that the model does not know.
     """
-    fitted = load_segmenter(RunFolder.open(run), device=device)
     dataset = open_dataset(data, ignore_values=fitted.legend.ignored or None)
     if dataset.legend is None:
         raise DataError(
@@ -83,6 +82,13 @@ def evaluate_masks(
     dataset, told = _checked(checked.dataset, masks=checked.facts, on_bad=on_bad, progress=progress)
     fitted.predictor.task = _in_order_of(fitted.legend, dataset.legend)
     judged = judge(fitted.predictor, dataset.samples, on_error=told)
+    if judged:
+        low, high = tolerance_told(judged)["tolerance_pixels"]
+        pixels = f"{low}" if low == high else f"{low} to {high}"
+        progress.note(
+            f"A border counts as found within {pixels} px ({100 * BOUNDARY_SHARE:g}% of a "
+            "picture's diagonal)."
+        )
     return evaluate_chips(judged, fitted.predictor, groups={s.id: s.group for s in dataset})
 
 

@@ -36,11 +36,12 @@ class Field:
 
 
 def default_backbones() -> list[str]:
-    """The packaged default, and all of the catalogue whose weights are in the cache."""
+    """The packaged default, and all for photos in the catalogue whose weights are in the cache."""
     return [
         name
         for name, row in catalog().items()
-        if name == PACKAGED_DEFAULT or find_local(row.reference) is not None
+        if name == PACKAGED_DEFAULT
+        or (row.contract.bands == ("R", "G", "B") and find_local(row.reference) is not None)
     ]
 
 

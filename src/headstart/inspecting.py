@@ -32,12 +32,18 @@ class DataOptions(TypedDict, total=False):
         label_column: Of a table.
         group: What may not straddle a split.
         ignore_value: Values of masks that belong to no class.
+        bands: Of rasters, to tell of.
+        units: What the values of rasters mean.
+        seed: Of the splits.
     """
 
     image_column: str | None
     label_column: str | None
     group: str | None
     ignore_value: tuple[int, ...] | None
+    bands: tuple[str, ...] | None
+    units: str | None
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -93,10 +99,11 @@ def inspect(
         DataError: Nothing there can be recognised.
     """
     from headstart.data.leaks import leak_findings, leaked, near_duplicate_findings
-    from headstart.data.mask_classes import pixel_counts
+    from headstart.data.mask_classes import pixel_counts, unlearnt_findings
     from headstart.data.near_duplicates import find_near_duplicates
     from headstart.data.splits import class_counts, split_dataset
     from headstart.report import Inspection, write_inspection
+    from headstart.report.mask_inspection import BandReading
 
     progress = progress or Progress()
     dataset, checkup = _checked(Path(data), reading, progress)
@@ -105,13 +112,15 @@ def inspect(
         progress.note(note)
     usable = dataset.without(checkup.bad_ids)
     counts, reason = class_counts(dataset), "no sample can be used"
+    seed = reading.get("seed", 0)
     leaks: tuple[LeakedSample, ...] = ()
+    unlearnt: tuple[Finding, ...] = ()
     assignment: Mapping[str, Split] | None = None
     if usable.samples:
         same_content = checkup.same_content
         try:
             split = split_dataset(
-                usable, seed=0, same_content=same_content, near_duplicates=near.group_of
+                usable, seed=seed, same_content=same_content, near_duplicates=near.group_of
             )
         except DataError as error:  # a fit would stop here; an inspection has more to say
             reason = str(error)
@@ -119,7 +128,10 @@ def inspect(
             assignment = split.assignment
             counts, reason = class_counts(usable, assignment), split.reason
             leaks = leaked(split, usable, same_content=same_content, near=near)
-    told = (*near_duplicate_findings(dataset, near), *leak_findings(leaks))
+            for note in split.notes:
+                progress.note(note)
+            unlearnt = tuple(unlearnt_findings(usable, checkup.masks, assignment))
+    told = (*near_duplicate_findings(dataset, near), *unlearnt, *leak_findings(leaks))
     findings = (*checkup.errors, *checkup.warnings, *told)
     page = Path(output) if output is not None else None
     picture = sheet_path = None
@@ -148,6 +160,7 @@ def inspect(
                 leaks=leaks,
                 pixels=pixels,
                 assignment=dict(assignment or {}),
+                reading=BandReading(reading.get("bands"), reading.get("units")),
             ),
             progress=progress,
         )
@@ -181,7 +194,8 @@ def _checked(path: Path, reading: DataOptions, progress: Progress) -> tuple[Data
     )
     masks = None
     if dataset.legend is not None:
-        checked = check_masks(dataset, progress=progress)
+        ignored = reading.get("ignore_value")
+        checked = check_masks(dataset, progress=progress, ignore_values=ignored)
         dataset, masks = checked.dataset, checked.facts
     return dataset, check_dataset(dataset, decode=True, progress=progress, hashed=True, masks=masks)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,22 +16,34 @@ from torch import Tensor
 
 from headstart.atomic import replacing
 from headstart.contracts import Sample
-from headstart.data.chips import bands_to_read
-from headstart.data.images import picture_facts
-from headstart.data.rasters import RASTER_SUFFIXES, open_raster
+from headstart.data.band_statistics import warn_of_strange_values
+from headstart.data.chips import bands_to_read, is_for_photos, read_chip
+from headstart.data.ground import pixel_area_m2
+from headstart.data.raster_header import RasterFacts
+from headstart.data.raster_values import file_unit
+from headstart.data.raster_writing import write_plain
+from headstart.data.rasters import RASTER_SUFFIXES, open_raster, read_window
 from headstart.errors import ConfigError, DataError
+from headstart.locking import locked
+from headstart.map_options import MIN_PIXELS, SIMPLIFY, MapOptions
+from headstart.map_targets import Targets, ToMap, targets_of
 from headstart.progress import Progress
-from headstart.report.chip_figures import segmentation_figures
-from headstart.report.colours import class_colours
+from headstart.report.chip_figures import answer_figure, visible_picture
+from headstart.report.colours import Colour, class_colours
 from headstart.saved import FittedSegmenter
 from headstart.scenes.predicting import predict_scene
-from headstart.scenes.spec import SceneSpec
+from headstart.scenes.spec import NODATA, PolygonSpec, ScenePrediction, SceneSpec
 
-# A photo is seen whole; past so many pixels its maps would fill the memory of a laptop.
+# A photo is seen whole; past so many pixels its maps would fill the memory of a laptop, and it is
+# seen by windows, as a scene is.
 MOST_PIXELS = 16_000_000
 # Sides of the windows of a scene, of those that the crops of training had: more of the surroundings
 # is seen, and less is seen twice.
 _WINDOW, _OVERLAP = 2, 0.5
+# An overlay is drawn from no more pixels a side than this; it shows at most half as many.
+_SHOWN = 1536
+# What a scene says of where it is from, as `stac fetch` writes it; its mask says the same.
+_PROVENANCE = ("stac_item", "stac_collection", "stac_source", "datetime", "platform", "license")
 
 
 @dataclass(frozen=True)
@@ -40,19 +55,26 @@ class Mapped:
         mask: The file with the class of each pixel.
         overlay: The picture with the classes laid over it; None of a scene.
         shares: Class name -> share of the pixels that hold data.
+        probabilities: The file with the probability of each class; None when not wanted.
+        polygons: The file with the areas as polygons; None when not wanted.
+        num_polygons: In it.
     """
 
     id: str
     mask: Path
     overlay: Path | None
     shares: dict[str, float]
+    probabilities: Path | None = None
+    polygons: Path | None = None
+    num_polygons: int | None = None
 
 
 def map_files(
     fitted: FittedSegmenter,
-    samples: Sequence[Sample],
+    pictures: Sequence[ToMap],
     output: Path,
     *,
+    options: MapOptions,
     on_error: Callable[[Sample, DataError], None] | None,
     progress: Progress,
 ) -> list[Mapped]:
@@ -63,127 +85,213 @@ def map_files(
 
     Args:
         fitted: The model.
-        samples: Pictures, see `find_pictures`.
+        pictures: See `pictures_to_map`.
         output: A folder; made if it is not there.
+        options: What is written besides, and how.
         on_error: Told of each picture that cannot be read; None: the error is raised.
         progress: Told about everything.
 
     Raises:
-        ConfigError: Two pictures would write the same file, or the folder cannot be made.
+        ConfigError: Two pictures would write the same file, another process writes one, or the
+            folder cannot be made.
         DataError: A picture cannot be read, and there is no `on_error`.
     """
-    targets = _targets(samples, output)
+    options.check()
+    targets = targets_of(pictures, output, options)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             f"The folder `{output}` cannot be made ({error.strerror}). Give --output another."
         ) from None
+    job = _Mapping(fitted, options, progress)
+    warn_of_strange_values(
+        [each.sample for each in pictures], fitted.predictor.contract, progress=progress
+    )
     mapped = []
-    with progress.bar("mapping", total=len(samples), unit="pictures") as advance:
-        for sample, target in zip(samples, targets, strict=True):
-            is_scene = sample.path.suffix.lower() in RASTER_SUFFIXES
+    with progress.bar("mapping", total=len(pictures), unit="pictures") as advance:
+        for picture, possible in zip(pictures, targets, strict=True):
             try:
-                map_one = _map_scene if is_scene else _map_photo
-                mapped.append(map_one(fitted, sample, target, progress=progress))
+                mapped.append(job.map_one(picture.sample, possible))
             except DataError as error:
                 if on_error is None:
                     raise
-                on_error(sample, error)
+                on_error(picture.sample, error)
             advance(1)
     return mapped
 
 
-def _targets(samples: Sequence[Sample], output: Path) -> list[Path]:
-    """Where each mask goes."""
-    pictures = {sample.path.resolve() for sample in samples}
-    owners: dict[Path, Sample] = {}
-    targets = []
-    for sample in samples:
-        suffix = ".tif" if sample.path.suffix.lower() in RASTER_SUFFIXES else ".png"
-        target = output / f"{sample.path.stem}{suffix}"
-        targets.append(target)
-        for written in dict.fromkeys((target, target.with_suffix(".png"), _overlay(target))):
-            if written in owners:
-                raise ConfigError(
-                    f"`{owners[written].id}` and `{sample.id}` would both write `{written}`. "
-                    "Predict them one after the other, each into an --output of its own."
-                )
-            if written.resolve() in pictures:
-                raise ConfigError(
-                    f"The mask of `{sample.id}` would replace the picture `{written}`. Give "
-                    "--output another folder."
-                )
-            owners[written] = sample
-    return targets
+class _Mapping:
+    """What all pictures of a call share.
 
+    Args:
+        fitted: The model.
+        options: What is written, and how.
+        progress: Told about everything.
+    """
 
-def _overlay(target: Path) -> Path:
-    return target.with_name(f"{target.stem}-overlay.png")
+    def __init__(self, fitted: FittedSegmenter, options: MapOptions, progress: Progress) -> None:
+        self.fitted = fitted
+        self.options = options
+        self.progress = progress
+        legend = fitted.legend
+        self.colours = class_colours(len(legend.names), own=legend.colours)
+        self._told = ""
 
+    def map_one(self, sample: Sample, possible: Sequence[Targets]) -> Mapped:
+        """Map a picture, to the last of the targets when it is a photo."""
+        if sample.path.suffix.lower() in RASTER_SUFFIXES:
+            with open_raster(sample.path) as raster:
+                facts, contract = raster.facts, self.fitted.predictor.contract
+                if not (facts.colours and is_for_photos(contract)):  # values that are colours
+                    bands = bands_to_read(raster, contract)
+                    return self._map_scene(sample, possible[0], facts, bands)
+        return self._map_photo(sample, possible[-1])
 
-def _map_scene(
-    fitted: FittedSegmenter, sample: Sample, target: Path, *, progress: Progress
-) -> Mapped:
-    predictor, legend = fitted.predictor, fitted.legend
-    with open_raster(sample.path) as raster:
-        has_palette = bool(raster.facts.colours)
-        bands = bands_to_read(raster, predictor.contract)
-    if has_palette:  # its values stand for colours
-        return _map_photo(fitted, sample, target.with_suffix(".png"), progress=progress)
-    num_bands = len(predictor.contract.bands)
-
-    def forward(images: Tensor) -> Tensor:
-        return predictor.logits(images.expand(-1, num_bands, -1, -1))
-
-    window = _WINDOW * predictor.contract.height
-    spec = SceneSpec(
-        classes=legend.names,
-        bands=tuple(bands),
-        colours=class_colours(len(legend.names), own=legend.colours),
-        window=window,
-        overlap=round(_OVERLAP * predictor.contract.height),
-        batch_size=predictor.num_at_once(window, window),
-        model_key=fitted.key,
-    )
-    done = predict_scene(sample.path, target, forward=forward, spec=spec, progress=progress)
-    total = max(sum(done.num_pixels.values()), 1)
-    shares = {name: num / total for name, num in done.num_pixels.items()}
-    return Mapped(sample.id, done.path, None, shares)
-
-
-def _map_photo(
-    fitted: FittedSegmenter, sample: Sample, target: Path, *, progress: Progress
-) -> Mapped:
-    predictor, legend = fitted.predictor, fitted.legend
-    facts = picture_facts(sample.path)
-    num_pixels = facts.width * facts.height
-    if num_pixels > MOST_PIXELS:
-        raise DataError(
-            f"`{sample.id}` has {num_pixels:,} pixels, and a photo is mapped whole up to "
-            f"{MOST_PIXELS:,}. Save it as a TIFF, which is read by windows, or cut it into tiles."
+    def _map_scene(
+        self, sample: Sample, targets: Targets, facts: RasterFacts, bands: Sequence[str | int]
+    ) -> Mapped:
+        contract = self.fitted.predictor.contract
+        if contract.units:
+            file_unit(sample.path, bands=bands, units=contract.units)  # before anything is written
+        done = predict_scene(
+            sample.path,
+            targets.mask,
+            forward=self._forward,
+            spec=self._spec(
+                targets,
+                facts,
+                bands=tuple(bands),
+                units=contract.units,
+                window=_WINDOW * contract.height,
+                overlap=round(_OVERLAP * contract.height),
+            ),
+            progress=self.progress,
         )
-    ((batch, logits),) = predictor.answers([sample])
-    answer = logits.argmax(dim=1)[0].cpu().numpy()
-    colours = class_colours(len(legend.names), own=legend.colours)
-    assert batch.inputs is not None
-    picture = batch.inputs[0].permute(1, 2, 0).byte().cpu().numpy()
-    figures = segmentation_figures(
-        np.ascontiguousarray(picture), np.full(answer.shape, -1), answer, colours
+        return _mapped(sample, targets, done, overlay=None)
+
+    def _forward(self, images: Tensor) -> Tensor:
+        predictor = self.fitted.predictor
+        return predictor.logits(images.expand(-1, len(predictor.contract.bands), -1, -1))
+
+    def _map_photo(self, sample: Sample, targets: Targets) -> Mapped:
+        """By the road that scenes take, of one window where that is not too large."""
+        contract = self.fitted.predictor.contract
+        values, valid = read_chip(sample.path, contract)
+        height, width = valid.shape
+        is_whole = height * width <= MOST_PIXELS
+        window = max(height, width) if is_whole else _WINDOW * contract.height
+        overlap = 0 if is_whole else round(_OVERLAP * contract.height)
+        with locked(targets.mask), _staging(targets.mask) as folder:
+            picture = folder / "picture.tif"
+            write_plain(picture, values, valid)
+            with open_raster(picture) as raster:
+                facts = raster.facts
+            done = predict_scene(
+                picture,
+                folder / "classes.tif",
+                forward=self._forward,
+                spec=self._spec(targets, facts, bands=None, window=window, overlap=overlap),
+                progress=Progress() if is_whole else self.progress,
+                resume=False,
+            )
+            (answer,), is_known = read_window(done.path)
+            answer[~is_known] = NODATA
+        step = math.ceil(max(height, width) / _SHOWN)
+        few = answer[::step, ::step].astype(np.int64)
+        few[few == NODATA] = -1
+        shown = visible_picture(
+            np.ascontiguousarray(values[:, ::step, ::step]), tuple(contract.bands)
+        )
+        _write(targets.overlay, answer_figure(shown, few, self.colours))
+        _write(targets.mask, _as_png(answer, self.colours))
+        return _mapped(sample, targets, done, overlay=targets.overlay)
+
+    def _spec(
+        self,
+        targets: Targets,
+        facts: RasterFacts,
+        *,
+        bands: tuple[str | int, ...] | None,
+        window: int,
+        overlap: int,
+        units: str = "",
+    ) -> SceneSpec:
+        fitted, options = self.fitted, self.options
+        return SceneSpec(
+            classes=fitted.legend.names,
+            bands=bands,
+            colours=self.colours,
+            window=window,
+            overlap=overlap,
+            batch_size=fitted.predictor.num_at_once(window, window),
+            turns=options.turns,
+            probabilities=targets.probabilities,
+            polygons=self._polygons(targets.polygons, facts),
+            model_key=fitted.key,
+            units=units,
+            tags={name: facts.tags[name] for name in _PROVENANCE if name in facts.tags},
+        )
+
+    def _polygons(self, path: Path | None, facts: RasterFacts) -> PolygonSpec | None:
+        """How polygons are to be; what an area is in pixels is said once, and when it changes."""
+        if path is None:
+            return None
+        tolerance = SIMPLIFY if self.options.simplify is None else self.options.simplify
+        if self.options.min_area is None:
+            return PolygonSpec(path, MIN_PIXELS, tolerance)
+        area_m2 = pixel_area_m2(facts)
+        num_pixels = math.ceil(self.options.min_area / (area_m2 or 1) - 1e-6)
+        told = (
+            f"--min-area {self.options.min_area:g} is {num_pixels:,} pixels of {area_m2:.3g} m²"
+            if area_m2 is not None
+            else f"--min-area {self.options.min_area:g} is taken for pixels: a picture that does "
+            "not know where it lies has no square metres"
+        )
+        if told != self._told:
+            self.progress.note(told + ".")
+            self._told = told
+        return PolygonSpec(path, num_pixels, tolerance)
+
+
+def _mapped(
+    sample: Sample, targets: Targets, done: ScenePrediction, *, overlay: Path | None
+) -> Mapped:
+    total = max(sum(done.num_pixels.values()), 1)
+    return Mapped(
+        sample.id,
+        targets.mask,
+        overlay,
+        {name: num / total for name, num in done.num_pixels.items()},
+        probabilities=targets.probabilities,
+        polygons=targets.polygons,
+        num_polygons=done.num_polygons,
     )
-    overlay = _overlay(target)
-    _write(target, _as_png(answer, colours))
-    _write(overlay, figures["answer"])
-    counts = np.bincount(answer.ravel(), minlength=len(legend.names))
-    shares = dict(zip(legend.names, (counts / answer.size).tolist(), strict=True))
-    return Mapped(sample.id, target, overlay, shares)
 
 
-def _as_png(answer: np.ndarray, colours: Sequence[tuple[int, int, int]]) -> bytes:
-    image = Image.fromarray(answer.astype(np.uint8), mode="P")
-    image.putpalette([value for colour in colours for value in colour])
+@contextmanager
+def _staging(mask: Path) -> Iterator[Path]:
+    """An empty folder beside a mask, for what is on the way to it; gone at the end."""
+    folder = mask.with_name(f".{mask.name}.unfinished")
+    shutil.rmtree(folder, ignore_errors=True)  # of a killed process
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _as_png(answer: np.ndarray, colours: Sequence[Colour]) -> bytes:
+    """(h, w) uint8 as a picture of classes; no data is transparent."""
+    image = Image.fromarray(answer, mode="P")
+    palette = [value for colour in colours for value in colour]
+    options = {}
+    if (answer == NODATA).any():
+        palette += [0] * (3 * (NODATA + 1) - len(palette))  # up to the entry of no data
+        options = {"transparency": NODATA}
+    image.putpalette(palette)
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
+    image.save(buffer, format="PNG", **options)
     return buffer.getvalue()
 
 

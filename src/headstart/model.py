@@ -42,6 +42,8 @@ class Model(nn.Module):
         backbone: Normalised images -> features (B, num_features).
         head: Features -> logits (B, num_classes).
         layer_groups: Names of the backbone's parameters, the group nearest the input first.
+        stem: Names of those of the backbone's parameters that were made for bands that its weights
+            do not know (`backbones.stem`): they learn in every strategy that learns at all.
     """
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
@@ -49,6 +51,10 @@ class Model(nn.Module):
         self.normalise = Normalise(backbone.contract)
         self.backbone = backbone.module
         self.layer_groups = backbone.layer_groups
+        made = set(backbone.spec.arguments.get("stem", {}).get("parameters", ()))
+        names = [name for name, _ in backbone.module.named_parameters()]
+        # Around a pyramid the same parameters are those of its trunk.
+        self.stem = tuple(name for name in names if name.removeprefix("trunk.") in made)
         self.head = head
 
     def embed(self, images: Tensor) -> Tensor:

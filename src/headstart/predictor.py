@@ -156,9 +156,16 @@ class EmbedOnly(torch.nn.Module):
 
 
 def example_input(contract: InputContract, device: torch.device) -> Tensor:
-    """(1, bands, height, width) uint8 noise: what a probe or a fold can be tried on."""
+    """(1, bands, height, width) noise: what a probe or a fold can be tried on.
+
+    It is uint8, or float32 of the model's own mean and spread where values are in other units.
+    """
     generator = torch.Generator().manual_seed(0)
     shape = (1, len(contract.bands), contract.height, contract.width)
+    if contract.units:
+        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (contract.mean, contract.std))
+        noise = torch.randn(shape, generator=generator)
+        return ((mean + std * noise) * contract.scale).to(device)
     return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8).to(device)
 
 

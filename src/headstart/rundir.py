@@ -42,6 +42,7 @@ class RunFolder:
         self.log = path / "log.jsonl"
         self.metrics = path / "metrics.json"
         self.predictions = path / "predictions.parquet"
+        self.chips = path / "chips.parquet"
         self.suspects = path / "suspects.csv"
         self.strangers = path / "strangers.safetensors"
         self.figures = path / "figures"
@@ -148,7 +149,7 @@ class RunFolder:
             shutil.rmtree(self.checkpoint)
 
     def chip_figure(self, number: int, name: str) -> Path:
-        """A picture of a chip in the report: its `picture`, `truth`, `answer` or `error`."""
+        """A picture of a chip in the report, such as its `truth`; see `report.chip_figures`."""
         return self.figures / "chips" / f"{number}-{name}.png"
 
     @contextlib.contextmanager

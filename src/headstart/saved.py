@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from headstart.backbones import build_unset_backbone, load_backbone
+from headstart.backbones.pretrained_decoder import brings_decoder
+from headstart.backbones.pyramid import as_pyramid
 from headstart.compute import choose_device, choose_format, module_fingerprint
 from headstart.contracts import (
     Backbone,
@@ -190,6 +192,11 @@ def load_pretrained(reference: str, *, device: str, progress: Progress) -> Fitte
         ConfigError: It brings no classifier.
     """
     backbone = load_backbone(reference, progress=progress)
+    if brings_decoder(backbone):
+        raise ConfigError(
+            f"`{reference}` answers with masks. Write them to a folder: headstart predict "
+            f"{reference} PICTURES --output MASKS/ (in Python: headstart.map_pictures)."
+        )
     if backbone.pretrained_head is None:
         raise ConfigError(
             f"`{reference}` brings no classifier of its own, so it cannot predict without a fit. "
@@ -215,6 +222,50 @@ def load_pretrained(reference: str, *, device: str, progress: Progress) -> Fitte
         compute_format=compute_format,
     )
     return FittedModel(predictor)
+
+
+def load_pretrained_segmenter(
+    reference: str, *, device: str, progress: Progress
+) -> FittedSegmenter:
+    """A pretrained segmentation model as it comes, in its own classes, without any fit.
+
+    It computes in float32, to answer as published: in bfloat16 the cloud models decided up to 2.6%
+    of the pixels of made-up pictures otherwise (bench/csmask.py).
+
+    Raises:
+        ConfigError: It brings no decoder.
+    """
+    backbone = load_backbone(reference, progress=progress)
+    if not brings_decoder(backbone):
+        raise ConfigError(
+            f"`{reference}` brings no decoder, so it cannot draw masks without a fit. Fit it to "
+            f"your masks first: headstart fit DATA --backbone {reference}"
+        )
+    backbone = as_pyramid(backbone)
+    assert backbone.pretrained_head is not None
+    names = tuple(name.partition(",")[0] for name in backbone.pretrained_classes)
+    legend = Legend(names, values=tuple((index,) for index in range(len(names))))
+    task = make_task("semantic-segmentation", is_multilabel=False, legend=legend)
+    target = choose_device(device)
+    model = task.build(backbone, backbone.pretrained_head).to(target).requires_grad_(False)
+    measured = choose_format(
+        model,
+        example_input(backbone.contract, target),
+        mode="inference",
+        precision="float32",
+        name=f"{backbone.spec.reference} masks",
+    )
+    progress.choice("format", measured.compute_format, measured.reason)
+    predictor = MaskPredictor(
+        model,
+        task,
+        contract=backbone.contract,
+        classes=names,
+        device=target,
+        compute_format=measured.compute_format,
+    )
+    key = f"{module_fingerprint(model)} {measured.compute_format}"
+    return FittedSegmenter(predictor, legend, key)
 
 
 def _load_strangers(folder: RunFolder, device: torch.device) -> Neighbourhood | None:

@@ -26,13 +26,28 @@ def show_mapped(mapped: Sequence[Mapped], progress: Progress) -> None:
     """Which files were written, and what share of each picture every class has."""
     classes = list(mapped[0].shares) if mapped else []
     few = classes[:_MOST_CLASSES]
+    counted = ["polygons"] if any(each.polygons for each in mapped) else []
     rows = [
-        [each.mask, *(f"{100 * each.shares[name]:.1f}%" for name in few)]
+        [
+            each.mask,
+            *(f"{100 * each.shares[name]:.1f}%" for name in few),
+            *(f"{each.num_polygons or 0:,}" for _ in counted),
+        ]
         for each in mapped[:_MOST_MAPPED]
     ]
-    progress.table("Masks, and the shares of the classes", ["mask", *few], rows)
+    progress.table("Masks, and the shares of the classes", ["mask", *few, *counted], rows)
     if len(mapped) > _MOST_MAPPED:
         progress.note(f"and {len(mapped) - _MOST_MAPPED:,} more beside them")
+    beside = {
+        "Probabilities": [each.probabilities for each in mapped],
+        "Polygons": [each.polygons for each in mapped],
+        "Overlays": [each.overlay for each in mapped],
+    }
+    for what, paths in beside.items():
+        written = [path for path in paths if path is not None]
+        if written:
+            others = f", and {len(written) - 1:,} more" if len(written) > 1 else ""
+            progress.note(f"{what}: {written[0]}{others}")
 
 
 def show_inspection(found: Inspected, progress: Progress) -> None:

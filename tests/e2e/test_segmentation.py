@@ -248,7 +248,7 @@ def test_a_mask_that_is_cut_off_is_left_out_and_makes_no_classes(tmp_path: Path)
     assert config["model"]["classes"] == ["1", "2"]
 
 
-def test_pictures_without_red_green_and_blue_are_told_before_a_fit(tmp_path: Path) -> None:
+def test_bands_without_names_are_told_before_a_fit(tmp_path: Path) -> None:
     rasterio = pytest.importorskip("rasterio")
     draw_fields(tmp_path / "four", num=6, seed=7)
     profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 4, "dtype": "uint8"}
@@ -259,7 +259,7 @@ def test_pictures_without_red_green_and_blue_are_told_before_a_fit(tmp_path: Pat
         with rasterio.open(path.with_suffix(".tif"), "w", **profile) as file:
             file.write(values[[0, 1, 2, 0]])
         path.unlink()
-    with pytest.raises(headstart.HeadstartError, match="6 pictures without bands for red"):
+    with pytest.raises(headstart.HeadstartError, match="6 pictures of 4 bands without names"):
         headstart.fit(tmp_path / "four", output=tmp_path / "run", **OPTIONS)
     assert not (tmp_path / "run").exists()
 

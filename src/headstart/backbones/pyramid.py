@@ -1,7 +1,7 @@
 """A backbone that gives feature maps of several sizes, in place of one vector a picture.
 
 Decoders need to know where things are as well as what they are, so they take the outputs of several
-stages. Knows modules and tensors, no data and no decoder.
+stages. Knows modules and tensors, no data, and of decoders only those that came with the weights.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headstart.backbones.pretrained_decoder import brings_decoder
 from headstart.contracts import Backbone, BackboneSpec
 from headstart.errors import ConfigError
 
@@ -61,6 +62,8 @@ def as_pyramid(backbone: Backbone) -> Backbone:
     (plain transformers) give some of their blocks, evenly spread. What none of the maps depends on
     (a last projection, the norm before the classifier) is gone. Where the architecture can be told
     to, it takes pictures of any size.
+
+    A decoder that the weights bring stays, as it takes such maps; a classifier does not.
 
     Its spec tells the levels as `arguments["pyramid"]`: `channels` and `strides` from fine to
     coarse, and `places` and `unused` to build the same module again.
@@ -118,8 +121,8 @@ def as_pyramid(backbone: Backbone) -> Backbone:
         spec=replace(spec, arguments={**spec.arguments, "pyramid": told}),
         module=module,
         layer_groups=tuple(group for group in groups if group),
-        pretrained_head=None,
-        pretrained_classes=(),
+        pretrained_head=backbone.pretrained_head if brings_decoder(backbone) else None,
+        pretrained_classes=backbone.pretrained_classes if brings_decoder(backbone) else (),
     )
 
 

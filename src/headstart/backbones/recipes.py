@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headstart.contracts import InputContract
 from headstart.errors import WeightsError
+
+if TYPE_CHECKING:
+    from headstart.backbones.catalog import CatalogRow
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Recipe:
         licence: Of the weights.
         domain: What they were trained on.
         is_by_order: Whether tensors may be mapped by their order.
+        is_smp_unet: Whether they are those of a whole U-Net, see `smp_names`.
         structure: The part of BackboneSpec.arguments that is not the number of classes.
     """
 
@@ -37,6 +41,7 @@ class Recipe:
     licence: str = "unknown"
     domain: str = "general"
     is_by_order: bool = False
+    is_smp_unet: bool = False
     structure: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -70,14 +75,15 @@ def contract_of(cfg: Any, name: str) -> InputContract:
     )
 
 
-def structure_of(model_args: Mapping[str, Any], *, is_trunk: bool = False) -> dict[str, Any]:
+def structure_of(model_args: Mapping[str, Any]) -> dict[str, Any]:
     """Only what is not empty, so that specs stay short."""
-    arguments: dict[str, Any] = {}
-    if model_args:
-        arguments["model_args"] = dict(model_args)
-    if is_trunk:
-        arguments["is_trunk"] = True
-    return arguments
+    return {"model_args": dict(model_args)} if model_args else {}
+
+
+def structure_of_row(row: CatalogRow) -> dict[str, Any]:
+    """The same of a row of the catalogue, with what `trunks.shape_trunk` is to do."""
+    told = {"is_trunk": row.is_trunk, "stages": list(row.stages), "padded_for": row.padded_for}
+    return {**structure_of(row.model_args), **{key: value for key, value in told.items() if value}}
 
 
 def shaping_of(cfg: Any) -> dict[str, Any]:

@@ -24,8 +24,17 @@ from headstart.backbones.hub_config import read_hub_config
 from headstart.backbones.layer_groups import Groups, check_groups, group_by_children
 from headstart.backbones.mapping import fit_weights
 from headstart.backbones.one_vector import answers_alike, as_head, run_once
+from headstart.backbones.pretrained_decoder import with_decoder
 from headstart.backbones.pyramid import Pyramid
-from headstart.backbones.recipes import Recipe, contract_of, shaping_of, structure_of
+from headstart.backbones.recipes import (
+    Recipe,
+    contract_of,
+    shaping_of,
+    structure_of,
+    structure_of_row,
+)
+from headstart.backbones.smp_names import split_unet
+from headstart.backbones.trunks import shape_trunk
 from headstart.backbones.unset import UnsetWeights
 from headstart.contracts import Backbone, BackboneSpec, ModelCard
 from headstart.errors import ConfigError, WeightsError, did_you_mean
@@ -74,8 +83,16 @@ def load(
         )
     local = weights.resolve_weights(recipe.weights, sha256=recipe.sha256 or None, progress=progress)
     tensors = _without_training_branches(weights.read_tensors(local), progress)
+    of_decoder: dict[str, Tensor] = {}
+    if recipe.is_smp_unet:
+        tensors, of_decoder = split_unet(tensors, _stage_sizes(recipe), reference=recipe.weights)
     model, arguments = _fitted(recipe, tensors, local)
-    return _pretrained(recipe, model, arguments=arguments, sha256=local.sha256, progress=progress)
+    backbone = _pretrained(
+        recipe, model, arguments=arguments, sha256=local.sha256, progress=progress
+    )
+    if row is None or not of_decoder:
+        return backbone
+    return with_decoder(backbone, row, of_decoder)
 
 
 def build(spec: BackboneSpec) -> nn.Module:
@@ -140,7 +157,8 @@ def _from_row(row: CatalogRow) -> Recipe:
         licence=row.licence,
         domain=row.domain,
         is_by_order=row.mapping == "order",
-        structure=structure_of(row.model_args, is_trunk=row.is_trunk),
+        is_smp_unet=row.mapping == "smp-unet",
+        structure=structure_of_row(row),
     )
 
 
@@ -244,7 +262,7 @@ def _hub_reference(cfg: PretrainedCfg) -> str:
 def _create(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
     """The architecture with the classifier that its weights have, randomly initialised."""
     options = dict(arguments.get("model_args", {}))
-    if arguments.get("is_trunk"):
+    if arguments.get("is_trunk") and architecture.startswith("vgg"):
         options["mlp_ratio"] = 1 / 4096  # the layers that are taken off again need not be large
     model: nn.Module = timm.create_model(
         architecture,
@@ -253,8 +271,7 @@ def _create(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
         num_classes=arguments["num_classes"],
         **options,
     )
-    if arguments.get("is_trunk"):
-        model.pre_logits = nn.Identity()
+    shape_trunk(model, arguments)
     return model
 
 
@@ -262,6 +279,13 @@ def _without_classifier(model: nn.Module, arguments: Mapping[str, Any]) -> nn.Mo
     if arguments["num_classes"]:
         model.reset_classifier(0)  # type: ignore[operator] # every timm model has it
     return model
+
+
+def _stage_sizes(recipe: Recipe) -> list[int]:
+    """How many blocks each stage of an EfficientNet has."""
+    with UnsetWeights():
+        model: Any = _create(recipe.architecture, {"num_classes": 0})
+    return [len(stage) for stage in model.blocks]
 
 
 def _fitted(

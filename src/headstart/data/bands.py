@@ -151,8 +151,7 @@ def sensor_of(names: Sequence[str], *, product: str = "") -> str:
     for sensor, pattern in _PRODUCTS:
         if pattern.search(product):
             return sensor
-    # Only Sentinel-2 writes two digits or has a B8A.
-    if any(re.fullmatch(r"B(0\d|8A)", name.strip(), re.I) for name in names):
+    if any(_is_of_sentinel_2(name) for name in names):
         return "sentinel-2"
     return ""
 
@@ -174,7 +173,9 @@ def choose_bands(
     """Places (from 0) of the bands asked for.
 
     The name in the file wins; else what it is commonly called; else it is a number from 1. `nir`
-    and `nir08` stand for each other where only one of them is there.
+    and `nir08` stand for each other where only one of them is there. Names of Sentinel-2, asked of
+    another sensor, are meant by what they see: with `B08` the near infrared of a Landsat scene is
+    wanted, though its own B8 is panchromatic.
 
     Args:
         wanted: Names, common names, or numbers from 1.
@@ -189,10 +190,16 @@ def choose_bands(
         >>> choose_bands(["nir", "B04", 1], ["B02", "B04", "B08"], source="a.tif")
         [2, 1, 0]
     """
-    return [_choose(name, available, sensor, source) for name in wanted]
+    origin = sensor_of([str(name) for name in wanted]) or sensor
+    return [
+        _choose(name, available, sensor=sensor, origin=origin, source=source) for name in wanted
+    ]
 
 
-def _choose(wanted: str | int, available: Sequence[str], sensor: str, source: str) -> int:
+def _choose(
+    wanted: str | int, available: Sequence[str], *, sensor: str, origin: str, source: str
+) -> int:
+    """The place of one band; `origin` is the sensor whose habit the wanted name follows."""
     listed = ", ".join(available)
     if isinstance(wanted, int) or wanted.strip().isdigit():
         number = int(wanted)
@@ -203,10 +210,12 @@ def _choose(wanted: str | int, available: Sequence[str], sensor: str, source: st
             )
         return number - 1
     name = wanted.strip()
+    is_foreign = bool(sensor) and origin != sensor and _sensor_band(name, origin) is not None
+    common = common_name(name, sensor=origin)
     tests = (
-        lambda band: band == name,
-        lambda band: _plain(band) == _plain(name),
-        lambda band: _means(band, name, sensor),
+        lambda band: not is_foreign and band == name,
+        lambda band: not is_foreign and _plain(band) == _plain(name),
+        lambda band: bool(common) and common_name(band, sensor=sensor) == common,
     )
     for test in tests:
         places = [i for i, band in enumerate(available) if test(band)]
@@ -218,7 +227,7 @@ def _choose(wanted: str | int, available: Sequence[str], sensor: str, source: st
                 f"{', '.join(f'{available[i]} (band {i + 1})' for i in places)}. "
                 "Give the number of the one that is meant."
             )
-    near = _nearby_infrared(name, available, sensor)
+    near = _nearby_infrared(common, available, sensor)
     if near is not None:
         return near
     # A user who asks for `blue` of bands that are called band_1 needs to know that names are unset.
@@ -231,14 +240,14 @@ def _choose(wanted: str | int, available: Sequence[str], sensor: str, source: st
     raise DataError(f"`{source}` has no band `{name}`; it has {listed}. {hint}")
 
 
-def _means(band: str, name: str, sensor: str) -> bool:
-    common = common_name(name, sensor=sensor)
-    return bool(common) and common_name(band, sensor=sensor) == common
+def _is_of_sentinel_2(name: str) -> bool:
+    """Only Sentinel-2 writes two digits with a zero, or has a B8A."""
+    return re.fullmatch(r"B(0\d|8A)", name.strip(), re.I) is not None
 
 
-def _nearby_infrared(name: str, available: Sequence[str], sensor: str) -> int | None:
+def _nearby_infrared(common: str, available: Sequence[str], sensor: str) -> int | None:
     """The one near-infrared band, where `nir` or `nir08` was asked for and the other is there."""
-    if common_name(name, sensor=sensor) not in ("nir", "nir08"):
+    if common not in ("nir", "nir08"):
         return None
     commons = [common_name(band, sensor=sensor) for band in available]
     places = [i for i, common in enumerate(commons) if common in ("nir", "nir08")]
@@ -254,7 +263,7 @@ def _sensor_band(name: str, sensor: str) -> Band | None:
     """The band of the sensor; without one, of Sentinel-2 when only that writes it so."""
     plain = name.strip()
     if not sensor:
-        if not re.fullmatch(r"B(0\d|8A)", plain, re.I):
+        if not _is_of_sentinel_2(plain):
             return None
         sensor = "sentinel-2"
     for band in SENSORS.get(sensor, ()):

@@ -33,7 +33,7 @@ from headstart.progress import Progress
 SKIPPABLE = frozenset(
     {
         *("missing-file", "zero-byte", "unreadable", "truncated"),
-        *("decompression-bomb", "float-values"),
+        *("decompression-bomb", "float-values", "empty-picture"),
         *("missing-mask", "missing-image", "unreadable-mask", "coloured-mask", "size-mismatch"),
         *("crs-mismatch", "elsewhere", "empty-mask", "unknown-value"),
     }
@@ -53,6 +53,10 @@ _FILE_ERRORS = {
     "float-values": (
         "with floating-point values",
         "Rescale them to 0-255, and save them as PNG or TIFF with 8 or 16 bits.",
+    ),
+    "empty-picture": (
+        "without data: every pixel is nodata, NaN or transparent",
+        "Replace them, or mend the nodata value that they declare (`gdalinfo` shows it).",
     ),
 }
 UNBALANCED_RATIO = 10  # the count of the largest class over that of the smallest
@@ -156,6 +160,7 @@ def check_dataset(
         *_class_findings(dataset, masks or {}),
         *_content_findings(dataset, facts, masks or {}),
         *_wide_findings(facts, divisor),
+        *_empty_band_findings(facts),
     ]
     fingerprint = _fingerprint(dataset, facts, masks or {})
     return Checkup(tuple(findings), facts, fingerprint, divisor, masks or {})
@@ -186,6 +191,7 @@ def leave_out_bad(dataset: Dataset, checkup: Checkup) -> tuple[Dataset, Checkup]
         *_class_findings(kept, masks),
         *_content_findings(kept, facts, masks),
         *_wide_findings(facts, checkup.sixteen_bit_divisor),
+        *_empty_band_findings(facts),
     )
     kept = replace(kept, findings=tuple(read))
     fingerprint = _fingerprint(kept, facts, masks)
@@ -246,6 +252,21 @@ def _wide_findings(facts: Mapping[str, FileFacts], divisor: int) -> Iterable[Fin
         )
     message = f"{count(len(wide), 'picture')} with 16 bits a pixel, {how}."
     yield Finding("sixteen-bit", "warning", message, remedy, tuple(wide))
+
+
+def _empty_band_findings(facts: Mapping[str, FileFacts]) -> Iterable[Finding]:
+    concerned = sorted(name for name, of_file in facts.items() if of_file.empty_bands)
+    if concerned:
+        first = facts[concerned[0]]
+        yield Finding(
+            "empty-band",
+            "warning",
+            f"{count(len(concerned), 'picture')} with bands without data, such as "
+            f"`{concerned[0]}`: {series(first.empty_bands)}. With them no pixel of it is learnt "
+            "from.",
+            "Replace them, or choose other bands with --bands.",
+            tuple(concerned),
+        )
 
 
 # --- classes ----------------------------------------------------------------------------------

@@ -1,30 +1,32 @@
 """From a sample with a mask to an Example: raw values of its bands, and the class of each pixel.
 
-Photos are read by `images`, rasters by `rasters`, by the band names of the input contract. Values
-stay as they are stored: units and normalisation are the model's. What `chip_transforms` change is
-changed in picture and mask together.
+Photos are read by `images`, rasters by `rasters`, by the band names of the input contract and in
+its units; normalisation is the model's. What `chip_transforms` change is changed in picture and
+mask together.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from headstart.contracts import IGNORE, Example, InputContract, Legend, Sample
-from headstart.data.bands import common_name
+from headstart.data.bands import choose_bands, common_name
 from headstart.data.chip_transforms import ChipAugment, ChipTransform, chip_transform
 from headstart.data.images import PictureError, picture_facts, read_image
 from headstart.data.mask_files import read_mask
 from headstart.data.raster_header import RasterFacts
+from headstart.data.raster_values import read_in_units, refuse_other_range
 from headstart.data.rasters import RASTER_SUFFIXES, Raster, open_raster
 from headstart.errors import DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_PHOTO_BANDS = ("R", "G", "B")
+PHOTO_BANDS = ("R", "G", "B")
 _WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
@@ -72,14 +74,15 @@ class PrepareChip:
         """The sample as an Example.
 
         Returns:
-            inputs (bands, H, W), uint8 where the file has 8 bits, else float32, and 0 where there
-            is no data; target (H, W) int64, IGNORE where the legend ignores the value, the mask is
-            transparent, or the picture holds no data. None where the sample has no mask.
+            inputs (bands, H, W), uint8 where the file has 8 bits and stays as it is stored, else
+            float32, and 0 where there is no data; target (H, W) int64, IGNORE where the legend
+            ignores the value, the mask is transparent, or the picture holds no data. None where the
+            sample has no mask.
 
         Raises:
             PictureError: Picture or mask cannot be read.
-            DataError: The picture lacks a band, the mask has a value that the legend does not, or
-                the two are of different sizes.
+            DataError: The picture lacks a band or is in another unit, the mask has a value that the
+                legend does not, or the two are of different sizes.
         """
         import torch
 
@@ -108,27 +111,29 @@ class PrepareChip:
 
 
 def read_chip(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarray]:
-    """The bands of a contract, raw, and which pixels hold data.
+    """The bands of a contract, in its units, and which pixels hold data.
 
     Args:
         path: A photo, or a raster of any number of bands.
-        contract: Names the bands.
+        contract: Names the bands, and says what values are read as.
 
     Returns:
-        (bands, H, W) contiguous, uint8 where the file has 8 bits, else float32; and (H, W) bool.
+        (bands, H, W) contiguous, uint8 where the file has 8 bits and stays as it is stored, else
+        float32, 0 where there is no data; and (H, W) bool.
 
     Raises:
         PictureError: It cannot be read.
-        DataError: It lacks a band.
+        DataError: It lacks a band, its unit cannot be told, or it is another than the model takes.
     """
     if path.suffix.lower() not in RASTER_SUFFIXES:
         return _read_photo(path, contract)
     with open_raster(path) as raster:
-        if contract.bands == _PHOTO_BANDS and raster.facts.colours:
+        if is_for_photos(contract) and raster.facts.colours:
             return _read_photo(path, contract)  # values of a palette stand for colours
-        values, valid = raster.read(bands=bands_to_read(raster, contract))
-    if len(values) == 1 and len(contract.bands) == 3:
-        values = np.repeat(values, 3, axis=0)
+        bands = bands_to_read(raster, contract)
+        values, valid = read_in_units(raster, bands=bands, units=contract.units)
+    if len(values) == 1 < len(contract.bands):
+        values = np.repeat(values, len(contract.bands), axis=0)
     dtype = np.uint8 if values.dtype == np.uint8 else np.float32
     return np.ascontiguousarray(values, dtype=dtype), valid
 
@@ -138,34 +143,52 @@ def gives_photo(facts: RasterFacts) -> bool:
     names = facts.bands
     if facts.colours or (len(names) == 1 and facts.dtype == "uint8"):
         return True
-    if all(re.fullmatch(r"band_\d+", name) for name in names):
+    if is_unnamed(names):
         return len(names) == 3
     return {"red", "green", "blue"} <= {common_name(name) for name in names}
+
+
+def is_unnamed(bands: Sequence[str]) -> bool:
+    """Whether no band of a file has a name of its own."""
+    return all(re.fullmatch(r"band_\d+", name) for name in bands)
+
+
+def is_for_photos(contract: InputContract) -> bool:
+    """Whether a model takes nothing but red, green or blue of photos."""
+    return set(contract.bands) <= set(PHOTO_BANDS)
 
 
 def bands_to_read(raster: Raster, contract: InputContract) -> list[str | int]:
     """What to ask a raster for; a photo saved as TIFF is taken for one, whatever its bands say.
 
     One band where three are needed is the same in all three.
+
+    Raises:
+        DataError: There is no such band, or its values are not stored as the model knows them.
     """
     names = raster.facts.bands
-    if contract.bands == _PHOTO_BANDS and all(re.fullmatch(r"band_\d+", name) for name in names):
+    bands: list[str | int] = list(contract.bands)
+    if is_for_photos(contract) and is_unnamed(names):
         if len(names) == 3:
-            return [1, 2, 3]
-        if len(names) == 1 and raster.facts.dtype == "uint8":
-            return [1]  # grey: the same in all three, as of any grey photo
-    return list(contract.bands)
+            bands = [PHOTO_BANDS.index(band) + 1 for band in contract.bands]
+        elif len(names) == 1 and raster.facts.dtype == "uint8":
+            bands = [1]  # grey: the same in all three, as of any grey photo
+    if is_for_photos(contract) and not contract.units and contract.scale > 1:
+        refuse_other_range(raster, bands=bands, scale=contract.scale)
+    return bands
 
 
 def _read_photo(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarray]:
-    if contract.bands != _PHOTO_BANDS:
+    if contract.units not in ("", "8bit"):
         raise DataError(
-            f"`{path}` is a photo with the bands R, G, B, but {len(contract.bands)} are needed: "
-            f"{', '.join(contract.bands)}. Choose among the three with `--bands`, or give rasters "
-            "(.tif) that have them."
+            f"`{path}` is a photo of 8 bits, but the model takes {contract.units}. Give rasters "
+            "(.tif) of the kind that it was fitted on."
         )
+    places = _places_in_photo(path, contract)
     image = read_image(path, sixteen_bit_divisor=contract.sixteen_bit_divisor)
-    values = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+    values = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)[places])
+    if contract.units:
+        values = values.astype(np.float32) / 255
     valid = np.ones(values.shape[1:], bool)
     # Transparent pixels are laid on white, which is no part of any class. Other formats that can be
     # transparent are drawings, or not read by `rasters` everywhere.
@@ -178,3 +201,14 @@ def _read_photo(path: Path, contract: InputContract) -> tuple[np.ndarray, np.nda
                 "which would part it from its mask. Save it upright."
             )
     return values, valid
+
+
+def _places_in_photo(path: Path, contract: InputContract) -> list[int]:
+    try:
+        return choose_bands(contract.bands, PHOTO_BANDS, source=str(path))
+    except DataError:
+        raise DataError(
+            f"`{path}` is a photo with the bands R, G, B, but {len(contract.bands)} are needed: "
+            f"{', '.join(contract.bands)}. Choose among the three with `--bands`, or give rasters "
+            "(.tif) that have them."
+        ) from None

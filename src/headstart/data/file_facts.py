@@ -12,19 +12,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
-import numpy as np
-
 from headstart.contracts import Sample
-from headstart.data.images import PictureError, is_over_eight_bits, verify_picture
-from headstart.data.miniatures import SIDE, keep_miniatures, miniature
+from headstart.data.images import (
+    PictureError,
+    is_over_eight_bits,
+    is_transparent,
+    verify_picture,
+)
+from headstart.data.miniatures import keep_miniatures, miniature
 from headstart.data.raster_header import RasterFacts
-from headstart.data.rasters import RASTER_SUFFIXES, open_raster, verify_raster
+from headstart.data.raster_miniatures import bands_without_data, raster_miniature
+from headstart.data.rasters import RASTER_SUFFIXES, open_raster, verify_pixels
 from headstart.data.sixteen_bit import is_wide
 from headstart.errors import DataError
 from headstart.progress import Progress
 
 # Rasters of more values than this get no miniature: to read one whole takes 128 MB for bytes.
 MAX_SHRUNK_VALUES = 1 << 27
+# Photos whose alpha channel says of each pixel whether there is one; as `chips` takes them.
+_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class FileFacts:
         mode: As Pillow calls it (`RGB`, `L`, `I;16`), of rasters `3 x uint8`; empty when unknown.
         perceptual: Its miniature, see `miniatures`; empty when not asked for.
         raster: The header of a raster; None of photos.
+        empty_bands: Names of bands of a raster without data in any pixel, where others have some.
     """
 
     sha256: str
@@ -50,6 +57,7 @@ class FileFacts:
     mode: str = ""
     perceptual: bytes = b""
     raster: RasterFacts | None = None
+    empty_bands: tuple[str, ...] = ()
 
     @property
     def miniature_key(self) -> bytes:
@@ -104,10 +112,14 @@ def _read_file(sample: Sample, reading: Reading) -> tuple[FileFacts, DataError |
         return FileFacts("", 0), trouble
     digest = hashlib.sha256(data).digest()
     is_raster = sample.mask is not None and path.suffix.lower() in RASTER_SUFFIXES
+    may_be_empty = sample.mask is not None and path.suffix.lower() == ".png"
     kept = b"" if reading.kept is None else reading.kept.get(_key(digest, is_raster=is_raster), b"")
     read = _read_raster if is_raster else _read_photo
     try:
-        return read(path, data, digest.hex(), kept, reading), None
+        facts = read(path, data, digest.hex(), kept, reading)
+        if may_be_empty and facts.mode in _WITH_ALPHA and is_transparent(data):
+            raise PictureError(f"`{path}` is transparent all over.", kind="empty-picture")
+        return facts, None
     except DataError as trouble:
         return FileFacts(digest.hex(), len(data)), trouble
 
@@ -130,42 +142,25 @@ def _read_raster(
 ) -> FileFacts:
     if not data:
         raise PictureError(f"`{path}` has no content (0 bytes).", kind="zero-byte")
-    facts = verify_raster(path, decode=reading.decode)
-    num_values = facts.width * facts.height * len(facts.bands)
-    if reading.kept is not None and not perceptual and num_values <= MAX_SHRUNK_VALUES:
-        perceptual = _raster_miniature(path)
-    size, mode = (facts.width, facts.height), f"{len(facts.bands)} x {facts.dtype}"
-    return FileFacts(sha256, len(data), facts.format, *size, mode, perceptual, facts)
-
-
-def _raster_miniature(path: Path) -> bytes:
-    """The mean of all bands, each stretched between its own percentiles, as SIDE x SIDE greys.
-
-    Values of 16 bits, or reflectances, use a small part of their range; and a band with large
-    values would drown the others. What is compared is the pattern alone, so that a stretch by the
-    picture's own extremes does no harm here.
-    """
     with open_raster(path) as raster:
-        values, valid = raster.read()
-    small = np.zeros((SIDE, SIDE))
-    for band in values.astype(np.float32):
-        low, high = np.percentile(band[valid], (2, 98)) if valid.any() else (0.0, 0.0)
-        if high > low:
-            small += _shrunk(np.where(valid, (band.clip(low, high) - low) / (high - low), 0))
-    return (255 * small / max(len(values), 1)).round().astype(np.uint8).tobytes()
+        facts = raster.facts
+        verify_pixels(raster, decode=reading.decode)
+        num_values = facts.width * facts.height * len(facts.bands)
+        if reading.kept is not None and not perceptual and num_values <= MAX_SHRUNK_VALUES:
+            perceptual = raster_miniature(raster)
+        empty = bands_without_data(raster)
+    if len(empty) == len(facts.bands):
+        raise PictureError(f"`{path}` holds no data: {_why_empty(facts)}.", kind="empty-picture")
+    size, mode = (facts.width, facts.height), f"{len(facts.bands)} x {facts.dtype}"
+    return FileFacts(sha256, len(data), facts.format, *size, mode, perceptual, facts, empty)
 
 
-def _shrunk(band: np.ndarray) -> np.ndarray:
-    """(SIDE, SIDE) means of the cells of a band (height, width)."""
-    for axis in (0, 1):
-        length = band.shape[axis]
-        edges = np.arange(SIDE + 1) * length // SIDE
-        starts = np.minimum(edges[:-1], length - 1)
-        sums = np.add.reduceat(band, starts, axis=axis, dtype=np.float64)
-        counts = np.maximum(np.diff(np.append(starts, length)), 1)
-        band = sums / np.expand_dims(counts, 1 - axis)
-    return band
+def _why_empty(facts: RasterFacts) -> str:
+    values = [] if facts.nodata is None else [f"its nodata value, {facts.nodata:g}"]
+    values += ["NaN"] if facts.dtype.startswith("float") else []
+    values += ["transparent"] if facts.has_alpha else []
+    return f"every pixel is {' or '.join(values) or 'masked'}"
 
 
 def _key(digest: bytes, *, is_raster: bool) -> bytes:
-    return hashlib.sha256(b"bands of " + digest).digest() if is_raster else digest
+    return hashlib.sha256(b"what is seen of " + digest).digest() if is_raster else digest

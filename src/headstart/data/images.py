@@ -94,6 +94,21 @@ class PictureFacts:
     mode: str
 
 
+@dataclass(frozen=True, slots=True)
+class Posture:
+    """How a picture lies in its file.
+
+    Attributes:
+        stored: (width, height) as stored.
+        upright: (width, height) that `read_image` will give.
+        is_turned: Whether its EXIF data want it turned or mirrored, as `read_image` does.
+    """
+
+    stored: tuple[int, int]
+    upright: tuple[int, int]
+    is_turned: bool
+
+
 def read_image(
     source: Path | bytes,
     *,
@@ -178,15 +193,41 @@ def upright_size(path: Path) -> tuple[int, int]:
     Raises:
         PictureError: It is missing, empty or no picture.
     """
+    return posture(path).upright
+
+
+def posture(path: Path) -> Posture:
+    """How a picture lies in its file; no pixel is decoded.
+
+    Raises:
+        PictureError: It is missing, empty or no picture.
+    """
     _hush_pillow()
     try:
         with _open(path) as image:
-            is_turned = _turning(image) in _QUARTER_TURNS and image.format != "TIFF"
-            return image.size[::-1] if is_turned else image.size
+            method = None if image.format == "TIFF" else _turning(image)
+            upright = image.size[::-1] if method in _QUARTER_TURNS else image.size
+            return Posture(image.size, upright, method is not None)
     except _DECODER_ERRORS as error:
         raise _picture_error(path, error) from error
     except Image.DecompressionBombError as error:
         raise _bomb(_name(path)) from error
+
+
+def is_transparent(data: bytes) -> bool:
+    """Whether a picture is transparent all over, so that it shows nothing. Every pixel is decoded.
+
+    False, too, for what cannot be read, and for what has no alpha channel.
+
+    Args:
+        data: The whole file.
+    """
+    _hush_pillow()
+    try:
+        with _open(data) as image:
+            return "A" in image.getbands() and image.getchannel("A").getextrema() == (0, 0)
+    except (*_DECODER_ERRORS, Image.DecompressionBombError):
+        return False
 
 
 def verify_picture(data: bytes, *, decode: bool, name: str = "a picture") -> PictureFacts:

@@ -59,6 +59,20 @@ def find_legend_file(folders: Iterable[Path]) -> Path | None:
     return None
 
 
+def legend_file_of(root: Path, masks: Iterable[Path]) -> Path | None:
+    """The legend file that speaks for some masks; None where there is none.
+
+    From the root down to a mask: the nearer to the root, the more it speaks for all of them.
+
+    Args:
+        root: The folder of the data set.
+        masks: All of its masks, within it or elsewhere.
+    """
+    folders = {mask.parent for mask in masks}
+    around = {folder.parent for folder in folders if root in folder.parents}
+    return find_legend_file(dict.fromkeys((root, *sorted(around), *sorted(folders))))
+
+
 def read_legend_file(path: Path) -> list[NamedValue]:
     """What a legend file says, in its order.
 

@@ -18,7 +18,13 @@ from headstart.contracts import Legend
 from headstart.data.images import PictureError
 from headstart.data.legend_files import Colour, NamedValue, read_legend_file
 from headstart.data.listing import count, series
-from headstart.data.mask_files import StoredMask, pack_colour, read_stored_mask
+from headstart.data.mask_files import (
+    StoredMask,
+    pack_colour,
+    read_stored_mask,
+    told_value,
+    whole_nodata,
+)
 from headstart.errors import DataError
 
 # Names that say that pixels are of no class.
@@ -74,12 +80,34 @@ def take_census(paths: Sequence[Path]) -> Census:
                 continue
             census.num_valued += 1
             census.counts.update(values)
-            nodata = mask.facts.nodata
-            if nodata is not None and nodata == int(nodata):
-                census.nodata.add(int(nodata))
+            nodata = whole_nodata(mask.facts)
+            if nodata is not None:
+                census.nodata.add(nodata)
             census.palette = census.palette or mask.facts.colours
             census.categories = census.categories or mask.facts.categories
     return census
+
+
+def _refuse_unreadable(masks: Sequence[Path], census: Census) -> None:
+    """Stop when there is nothing to learn the classes from.
+
+    Raises:
+        DataError: No mask can be read, or all pixels of those that can are nodata or transparent.
+    """
+    if not masks or census.counts or census.colours:
+        return
+    try:
+        read_stored_mask(masks[0])
+    except PictureError as error:
+        if not census.num_valued + census.num_coloured:
+            raise DataError(
+                f"None of {count(len(masks), 'mask')} can be read, so that their classes are not "
+                f"known. For one: {error}"
+            ) from None
+    raise DataError(
+        f"{count(len(masks), 'mask')} without a labelled pixel: all are nodata or transparent, "
+        f"such as `{masks[0]}`. Label them, or mend the nodata value that they declare."
+    )
 
 
 def _occurring(path: Path) -> tuple[StoredMask, list[int]] | None:
@@ -117,7 +145,9 @@ def settle_legend(
     elif known is not None:
         legend, notes = known, []
     else:
-        legend, notes = _by_values(take_census(masks), ignore_values)
+        census = take_census(masks)
+        _refuse_unreadable(masks, census)
+        legend, notes = _by_values(census, ignore_values)
     if ignore_values is None:
         legend, more = _without_void(legend)
         if file is not None and not legend.is_coloured and not _has(legend, _CONVENTIONAL_IGNORE):
@@ -280,7 +310,7 @@ def _without_void(legend: Legend) -> tuple[Legend, list[str]]:
 
 
 def _ignoring(legend: Legend, values: Sequence[int]) -> tuple[Legend, list[str]]:
-    told = series(map(str, values)) or "none"
+    told = series(told_value(value, legend) for value in values) or "none"
     note = f"Ignored values of the masks: {told}, as --ignore-value says."
     return _ignored(legend, values), [note]
 

@@ -9,18 +9,18 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from headstart.contracts import IGNORE, Dataset, Finding, Legend, Sample
-from headstart.data.images import REPLACE_OR_SKIP, PictureError, upright_size
-from headstart.data.listing import count, series
-from headstart.data.mask_files import read_indexed_mask, told_value, told_values
+from headstart.data.images import REPLACE_OR_SKIP, PictureError, Posture, posture
+from headstart.data.mask_files import read_indexed_mask
+from headstart.data.mask_findings import CheckedMask, mask_findings, name_of
 from headstart.data.raster_header import RasterFacts
 from headstart.data.rasters import RASTER_SUFFIXES, is_same_crs, raster_facts
 from headstart.errors import DataError
@@ -69,55 +69,34 @@ class CheckedMasks:
         return self.dataset.findings
 
 
-@dataclass
-class _Checked:
-    """What came out for one sample: facts, and kind of trouble -> what exactly."""
+@dataclass(frozen=True)
+class _Question:
+    """What masks are checked for: their legend, their data set's folder, values to look for."""
 
-    facts: MaskFacts | None = None
-    troubles: dict[str, str] = field(default_factory=dict)
-    unknown: tuple[int, ...] = ()
-
-
-# Kind -> (what, remedy) of trouble with single masks.
-_TROUBLES = {
-    "unreadable-mask": ("that cannot be read", "Replace them."),
-    "coloured-mask": (
-        "with colours where the others have values",
-        "Save them with one band of values, as the others have.",
-    ),
-    "size-mismatch": (
-        "of another size than the picture",
-        "Make both from the same pixels; resizing a mask would move its edges.",
-    ),
-    "crs-mismatch": (
-        "in another coordinate reference system than the picture",
-        "Reproject them onto the grid of the picture, by nearest neighbour.",
-    ),
-    "elsewhere": (
-        "georeferenced elsewhere than the picture",
-        "Check which of the two is right, and that the pairs belong together.",
-    ),
-    "empty-mask": (
-        "without a pixel of any class",
-        "Label them, or check which values are ignored (--ignore-value).",
-    ),
-}
+    legend: Legend
+    root: Path
+    ignore_values: tuple[int, ...]
 
 
 def check_masks(
-    dataset: Dataset, *, progress: Progress, num_threads: int | None = None
+    dataset: Dataset,
+    *,
+    progress: Progress,
+    num_threads: int | None = None,
+    ignore_values: Sequence[int] | None = None,
 ) -> CheckedMasks:
     """Look for every kind of trouble with masks at once.
 
     All of it is errors that `--on-bad skip` leaves out, sample by sample: `unreadable-mask`,
     `coloured-mask`, `size-mismatch`, `crs-mismatch`, `elsewhere`, `empty-mask`, `unknown-value`.
     A legend with a single class is an error that nothing can leave out. Pictures or masks without a
-    partner were found while reading.
+    partner were found while reading. Warnings are `turned-picture` and `absent-value`.
 
     Args:
         dataset: Samples with masks, and their legend.
         progress: Is told about every mask.
         num_threads: By default two more than there are cores, for those that wait for the disk.
+        ignore_values: Those that the user wants ignored; it is told when no mask has one.
 
     Raises:
         DataError: The data set has no legend.
@@ -127,24 +106,21 @@ def check_masks(
         raise DataError(f"`{dataset.root}` has no masks. Only data with masks can be checked so.")
     threads = num_threads or min(16, (os.cpu_count() or 1) + 2)
     samples = dataset.samples
+    question = _Question(legend, dataset.root, tuple(ignore_values or ()))
     chunks = [samples[i : i + _CHUNK] for i in range(0, len(samples), _CHUNK)]
-    checked: dict[str, _Checked] = {}
+    checked: dict[str, CheckedMask] = {}
     pool = ThreadPoolExecutor(threads, thread_name_prefix="masks")
     try:
         with progress.bar("checking masks", total=len(samples), unit="masks") as advance:
-            for results in pool.map(partial(_check_all, legend=legend), chunks):
+            for results in pool.map(partial(_check_all, question=question), chunks):
                 checked.update(results)
                 advance(len(results))
     finally:
         pool.shutdown(cancel_futures=True)
     facts = {name: c.facts for name, c in checked.items() if c.facts is not None}
     labelled = tuple(replace(s, labels=_classes_in(facts.get(s.id), legend)) for s in samples)
-    findings = (
-        *dataset.findings,
-        *_findings(checked),
-        *_unknown_findings(checked, legend),
-        *_legend_findings(legend),
-    )
+    found = mask_findings(checked, dataset, legend, ignore_values=question.ignore_values)
+    findings = (*dataset.findings, *found)
     return CheckedMasks(replace(dataset, samples=labelled, findings=findings), facts)
 
 
@@ -157,21 +133,24 @@ def _classes_in(facts: MaskFacts | None, legend: Legend) -> tuple[str, ...]:
 # --- one sample -------------------------------------------------------------------------------
 
 
-def _check_all(samples: Sequence[Sample], *, legend: Legend) -> dict[str, _Checked]:
-    return {sample.id: _check(sample, legend) for sample in samples}
+def _check_all(samples: Sequence[Sample], *, question: _Question) -> dict[str, CheckedMask]:
+    return {sample.id: _check(sample, question) for sample in samples}
 
 
-def _check(sample: Sample, legend: Legend) -> _Checked:
-    checked = _Checked()
+def _check(sample: Sample, question: _Question) -> CheckedMask:
+    checked = CheckedMask()
+    legend = question.legend
     if sample.mask is None:
         checked.troubles["unreadable-mask"] = "it has none"
         return checked
     try:
         mask = read_indexed_mask(sample.mask, legend)
     except PictureError as error:
-        kind = "coloured-mask" if error.kind == "coloured-mask" else "unreadable-mask"
-        # The finding has a remedy of its own, for all of them.
-        checked.troubles[kind] = str(error).removesuffix(f" {REPLACE_OR_SKIP}")
+        # The findings have a remedy of their own, for all of them.
+        if error.kind == "coloured-mask":
+            checked.troubles["coloured-mask"] = f"`{name_of(sample.mask, question.root)}`"
+        else:
+            checked.troubles["unreadable-mask"] = str(error).removesuffix(f" {REPLACE_OR_SKIP}")
         return checked
     counts = np.bincount(mask.indices.ravel() - IGNORE, minlength=len(legend.names) + 1)
     height, width = mask.indices.shape
@@ -180,34 +159,62 @@ def _check(sample: Sample, legend: Legend) -> _Checked:
     pixels = tuple(int(n) for n in counts[1:])
     checked.facts = MaskFacts(width, height, pixels, int(counts[0]), digest.hexdigest())
     checked.unknown = mask.unknown
+    # With an unknown value, the option that ignores it has to name all that is to be ignored.
+    wanted = legend.ignored if mask.unknown else question.ignore_values
+    if counts[0] and mask.values is not None:
+        checked.ignored = tuple(value for value in wanted if (mask.values == value).any())
+    name = name_of(sample.mask, question.root)
     if not any(pixels) and not mask.unknown:
-        checked.troubles["empty-mask"] = ""
-    checked.troubles |= _beside_picture(sample, mask.facts)
+        checked.troubles["empty-mask"] = f"`{name}`"
+    _lay_on_picture(sample, mask.facts, checked, name=name)
     return checked
 
 
-def _beside_picture(sample: Sample, mask: RasterFacts) -> dict[str, str]:
-    """Trouble of a mask that shows when it is laid on its picture."""
+def _lay_on_picture(sample: Sample, mask: RasterFacts, checked: CheckedMask, *, name: str) -> None:
+    """Note the trouble of a mask that shows when it is laid on its picture."""
     try:
-        if sample.path.suffix.lower() in RASTER_SUFFIXES:
-            picture = raster_facts(sample.path)
-            size = (picture.width, picture.height)
-        else:
-            picture, size = None, upright_size(sample.path)
-    except PictureError:
-        return {}  # the checks of pictures find it
+        if sample.path.suffix.lower() not in RASTER_SUFFIXES:
+            _lay_on_photo(sample, mask, checked, name=name)
+            return
+        picture = raster_facts(sample.path)
+    except DataError:
+        return  # the checks of pictures find it
+    size = (picture.width, picture.height)
     if size != (mask.width, mask.height):
-        told = f"{size[0]} x {size[1]}, its mask {mask.width} x {mask.height}"
-        return {"size-mismatch": f"`{sample.id}` is {told}"}
-    if picture is None or not (picture.is_georeferenced and mask.is_georeferenced):
-        return {}
+        checked.troubles["size-mismatch"] = _told_sizes(sample, size, mask, name)
+        return
+    if not (picture.is_georeferenced and mask.is_georeferenced):
+        return
     if not is_same_crs(picture.crs, mask.crs):
         told = f"{_short(picture.crs)}, its mask in {_short(mask.crs)}"
-        return {"crs-mismatch": f"`{sample.id}` is in {told}"}
+        checked.troubles["crs-mismatch"] = f"`{sample.id}` is in {told} (`{name}`)"
+        return
     away = _pixels_apart(picture, mask)
     if away > _TOLERANCE:
-        return {"elsewhere": f"`{sample.id}` and its mask are {away:,.3g} pixels apart"}
-    return {}
+        told = f"`{sample.id}` and its mask are {away:,.3g} pixels apart (`{name}`)"
+        checked.troubles["elsewhere"] = told
+
+
+def _lay_on_photo(sample: Sample, mask: RasterFacts, checked: CheckedMask, *, name: str) -> None:
+    """As `_lay_on_picture`; a photo may want to be turned, and its mask be made before or after.
+
+    Raises:
+        PictureError: The photo cannot be read.
+    """
+    photo: Posture = posture(sample.path)
+    size = (mask.width, mask.height)
+    if photo.upright == size:
+        checked.is_turned = photo.is_turned and photo.stored == size
+        return
+    told = _told_sizes(sample, photo.upright, mask, name)
+    if photo.stored == size:
+        told += ", which fits the picture as it is stored, before it is turned as its EXIF data say"
+    checked.troubles["size-mismatch"] = told
+
+
+def _told_sizes(sample: Sample, size: tuple[int, int], mask: RasterFacts, name: str) -> str:
+    told = f"{size[0]} x {size[1]}, its mask {mask.width} x {mask.height}"
+    return f"`{sample.id}` is {told} (`{name}`)"
 
 
 def _pixels_apart(picture: RasterFacts, mask: RasterFacts) -> float:
@@ -223,52 +230,3 @@ def _pixels_apart(picture: RasterFacts, mask: RasterFacts) -> float:
 def _short(crs: str) -> str:
     """An EPSG code, or the name in a WKT."""
     return crs if len(crs) < 30 else crs.partition('"')[2].partition('"')[0] or crs[:30]
-
-
-# --- findings ---------------------------------------------------------------------------------
-
-
-def _findings(checked: Mapping[str, _Checked]) -> Iterable[Finding]:
-    of_kind: dict[str, dict[str, str]] = defaultdict(dict)
-    for name, result in checked.items():
-        for kind, told in result.troubles.items():
-            of_kind[kind][name] = told
-    for kind, (what, remedy) in _TROUBLES.items():
-        concerned = of_kind.get(kind)
-        if concerned:
-            example = next(iter(concerned.values()))
-            told = f": {example.rstrip('.')}." if example else "."
-            if len(concerned) > 1 and example:
-                told = f", for one: {example.rstrip('.')}."
-            message = f"{count(len(concerned), 'mask')} {what}{told}"
-            yield Finding(kind, "error", message, remedy, tuple(sorted(concerned)))
-
-
-def _unknown_findings(checked: Mapping[str, _Checked], legend: Legend) -> Iterable[Finding]:
-    concerned = {name: result.unknown for name, result in checked.items() if result.unknown}
-    if not concerned:
-        return
-    occurring = Counter(value for values in concerned.values() for value in values)
-    told = series(f"{told_value(v, legend)} in {n:,}" for v, n in occurring.most_common())
-    noun = "colours" if legend.is_coloured else "values"
-    values = " ".join(f"--ignore-value {v}" for v in sorted(occurring)[:3])
-    yield Finding(
-        "unknown-value",
-        "error",
-        f"{count(len(concerned), 'mask')} with {noun} that the legend does not have ({told}); it "
-        f"has {told_values(legend)}.",
-        f"Add the class to classes.txt, or pass `{values}`.",
-        tuple(sorted(concerned)),
-    )
-
-
-def _legend_findings(legend: Legend) -> Iterable[Finding]:
-    if len(legend.names) < 2:
-        yield Finding(
-            "one-class",
-            "error",
-            f"The masks have a single class, {series(legend.names)}: there is nothing to tell "
-            "apart.",
-            "Give all other pixels a value of their own; check which values are ignored "
-            "(--ignore-value).",
-        )

@@ -45,6 +45,40 @@ def pixel_counts(
     }
 
 
+def unlearnt_findings(
+    dataset: Dataset, facts: Mapping[str, MaskFacts], assignment: Mapping[str, Split]
+) -> Iterable[Finding]:
+    """Classes that some split is measured on, but train shows in no pixel.
+
+    Args:
+        dataset: With a legend.
+        facts: Sample id -> facts of its mask.
+        assignment: Sample id -> split.
+    """
+    counts = pixel_counts(dataset, facts, assignment)
+    of_train = counts.get("train", {})
+    lacking = [
+        name
+        for name in dataset.classes
+        if not of_train.get(name) and any(of_split[name] for of_split in counts.values())
+    ]
+    if not lacking:
+        return
+    told = []
+    for name in lacking:
+        numbers = [f"{of[name]:,} in {split}" for split, of in counts.items() if of[name]]
+        told.append(f"{name} ({' and '.join(numbers)})")
+    concerned = [s.id for s in dataset if s.id in assignment and set(s.labels) & set(lacking)]
+    yield Finding(
+        "unlearnt-class",
+        "warning",
+        f"{len(lacking)} of {len(dataset.classes)} classes without a pixel in train: "
+        f"{series(told)}. A model cannot learn it, and is wrong wherever it occurs.",
+        "Add pictures that show it to train, move some there, or ignore it (--ignore-value).",
+        tuple(concerned),
+    )
+
+
 def mask_class_findings(dataset: Dataset, facts: Mapping[str, MaskFacts]) -> Iterable[Finding]:
     """What is wrong with the classes of masks: none there, in one mask only, or rare."""
     if not facts:
@@ -81,7 +115,7 @@ def mask_class_findings(dataset: Dataset, facts: Mapping[str, MaskFacts]) -> Ite
             f"{len(single)} of {len(totals)} classes in one mask only, which cannot be both learnt "
             f"and measured: {series(single)}.",
             "Add pictures that show it, or merge the class with another.",
-            tuple(id_ for name in single for id_ in having[name]),
+            tuple(dict.fromkeys(id_ for name in single for id_ in having[name])),
         )
     all_pixels = sum(totals.values())
     rare = [name for name in occurring if totals[name] < RARE_SHARE * all_pixels]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from headstart.contracts import Dataset, Finding, Legend, Sample
 from headstart.data.folders import Request, apply_groups
-from headstart.data.legend_files import find_legend_file
+from headstart.data.legend_files import legend_file_of
 from headstart.data.legends import settle_legend
 from headstart.errors import DataError
 
@@ -56,10 +56,7 @@ def dataset_of_masks(
         group_notes = []
     samples = sorted(samples, key=lambda sample: sample.id)
     masks = [sample.mask for sample in samples if sample.mask is not None]
-    # From the root down to a mask: the nearer to the root, the more it speaks for all of them.
-    folders = [root, *sorted({mask.parent.parent for mask in masks if root in mask.parents})]
-    folders += sorted({mask.parent for mask in masks})
-    file = find_legend_file(dict.fromkeys(folders))
+    file = legend_file_of(root, masks)
     legend, notes = settle_legend(
         masks, file=file, known=read.legend, ignore_values=request.ignore_values
     )

@@ -6,7 +6,7 @@ GeoTIFF, with grey values, a palette, or colours that stand for classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from headstart.data.raster_header import RasterFacts
 from headstart.data.rasters import RASTER_SUFFIXES, open_raster
 from headstart.errors import DataError
 
+_MOST_WHOLE = 2.0**53  # beyond it, floating-point values have no room for whole numbers
 _UNKNOWN = -2  # the class index of a value that the legend does not have; never leaves this file
 
 
@@ -47,11 +48,14 @@ class IndexedMask:
         indices: (height, width) int64: the class, or IGNORE.
         unknown: Values that the legend does not have, sorted; their pixels are IGNORE.
         facts: Of the file.
+        values: (height, width) integers, as stored; of colours as `Legend` counts them. None of
+            what is stored in another way.
     """
 
     indices: np.ndarray
     unknown: tuple[int, ...]
     facts: RasterFacts
+    values: np.ndarray | None = None
 
 
 def read_mask(sample: Sample, legend: Legend) -> np.ndarray:
@@ -75,8 +79,8 @@ def read_mask(sample: Sample, legend: Legend) -> np.ndarray:
     if mask.unknown:
         raise DataError(
             f"`{sample.mask}` has the value {told_value(mask.unknown[0], legend)}, but the legend "
-            f"has {told_values(legend)}. Add the class to classes.txt, or pass "
-            f"`--ignore-value {mask.unknown[0]}`."
+            f"has {told_values(legend)}. Name it in the legend file, or pass "
+            f"`{ignoring_option(mask.unknown[:1], legend)}`."
         )
     return mask.indices
 
@@ -96,9 +100,9 @@ def read_indexed_mask(path: Path, legend: Legend) -> IndexedMask:
             kind="coloured-mask",
         )
     index_of = _index_of(legend)
-    nodata = None if legend.is_coloured else stored.facts.nodata
-    if nodata is not None and nodata == nodata and int(nodata) not in index_of:
-        index_of = {**index_of, int(nodata): IGNORE}
+    nodata = None if legend.is_coloured else whole_nodata(stored.facts)
+    if nodata is not None and nodata not in index_of:
+        index_of = {**index_of, nodata: IGNORE}
     indices = _look_up(stored.values, index_of)
     if not stored.opaque.all():
         indices[~stored.opaque] = IGNORE
@@ -107,7 +111,7 @@ def read_indexed_mask(path: Path, legend: Legend) -> IndexedMask:
     if is_unknown.any():
         unknown = tuple(int(v) for v in np.unique(stored.values[is_unknown]))
         indices[is_unknown] = IGNORE
-    return IndexedMask(indices, unknown, stored.facts)
+    return IndexedMask(indices, unknown, stored.facts, stored.values)
 
 
 def read_stored_mask(path: Path, *, as_colours: bool = False) -> StoredMask:
@@ -134,7 +138,7 @@ def read_stored_mask(path: Path, *, as_colours: bool = False) -> StoredMask:
             kind="unreadable-mask",
         )
     if bands.dtype.kind == "f":
-        bands, opaque = _whole_numbers(path, bands, opaque)
+        bands, opaque = _whole_numbers(path, bands, opaque, facts=facts)
     elif bands.dtype.kind not in "iu":
         raise PictureError(
             f"`{path}` has values of the type {facts.dtype}, but whole numbers are needed. Save it "
@@ -173,11 +177,32 @@ def pack_colour(colour: tuple[int, int, int]) -> int:
     return red << 16 | green << 8 | blue
 
 
+def whole_nodata(facts: RasterFacts) -> int | None:
+    """The nodata value of a mask, where it may occur among whole values; None where it may not."""
+    nodata = facts.nodata
+    if nodata is None or not abs(nodata) <= _MOST_WHOLE or nodata != int(nodata):
+        return None
+    return int(nodata)
+
+
 def told_value(value: int, legend: Legend) -> str:
-    """A value for people: a number, or a colour in three."""
+    """A value for people: a number, or a colour in three.
+
+    Example:
+        >>> told_value(16711680, Legend(("road",), ((0,),), is_coloured=True))
+        '(255, 0, 0)'
+    """
     if legend.is_coloured:
         return f"({value >> 16}, {value >> 8 & 255}, {value & 255})"
     return str(value)
+
+
+def ignoring_option(values: Iterable[int], legend: Legend) -> str:
+    """What to type to have some values ignored: `--ignore-value 7,9`, of colours '#ff0000'."""
+    if legend.is_coloured:
+        colours = ",".join(f"#{value:06x}" for value in values)
+        return f"--ignore-value '{colours}'"  # a shell takes an unquoted # for a remark
+    return f"--ignore-value {','.join(map(str, values))}"
 
 
 def told_values(legend: Legend) -> str:
@@ -218,15 +243,19 @@ def _look_up(values: np.ndarray, index_of: Mapping[int, int]) -> np.ndarray:
 
 
 def _whole_numbers(
-    path: Path, bands: np.ndarray, opaque: np.ndarray
+    path: Path, bands: np.ndarray, opaque: np.ndarray, *, facts: RasterFacts
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Floating-point values that are whole as integers; NaN is nothing."""
+    """Floating-point values that are whole as integers; NaN and nodata that is not are nothing."""
     is_number = np.isfinite(bands)
+    if facts.nodata is not None and whole_nodata(facts) is None:
+        is_number &= bands != facts.nodata  # -3.4e38 is common, and no integer
     whole = np.where(is_number, bands, 0)
-    if (whole != np.rint(whole)).any():
+    is_odd = (whole != np.rint(whole)) | (np.abs(whole) > _MOST_WHOLE)
+    if is_odd.any():
         raise PictureError(
-            f"`{path}` has values such as {whole[whole != np.rint(whole)][0]:g}, but a mask needs "
-            "whole numbers, one a class. Was it resized with interpolation? Save it anew.",
+            f"`{path}` has values such as {whole[is_odd][0]:g}, but a mask needs whole numbers, "
+            "one a class. Was it resized with interpolation, or is its nodata value not declared? "
+            "Save it anew.",
             kind="unreadable-mask",
         )
     return whole.astype(np.int64), opaque & is_number.all(axis=0)

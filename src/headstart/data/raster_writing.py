@@ -5,6 +5,7 @@ Beside `rasters`, which reads, the only importer of rasterio. Knows nothing of m
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -92,6 +93,53 @@ def write_cog(raw: Path, output: Path, *, place: RasterFacts, look: RasterLook) 
         Path(f"{output}.aux.xml").unlink(missing_ok=True)  # it was of what stood here before
     packed.replace(output)
     description.unlink()
+
+
+def write_plain(path: Path, values: np.ndarray, valid: np.ndarray) -> None:
+    """Pixels as a TIFF that is quick to write and to read by windows: tiled, not packed, nowhere.
+
+    Args:
+        path: A `.tif`.
+        values: (bands, height, width).
+        valid: (height, width) bool, where there is data.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    hushed = ("ignore", None, NotGeoreferencedWarning, None, 0)  # as in `open_raster`
+    if hushed not in warnings.filters:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    num_bands, height, width = values.shape
+    try:
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(
+                path,
+                "w",
+                driver="GTiff",
+                width=width,
+                height=height,
+                count=num_bands,
+                dtype=values.dtype,
+                tiled=True,
+                blockxsize=_TILE,
+                blockysize=_TILE,
+                photometric="MINISBLACK",  # or a fourth band would be taken for opacity
+                alpha="NO",
+                BIGTIFF="IF_SAFER",
+            ) as file,
+        ):
+            file.write(values)
+            if not valid.all():
+                file.write_mask(valid)
+    except RasterioError as error:
+        raise DataError(
+            f"`{path}` cannot be written ({str(error).rstrip('.')}). Make sure that there is room "
+            "on the disk."
+        ) from error
 
 
 @contextmanager

@@ -109,8 +109,11 @@ class Raster:
             values[:, rows, columns], valid[rows, columns] = self._inside(inner, places)
         return values, valid
 
-    def read_stored(self) -> tuple[np.ndarray, np.ndarray]:
-        """All pixels as they are stored, the nodata value among them; for masks.
+    def read_stored(self, window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels as they are stored, the nodata value among them; for masks.
+
+        Args:
+            window: Within the raster; None is all of it.
 
         Returns:
             (bands, height, width) of the file's dtype; and (height, width) bool, False where the
@@ -119,12 +122,12 @@ class Raster:
         Raises:
             PictureError: The pixels cannot be read.
         """
-        return self._stored(self._whole, range(len(self.facts.bands)))
+        return self._stored(window or self._whole, range(len(self.facts.bands)))
 
     def _inside(self, window: Window, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """As `read`, of a window that lies within the raster."""
         values, valid = self._stored(window, places)
-        valid &= _holds_data(values, self.facts.nodata)
+        valid &= holds_data(values, self.facts.nodata)
         if not valid.all():
             values[:, ~valid] = 0
         return values, valid
@@ -221,18 +224,27 @@ def verify_raster(source: Path | str, *, decode: bool) -> RasterFacts:
         PictureError: It cannot be read.
     """
     with open_raster(source) as raster:
-        facts = raster.facts
-        rows, columns = facts.block
-        if decode:
-            step = max(1, _VERIFIED_PIXELS // (facts.width * max(len(facts.bands), 1)))
-            step = max(rows, step - step % rows)
-            for top in range(0, facts.height, step):
-                height = min(step, facts.height - top)
-                raster.read(Window(0, top, facts.width, height))
-        else:
-            width, height = min(columns, facts.width), min(rows, facts.height)
-            raster.read(Window(facts.width - width, facts.height - height, width, height))
-        return facts
+        verify_pixels(raster, decode=decode)
+        return raster.facts
+
+
+def verify_pixels(raster: Raster, *, decode: bool) -> None:
+    """As `verify_raster`, of a raster that is open.
+
+    Raises:
+        PictureError: It cannot be read.
+    """
+    facts = raster.facts
+    rows, columns = facts.block
+    if decode:
+        step = max(1, _VERIFIED_PIXELS // (facts.width * max(len(facts.bands), 1)))
+        step = max(rows, step - step % rows)
+        for top in range(0, facts.height, step):
+            height = min(step, facts.height - top)
+            raster.read(Window(0, top, facts.width, height))
+    else:
+        width, height = min(columns, facts.width), min(rows, facts.height)
+        raster.read(Window(facts.width - width, facts.height - height, width, height))
 
 
 def is_same_crs(first: str, second: str) -> bool:
@@ -292,8 +304,12 @@ def reproject(
         ) from error
 
 
-def _holds_data(values: np.ndarray, nodata: float | None) -> np.ndarray:
-    """(height, width) bool; see `Raster.read` for the rule."""
+def holds_data(values: np.ndarray, nodata: float | None) -> np.ndarray:
+    """Where values (bands, height, width) are data; see `Raster.read` for the rule.
+
+    Returns:
+        (height, width) bool.
+    """
     valid = np.ones(values.shape[1:], bool)
     if np.issubdtype(values.dtype, np.inexact):
         valid &= np.isfinite(values).all(axis=0)

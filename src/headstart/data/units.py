@@ -62,7 +62,8 @@ def recognise_unit(
 ) -> Unit:
     """The unit of a raster, and how it is known.
 
-    What decides, from first to last: the user; scale and offset in the file or its STAC item; 8 bit
+    What decides, from first to last: the user, unless the header says otherwise, which is an error;
+    scale and offset in the file or its STAC item; 8 bit
     integers; NBITS of the file; floating-point values between 0 and about 1; the processing
     baseline, offset or day of a Sentinel-2 product, by its tags, item or name.
 
@@ -108,6 +109,12 @@ def _declared(name: str, facts: RasterFacts, low: float, high: float, source: st
     if name not in UNITS:
         raise DataError(f"`--units {name}` is no unit. {did_you_mean(name, UNITS)}")
     scale, offset, words = UNITS[name]
+    said = _stated(facts, source)
+    if said is not None and (said.scale, said.offset) != (scale, offset):
+        raise DataError(
+            f"`--units {name}` ({words}) contradicts what `{source}` says of itself. "
+            f"{said.sentence} Leave --units away, or correct the file."
+        )
     most = high * scale + offset
     limits = {"8bit": 1.0, "12bit": 1.0, "16bit": 1.0}
     if most > limits.get(name, 10.0):
@@ -116,6 +123,15 @@ def _declared(name: str, facts: RasterFacts, low: float, high: float, source: st
             f"{high:,.6g}, {facts.dtype}. {_choices()}"
         )
     return _unit(name, "as --units says")
+
+
+def _stated(facts: RasterFacts, source: str) -> Unit | None:
+    """What header, item or name say without any doubt; None when they leave it open."""
+    if facts.scales:
+        return _scaled(facts)
+    if facts.dtype == "uint8":
+        return _unit("8bit", "its values are 8 bits wide")
+    return _sentinel_2(facts, source) if facts.sensor == "sentinel-2" else None
 
 
 def _scaled(facts: RasterFacts) -> Unit:

@@ -16,6 +16,7 @@ from headstart.config import FitOptions
 from headstart.contracts import Backbone, ComputeFormat, Prediction, Sample, Split, Task
 from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
+from headstart.decoder_weights import start_decoder
 from headstart.engine.merging import State
 from headstart.fitting.feeding import Feed, Loading
 from headstart.fitting.preparing import PreparedData
@@ -209,10 +210,20 @@ class Attempt:
             is_dense=self.task.is_dense,
         )
         self.strategy = make_strategy(self.name, self.settings)
-        head = self.task.new_head(self.backbone, len(self.classes))
+        self.model: Model = self.task.build(self.backbone, self._new_head()).to(where.device)
+
+    def _new_head(self) -> nn.Module:
+        """The task's, begun from what the weights bring, or the strategy's."""
+        head = None
+        if self.name != "as-is":
+            head = self.task.new_head(self.backbone, len(self.classes))
         if head is None:
-            head = self.strategy.new_head(self.backbone)
-        self.model: Model = self.task.build(self.backbone, head).to(where.device)
+            return self.strategy.new_head(self.backbone)
+        if start_decoder(head, self.backbone.pretrained_head):
+            self.where.progress.note(
+                "The decoder starts from the pretrained one of the backbone; its last layer is new."
+            )
+        return head
 
     def class_weights(self, counts: Mapping[str, int], *, num_samples: int) -> Tensor:
         """(K,) weights of the loss, where classes are to be weighted.
@@ -358,6 +369,7 @@ class Attempt:
             fit=self.facts,
             climb=self.climb or only_rung(self.name, seconds=self.seconds),
             seconds={**where.seconds, "total": time.monotonic() - where.started},
+            masks=data.checkup.masks,
         )
 
 
@@ -374,8 +386,12 @@ def measure_format(
     mode: Literal["inference", "training"],
     where: Situation,
     choices: Choices,
+    precision: str | None = None,
 ) -> MeasuredFormat:
-    """The fastest format; of a resumed fit the one it began with, for the same bits."""
+    """The fastest format; of a resumed fit the one it began with, for the same bits.
+
+    Only those of a precision are measured, if one is given; else by what the user asked for.
+    """
     name = f"{mode} format"
     is_dense = where.task.is_dense
     size = sum(p.numel() for p in model.parameters())  # which tells decoders apart
@@ -387,7 +403,7 @@ def measure_format(
             model if is_dense else EmbedOnly(model),
             example_input(backbone.contract, where.device),
             mode=mode,
-            precision=where.options.precision,
+            precision=precision or where.options.precision,
             name=backbone.spec.reference + (f" masks, {size} parameters" if is_dense else ""),
         )
     choices.add(Choice(name, str(measured.compute_format), measured.reason))

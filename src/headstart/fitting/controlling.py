@@ -9,9 +9,9 @@ as the control, and for the time given to both as what decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,10 +19,10 @@ from headstart.backbones import load_backbone
 from headstart.config import FitOptions
 from headstart.contracts import Evaluation, Measure, Prediction, Sample
 from headstart.errors import InterruptedFit, TrainingError
-from headstart.fitting.attempt import Attempt, Embedder, read_as_stored
+from headstart.fitting.attempt import Attempt, Embedder, Situation, read_as_stored
 from headstart.fitting.learning import learn, samples_for_table
 from headstart.fitting.settle import Choices
-from headstart.metrics.comparison import Comparison, compare_predictions
+from headstart.metrics.comparison import CALLED, Comparison, compare_predictions
 from headstart.progress import Event, JsonlSink, Progress, Sink
 from headstart.report.record import read_record
 
@@ -35,7 +35,11 @@ _SHARED = (
 # back" (2021), whose longest but one procedure has 300; the time given nearly always ends before.
 _MOST_EPOCHS = 300
 # Both sides have these without calibration.
-_TOLD = ("accuracy", "balanced_accuracy", "macro_f1", "micro_f1", "map")
+_TOLD = (
+    *("accuracy", "balanced_accuracy", "macro_f1", "micro_f1", "map"),
+    *("miou", "pixel_accuracy", "boundary_f1"),
+)
+Answers = TypeVar("Answers")
 
 
 class _Aside:
@@ -64,8 +68,62 @@ def train_control(
         prediction: Of the kept model for them.
         evaluation: Of that.
     """
-    progress = kept.where.progress
     seconds = _seconds_of(kept)
+    trained = train_aside(
+        kept,
+        lambda where: _new_control(kept, where=where),
+        answer=lambda control: control.predict(tested, None),
+        seconds=seconds,
+    )
+    if trained is None:
+        return None
+    control, answers = trained
+    found = _compare(kept, tested, before=answers, after=prediction)
+    curve = _curve_of(kept, found.headline, seconds=seconds)
+    scratch = control.attempt.task.evaluate(answers, tested)
+    told = Sides(evaluation, scratch, curve, seconds)
+    return transfer_told(kept, control, found, told)
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """A trained control, and what it told after each epoch."""
+
+    attempt: Attempt
+    epochs: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Sides:
+    """Both sides of a control on the test: with the pretrained weights, and from random ones.
+
+    Attributes:
+        curve: Validation scores of the pretrained side over time.
+        seconds: What each may take.
+    """
+
+    pretrained: Evaluation
+    scratch: Evaluation
+    curve: list[dict[str, float]]
+    seconds: float
+
+
+def train_aside(
+    kept: Attempt,
+    new_control: Callable[[Situation], Attempt],
+    *,
+    answer: Callable[[Attempt], Answers],
+    seconds: float,
+) -> tuple[Control, Answers] | None:
+    """Train from random weights in a folder that is then removed; None where that fails.
+
+    Args:
+        kept: The attempt whose model is the run's. Its results are saved already.
+        new_control: An attempt with the same architecture, and nothing learnt.
+        answer: What the control says of the test.
+        seconds: For how long to train.
+    """
+    progress = kept.where.progress
     progress.note(f"The control: {seconds:.1f} s of training from random weights.")
     aside = _Aside(progress.sinks)
     try:
@@ -78,35 +136,39 @@ def train_control(
                 deadline=None,
                 seconds={},
             )
-            control = _new_control(kept, where=where, seconds=seconds)
+            control = new_control(where)
+            control.training_s = seconds
             folder.write_text(folder.log, "")
             learn(control, ())
-            answers = control.predict(tested, None)
+            answers = answer(control)
     except (InterruptedFit, KeyboardInterrupt):
         progress.warn("The control was stopped. The run itself is finished, and has no transfer.")
         return None
     except TrainingError as error:
         progress.warn(f"The control failed, and the run has no transfer: {error}")
         return None
-    found = _compare(kept, tested, before=answers, after=prediction)
-    scratch_s = aside.epochs[-1]["seconds"] if aside.epochs else seconds
+    return Control(control, aside.epochs), answers
+
+
+def transfer_told(
+    kept: Attempt, control: Control, found: Comparison, sides: Sides
+) -> dict[str, Any]:
+    """The part `transfer` of metrics.json, which is also told."""
+    epochs, seconds = control.epochs, sides.seconds
     main = found.main
     transfer = {
         "metric": found.headline,
         "gain": {"value": main.value, "low": main.low, "high": main.high, "n": found.n},
-        "pretrained": {**_measures(evaluation), "seconds": round(seconds, 3)},
+        "pretrained": {**_measures(sides.pretrained), "seconds": round(seconds, 3)},
         "scratch": {
-            **_measures(control.task.evaluate(answers, tested)),
-            "seconds": round(scratch_s, 3),
-            "epochs": control.facts["epochs"],
+            **_measures(sides.scratch),
+            "seconds": round(epochs[-1]["seconds"] if epochs else seconds, 3),
+            "epochs": control.attempt.facts["epochs"],
         },
-        "curves": {
-            "pretrained": _curve_of(kept, found.headline, seconds=seconds),
-            "scratch": _points(aside.epochs, found.headline),
-        },
+        "curves": {"pretrained": sides.curve, "scratch": curve_points(epochs, found.headline)},
         "sentence": _sentence(found, seconds=seconds),
     }
-    progress.note(str(transfer["sentence"]))
+    kept.where.progress.note(str(transfer["sentence"]))
     return transfer
 
 
@@ -128,7 +190,7 @@ def _options(given: FitOptions) -> FitOptions:
     return FitOptions(strategy="scratch", epochs=_MOST_EPOCHS, **shared)
 
 
-def _new_control(kept: Attempt, *, where: Any, seconds: float) -> Attempt:
+def _new_control(kept: Attempt, *, where: Situation) -> Attempt:
     """An attempt with the same architecture, and nothing learnt."""
     reference = kept.value("backbone")
     backbone = load_backbone(reference, weights="random", progress=where.progress)
@@ -136,9 +198,7 @@ def _new_control(kept: Attempt, *, where: Any, seconds: float) -> Attempt:
     read_as_stored(backbone, where.data)
     choices = Choices(where.options, progress=where.progress)
     embedder = Embedder(backbone, kept.embedder.inference)
-    control = Attempt("scratch", where, embedder=embedder, choices=choices)
-    control.training_s = seconds
-    return control
+    return Attempt("scratch", where, embedder=embedder, choices=choices)
 
 
 def _compare(
@@ -167,7 +227,7 @@ def _curve_of(kept: Attempt, metric: str, *, seconds: float) -> list[dict[str, f
     """Validation scores over time; of a classifier the one that was cross-validated."""
     epochs = read_record(kept.where.folder).epochs
     if kept.facts.get("epochs") and epochs:
-        points = _points(epochs, metric)
+        points = curve_points(epochs, metric)
         return [{**p, "seconds": p["seconds"] + max(0.0, seconds - kept.seconds)} for p in points]
     if kept.out_of_fold is None:
         return []
@@ -179,14 +239,15 @@ def _curve_of(kept: Attempt, metric: str, *, seconds: float) -> list[dict[str, f
     return [{"seconds": round(seconds, 3), "value": measure.value}]
 
 
-def _points(epochs: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, float]]:
+def curve_points(epochs: Sequence[Mapping[str, Any]], metric: str) -> list[dict[str, float]]:
+    """Validation scores over time."""
     name = f"val_{metric}"
     return [{"seconds": e["seconds"], "value": e[name]} for e in epochs if name in e]
 
 
 def _sentence(found: Comparison, *, seconds: float) -> str:
     main = found.main
-    name = "accuracy" if found.headline == "accuracy" else "macro F1"
+    name = CALLED[found.headline]
     shown_s = f"{seconds:.0f}" if seconds >= 10 else f"{seconds:.1f}"
     figures = (
         f"{100 * main.value:+.1f} points of {name} (95% {100 * main.low:+.1f} to "

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from headstart.contracts import IGNORE, Evaluation, Sample
 from headstart.errors import DataError
 from headstart.mask_predictor import MaskPredictor
-from headstart.metrics.segmentation import count_confusion, image_scores
+from headstart.metrics.segmentation import (
+    BOUNDARY_SHARE,
+    boundary_tolerance,
+    count_boundary,
+    count_confusion,
+    image_scores,
+)
+from headstart.trust.doubt import count_doubt, doubt_of
 
 OnError = Callable[[Sample, DataError], None] | None
 
@@ -24,11 +32,17 @@ class Judged:
     Attributes:
         counts: (K, K) pixels, rows the truth.
         loss: Mean over the pixels that count; 0 where none do.
+        boundary: (K, 4) of `count_boundary`.
+        tolerance_pixels: How far off a border may lie there and still count as found.
+        doubt: (NUM_DOUBT_BINS, 2) of `count_doubt`.
     """
 
     sample: Sample
     counts: np.ndarray
     loss: float
+    boundary: np.ndarray
+    tolerance_pixels: int
+    doubt: np.ndarray
 
     @property
     def miou(self) -> float:
@@ -50,23 +64,28 @@ class Judged:
 def judge(
     predictor: MaskPredictor, samples: Sequence[Sample], *, on_error: OnError = None
 ) -> list[Judged]:
-    """Every chip with its confusion and its loss."""
+    """Every chip with its confusion, its borders, its loss and its doubt."""
     by_id = {sample.id: sample for sample in samples}
     num_classes = len(predictor.classes)
     judged = []
     for batch, logits in predictor.answers(samples, on_error=on_error):
         assert batch.targets is not None
         losses = F.cross_entropy(logits, batch.targets, ignore_index=IGNORE, reduction="none")
-        answers = logits.argmax(dim=1).cpu().numpy()
-        for id_, answer, truth, loss in zip(
-            batch.ids, answers, batch.targets.cpu().numpy(), losses, strict=True
+        answers, doubts = logits.argmax(dim=1), doubt_of(logits)
+        for id_, answer, target, loss, doubt in zip(
+            batch.ids, answers, batch.targets, losses, doubts, strict=True
         ):
-            num_known = max(int((truth != IGNORE).sum()), 1)
+            is_known = target != IGNORE
+            truth, found = target.cpu().numpy(), answer.cpu().numpy()
+            tolerance = boundary_tolerance(*truth.shape)
             judged.append(
                 Judged(
                     by_id[id_],
-                    count_confusion(truth, answer, num_classes),
-                    float(loss.sum()) / num_known,
+                    count_confusion(truth, found, num_classes),
+                    float(loss.sum()) / max(int(is_known.sum()), 1),
+                    count_boundary(truth, found, num_classes, tolerance_pixels=tolerance),
+                    tolerance,
+                    count_doubt(doubt, answer != target, is_known),
                 )
             )
     return judged
@@ -75,7 +94,7 @@ def judge(
 def evaluate_chips(
     judged: Sequence[Judged], predictor: MaskPredictor, *, groups: Mapping[str, str | None]
 ) -> Evaluation:
-    """Metrics of all chips, with intervals over chips, or over the groups they are of.
+    """Metrics of all chips and their borders, with intervals over chips, or the groups they are of.
 
     Raises:
         DataError: There is no chip, or no pixel of them is labelled.
@@ -85,11 +104,33 @@ def evaluate_chips(
             "No picture with its mask could be read, so that nothing was measured. "
             "`headstart inspect` tells why, file by file."
         )
-    names = [groups.get(each.sample.id) or each.sample.id for each in judged]
-    numbers = None
-    if len(set(names)) < len(names):
-        numbers = np.unique(names, return_inverse=True)[1]
     counts = np.stack([each.counts for each in judged])
+    boundary = np.stack([each.boundary for each in judged])
     task: Any = predictor.task
-    found: Evaluation = task.evaluate(counts, predictor.classes, groups=numbers)
+    found: Evaluation = task.evaluate(
+        counts, predictor.classes, groups=group_numbers(judged, groups), boundary=boundary
+    )
     return found
+
+
+def group_numbers(
+    judged: Sequence[Judged], groups: Mapping[str, str | None]
+) -> NDArray[np.int64] | None:
+    """(n,) numbers of the groups that chips are of; None where each is one of its own."""
+    names = [groups.get(each.sample.id) or each.sample.id for each in judged]
+    if len(set(names)) == len(names):
+        return None
+    return np.unique(names, return_inverse=True)[1]
+
+
+def tolerance_told(judged: Sequence[Judged]) -> dict[str, Any]:
+    """How near borders have to be to count as found: the part `boundary` of metrics.json."""
+    found = [each.tolerance_pixels for each in judged]
+    return {"share_of_diagonal": BOUNDARY_SHARE, "tolerance_pixels": [min(found), max(found)]}
+
+
+def doubt_told(judged: Sequence[Judged]) -> dict[str, Any]:
+    """How many pixels are right and wrong, by how unsure: the part `doubt` of metrics.json."""
+    counts = sum(each.doubt for each in judged)
+    assert isinstance(counts, np.ndarray)
+    return {"right": counts[:, 0].tolist(), "wrong": counts[:, 1].tolist()}

@@ -16,6 +16,7 @@ from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_f
 from headstart.data.leaks import LeakedSample, leak_findings, leaked, near_duplicate_findings
 from headstart.data.listing import count
 from headstart.data.mask_checks import MaskFacts, check_masks
+from headstart.data.mask_classes import unlearnt_findings
 from headstart.data.near_duplicates import NearDuplicates, find_near_duplicates
 from headstart.data.splits import SplitPlan, regrouped, split_dataset
 from headstart.errors import DataError, RunError
@@ -87,7 +88,7 @@ def prepare_data(
         progress.note("  " + note)
     masks: Mapping[str, MaskFacts] | None = None
     if dataset.legend is not None:
-        checked = check_masks(dataset, progress=progress)
+        checked = check_masks(dataset, progress=progress, ignore_values=options.ignore_value)
         dataset, masks = checked.dataset, checked.facts
     checkup = check_dataset(dataset, decode=decode, progress=progress, hashed=True, masks=masks)
     left_out: dict[str, str] = {}
@@ -113,7 +114,9 @@ def prepare_data(
         )
     leaks = leaked(split, dataset, same_content=checkup.same_content, near=near)
     data = PreparedData(path, dataset, checkup, split, left_out, near=near, leaks=leaks)
-    return _told(data, near_duplicate_findings(dataset, near), leaks, progress=progress)
+    told = [*near_duplicate_findings(dataset, near)]
+    told += unlearnt_findings(dataset, checkup.masks, split.assignment)
+    return _told(data, told, leaks, progress=progress)
 
 
 def seen_through(

@@ -8,7 +8,7 @@ import io
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,15 @@ from headstart.contracts import (
     Prediction,
 )
 from headstart.data.checks import FileFacts
+from headstart.data.mask_checks import MaskFacts
+from headstart.data.mask_classes import pixel_counts
 from headstart.data.splits import SplitPlan, class_counts
 from headstart.decoders import AnyDecoder, describe_decoder
 from headstart.fitting.proof import Proof, SuspectRow
 from headstart.fitting.rungs import Climb
 from headstart.fitting.settle import Choice
 from headstart.model import Model
-from headstart.report import write_chip_figures, write_model_card, write_report
+from headstart.report import write_model_card, write_report
 from headstart.rundir import RunFolder
 from headstart.strategies.heads import describe_head
 from headstart.tensor_files import write_tensors
@@ -53,6 +55,7 @@ class Record:
         fit: What the strategy told.
         climb: What was tried.
         seconds: step -> seconds.
+        masks: sample id -> facts of its mask, where samples have masks.
     """
 
     data: Path
@@ -73,6 +76,7 @@ class Record:
     fit: Mapping[str, Any]
     climb: Climb
     seconds: Mapping[str, float]
+    masks: Mapping[str, MaskFacts] = field(default_factory=dict)
 
 
 def record_start(folder: RunFolder, record: Record) -> None:
@@ -100,47 +104,11 @@ def record_results(
         with folder.replacing(folder.strangers) as temporary:
             write_tensors(temporary, proof.strangers.state())
     majority = {"majority": {"accuracy": _majority_accuracy(record, prediction)}}
-    _write_outcome(folder, record, {**_metrics(record, evaluation), **majority, **proof.metrics})
+    write_outcome(folder, record, {**metrics_of(record, evaluation), **majority, **proof.metrics})
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """A chip in the report.
-
-    Attributes:
-        why: `worst`, `median` or `best`.
-        pictures: name -> PNG.
-    """
-
-    id: str
-    why: str
-    miou: float
-    pictures: Mapping[str, bytes]
-
-
-def record_masks(
-    folder: RunFolder,
-    record: Record,
-    evaluation: Evaluation,
-    *,
-    chips: Sequence[Mapping[str, Any]],
-    shown: Sequence[Shown],
-) -> None:
-    """Weights, metrics, pictures of chips, report and model card of a segmentation.
-
-    Args:
-        chips: What was measured on each chip of the test, the worst first; plain JSON.
-        shown: Those that are drawn.
-    """
-    rows = []
-    for number, each in enumerate(shown):
-        write_chip_figures(folder, each.pictures, number=number)
-        rows.append({"id": each.id, "why": each.why, "miou": each.miou, "number": number})
-    told = {"chips": [dict(chip) for chip in chips], "shown": rows}
-    _write_outcome(folder, record, {**_metrics(record, evaluation), **told})
-
-
-def _write_outcome(folder: RunFolder, record: Record, metrics: Mapping[str, Any]) -> None:
+def write_outcome(folder: RunFolder, record: Record, metrics: Mapping[str, Any]) -> None:
+    """Weights, metrics.json, report and model card; what was left out is known now."""
     folder.write_json(folder.config, _config(record))
     folder.write_json(folder.dataset, _dataset(record))
     _write_weights(folder, record.model)
@@ -184,9 +152,9 @@ def write_test_predictions(
     offsets = np.arange(len(rows) + 1, dtype=np.int32) * rows.shape[1]
     type_, sides = pa.list_(pa.float32()), [None, pa.py_buffer(offsets)]
     columns = {
-        "id": _text_column(prediction.ids),
-        "truth": _text_column([truth[id_] for id_ in prediction.ids]),
-        "prediction": _text_column(prediction.labels),
+        "id": text_column(prediction.ids),
+        "truth": text_column([truth[id_] for id_ in prediction.ids]),
+        "prediction": text_column(prediction.labels),
         "probabilities": pa.Array.from_buffers(type_, len(rows), sides, children=[numbers]),
     }
     if prediction.strangers is not None:
@@ -208,7 +176,7 @@ def _write_suspects(folder: RunFolder, suspects: Sequence[SuspectRow]) -> None:
     folder.write_text(folder.suspects, text.getvalue())
 
 
-def _text_column(texts: Sequence[str]) -> Any:
+def text_column(texts: Sequence[str]) -> Any:
     """An Arrow array of strings."""
     import pyarrow as pa
 
@@ -257,6 +225,7 @@ def _head(model: Model) -> dict[str, Any]:
 def _dataset(record: Record) -> dict[str, Any]:
     dataset = record.dataset
     facts = [record.facts[sample.id] for sample in dataset if sample.id in record.facts]
+    pixels = pixel_counts(dataset, record.masks, record.split.assignment) if record.masks else {}
     return {
         "root": str(dataset.root.resolve()),
         "format": dataset.format,
@@ -268,6 +237,7 @@ def _dataset(record: Record) -> dict[str, Any]:
         "notes": list(dataset.notes),
         "findings": [asdict(finding) for finding in record.findings],
         "counts": class_counts(dataset, record.split.assignment),
+        **({"pixel_counts": pixels} if pixels else {}),
         "num_samples": len(dataset),
         "fingerprint": record.fingerprint,
         "sizes": {
@@ -297,7 +267,8 @@ def _split(split: SplitPlan) -> dict[str, Any]:
     }
 
 
-def _metrics(record: Record, evaluation: Evaluation) -> dict[str, Any]:
+def metrics_of(record: Record, evaluation: Evaluation) -> dict[str, Any]:
+    """What metrics.json holds for every task."""
     seconds = {name: round(value, 3) for name, value in record.seconds.items()}
     raced = [row for choice in record.choices if choice.name == "backbone" for row in choice.tried]
     return {

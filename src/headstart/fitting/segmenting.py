@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, cast
 
+from headstart.backbones import load_backbone
 from headstart.backbones.pyramid import as_pyramid
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Task
-from headstart.data.chips import gives_photo
 from headstart.data.mask_classes import pixel_counts
-from headstart.errors import ConfigError, DataError, RunError
+from headstart.errors import ConfigError, RunError
 from headstart.fitting.attempt import (
     NUM_TRIED,
     Embedder,
@@ -22,26 +21,24 @@ from headstart.fitting.attempt import (
     read_as_stored,
 )
 from headstart.fitting.choosing import load_chosen
-from headstart.fitting.judging_masks import Judged, evaluate_chips, judge
+from headstart.fitting.controlling_masks import train_mask_control
+from headstart.fitting.judging_masks import judge
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn, samples_for_table
 from headstart.fitting.mask_attempt import MaskAttempt, with_linear_decoder
 from headstart.fitting.mask_ladder import MaskLadder
 from headstart.fitting.mask_probe import fit_mask_probe
 from headstart.fitting.preparing import PreparedData
-from headstart.fitting.recording import Shown, record_masks, record_start
+from headstart.fitting.recording import record_start, record_transfer
+from headstart.fitting.saving_masks import save_masks
+from headstart.fitting.sensing import refuse_senseless, sensing_backbone
 from headstart.fitting.settle import Choices
 from headstart.fitting.settle_masks import CROP_SIDE, settle_model
-from headstart.report.chip_figures import segmentation_figures, visible_picture
-from headstart.report.colours import class_colours
-from headstart.report.wording import count
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
 from headstart.tasks.semantic_segmentation import SemanticSegmentation
 
-# Chips that are drawn in the report: the worst, the median and the best ones.
-_NUM_SHOWN = 2
-_STRATEGIES = ("probe", "head", "gradual", "full", "scratch")
+_STRATEGIES = ("as-is", "probe", "head", "gradual", "full", "scratch")
 
 
 class SavedAttempt(MaskAttempt):
@@ -55,7 +52,7 @@ class SavedAttempt(MaskAttempt):
         with folder.rehearsal() as rehearsal:
             rehearsal.write_text(rehearsal.log, "")
             record_start(rehearsal, self.record())
-            save(rehearsal, self, judged)
+            save_masks(rehearsal, self, judged)
 
 
 class Segmenting:
@@ -93,13 +90,8 @@ class Segmenting:
 
         Raises:
             ConfigError: An option, with what to take instead.
-            DataError: Pictures without red, green and blue; all of them are counted.
+            DataError: Pictures whose bands or units differ or cannot be told, with all of them.
         """
-        if options.control is not None:
-            raise ConfigError(
-                "--control scratch is not for masks yet. Fit with --strategy scratch beside it, "
-                "and look at both reports."
-            )
         if options.balance == "sampling":
             raise ConfigError(
                 "--balance sampling draws whole pictures of rare classes more often, and a mask "
@@ -135,23 +127,31 @@ class Segmenting:
                 f"--strategy {options.strategy} is not for masks. Take one of "
                 f"{', '.join(_STRATEGIES)}."
             )
-        names = {
-            sample.id: facts.raster.bands
-            for sample in data.dataset
-            if (facts := data.checkup.facts[sample.id]).raster is not None
-            and not gives_photo(facts.raster)
-        }
-        if names:
-            first, bands = next(iter(names.items()))
-            raise DataError(
-                f"{count(len(names), 'picture')} without bands for red, green and blue, such as "
-                f"`{first}` with {', '.join(bands)}. A fit learns from these three so far. Make "
-                "pictures of three bands, red first, or name the bands as B04, B03, B02 or red, "
-                "green, blue."
-            )
+        refuse_senseless(options, data)
 
     def control(self) -> None:
-        """There is none for masks; `refuse` has refused it."""
+        """What random weights do in the same time; the run is finished whatever comes of it."""
+        if self.where.options.control is None:
+            return
+        if self.where.stop.is_set:
+            self.progress.warn("The control was left out, as you stopped; the run is finished.")
+            return
+        transfer = train_mask_control(self.attempt, self.judged, new_control=self._new_control)
+        if transfer is not None:
+            record_transfer(self.where.folder, transfer)
+
+    def _new_control(self, where: Situation) -> MaskAttempt:
+        """The same architecture, from random weights."""
+        reference = self.attempt.value("backbone")
+        loaded = load_backbone(reference, weights="random", progress=where.progress)
+        choices = Choices(where.options, progress=where.progress)
+        loaded = sensing_backbone(
+            loaded, where.data, where.options, choices=choices, progress=where.progress
+        )
+        loaded.module.to(where.device)
+        backbone = as_pyramid(replace(loaded, contract=self.attempt.backbone.contract))
+        embedder = Embedder(backbone, self.attempt.embedder.inference)
+        return MaskAttempt("scratch", where, embedder=embedder, choices=choices)
 
     # --- settling -----------------------------------------------------------------------------
 
@@ -163,6 +163,9 @@ class Segmenting:
         loaded = load_chosen(
             where, self.choices, resume=self.resume, is_random=strategy == "scratch"
         )
+        loaded = sensing_backbone(
+            loaded, where.data, where.options, choices=self.choices, progress=self.progress
+        )
         contract = replace(loaded.contract, height=CROP_SIDE, width=CROP_SIDE)
         backbone = as_pyramid(replace(loaded, contract=contract))
         read_as_stored(backbone, where.data)
@@ -171,10 +174,12 @@ class Segmenting:
         self.attempt: MaskAttempt = self._new_attempt(first)
 
     def _settle_model(self) -> None:
-        """Decoder and loss; the probe has its own."""
+        """Decoder and loss; the probe has its own, and what comes as it is learns nothing."""
         where = self.where
         if where.options.strategy == "probe":
             self.where = replace(where, task=with_linear_decoder(where.task))
+            return
+        if where.options.strategy == "as-is":
             return
         pixels = pixel_counts(
             where.data.dataset, where.data.checkup.masks, where.data.split.assignment
@@ -212,7 +217,16 @@ class Segmenting:
         head = where.task.new_head(backbone, len(where.data.dataset.classes))
         assert head is not None
         model = where.task.build(backbone, head).to(where.device)
-        return measure_format(model, backbone, mode="inference", where=where, choices=self.choices)
+        # What learned does not mind; published weights are to answer as they were published.
+        is_exact = where.options.strategy == "as-is" and where.options.precision == "auto"
+        return measure_format(
+            model,
+            backbone,
+            mode="inference",
+            where=where,
+            choices=self.choices,
+            precision="float32" if is_exact else None,
+        )
 
     # --- learning, and the end ----------------------------------------------------------------
 
@@ -244,7 +258,7 @@ class Segmenting:
 
     def _save(self) -> None:
         """Weights, metrics; then the report."""
-        save(self.where.folder, self.attempt, self.judged)
+        save_masks(self.where.folder, self.attempt, self.judged)
 
     def _verify(self) -> None:
         """The saved model, loaded anew, must answer what the model in memory answers.
@@ -271,51 +285,3 @@ class Segmenting:
             )
         folder.remove_checkpoint()
         self.progress.note(f"Saved, loaded anew, same masks on {len(samples)} chips.")
-
-
-def save(folder: RunFolder, attempt: MaskAttempt, judged: Sequence[Judged]) -> None:
-    """Weights, metrics, pictures of some chips, report and model card."""
-    evaluation = evaluate_chips(judged, attempt.predictor, groups=attempt.where.data.split.groups)
-    worst_first = sorted(judged, key=lambda each: -each.loss)
-    record_masks(
-        folder,
-        attempt.record(),
-        evaluation,
-        chips=[each.to_json() for each in worst_first],
-        shown=_shown(attempt, judged),
-    )
-
-
-def _shown(attempt: MaskAttempt, judged: Sequence[Judged]) -> list[Shown]:
-    """Pictures of the worst, the median and the best chips by mIoU."""
-    ranked = sorted((each for each in judged if each.miou == each.miou), key=lambda e: e.miou)
-    middle = max(0, len(ranked) // 2 - _NUM_SHOWN // 2)
-    wanted: dict[str, tuple[str, Judged]] = {}
-    for why, chosen in (
-        ("worst", ranked[:_NUM_SHOWN]),
-        ("best", ranked[::-1][:_NUM_SHOWN]),
-        ("median", ranked[middle : middle + _NUM_SHOWN]),
-    ):
-        for each in chosen:
-            wanted.setdefault(each.sample.id, (why, each))
-    samples = [each.sample for _, each in wanted.values()]
-    legend = attempt.where.data.dataset.legend
-    assert legend is not None
-    shown = []
-    for batch, logits in attempt.predictor.answers(samples):
-        assert batch.inputs is not None
-        assert batch.targets is not None
-        answers = logits.argmax(dim=1).cpu().numpy()
-        truths = batch.targets.cpu().numpy()
-        for id_, inputs, truth, answer in zip(
-            batch.ids, batch.inputs, truths, answers, strict=True
-        ):
-            why, each = wanted[id_]
-            pictures = segmentation_figures(
-                visible_picture(inputs.cpu().numpy(), attempt.backbone.contract.bands),
-                truth,
-                answer,
-                class_colours(len(legend.names), own=legend.colours),
-            )
-            shown.append(Shown(id_, why, each.miou, pictures))
-    return shown

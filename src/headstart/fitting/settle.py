@@ -171,15 +171,8 @@ def refuse_pointless(options: FitOptions) -> None:
     """Refuse what would have no effect, or no meaning, before anything takes long.
 
     Raises:
-        ConfigError: Bands or units are given, which a fit does not look at yet; or a control would
-            compare a model with its like, as nothing pretrained is fitted.
+        ConfigError: A control would compare a model with its like, as nothing pretrained is fitted.
     """
-    for name in ("bands", "units"):
-        if getattr(options, name) is not None:
-            raise ConfigError(
-                f"--{name} has no effect yet: a fit learns from red, green and blue as they are "
-                f"stored. Leave --{name} away, and give pictures of these three bands."
-            )
     if options.control is None:
         return
     if options.strategy == "scratch" or options.weights == "random":
@@ -194,14 +187,20 @@ def refuse_other_task(options: FitOptions, task: str) -> None:
     """Refuse options that belong to another task than that of the data.
 
     Raises:
-        ConfigError: The data is of another task than was asked for, has no such score, or no masks
-            for an option of masks.
+        ConfigError: The data is of another task than was asked for, has no such score, no bands to
+            choose from, or no masks for an option of masks.
     """
     if options.task not in ("auto", task):
         raise ConfigError(
             f"--task {options.task} was asked for, but the data is for {task}. Leave --task away, "
             "or give data of the other kind; `headstart inspect` tells what it was read as."
         )
+    for name in ("bands", "units"):
+        if getattr(options, name) is not None and task != "semantic-segmentation":
+            raise ConfigError(
+                f"--{name} is for rasters with masks: {task} learns from red, green and blue as "
+                f"they are stored. Leave --{name} away, and give pictures of these three bands."
+            )
     is_of_masks, has_masks = options.monitor == "miou", task == "semantic-segmentation"
     for name in ("decoder", "loss"):
         if getattr(options, name) is not None and not has_masks:

@@ -111,7 +111,9 @@ def settle_masks(
         if getattr(options, name) is None:
             choices.append(Choice(name, value, reason))
 
-    if strategy in ("probe", "as-is"):
+    if strategy == "as-is":  # nothing learns
+        return choices
+    if strategy == "probe":
         settle("balance", "none", "as many pixels of each class are drawn")
         settle("augment", "none", "each chip is seen once")
         settle("views", 0, "each chip is seen once")

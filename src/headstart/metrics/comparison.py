@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ from headstart.metrics.ranking import mean_average_precision
 
 # Metrics that are sums of losses: lower is better.
 LOWER_IS_BETTER = frozenset({"log_loss", "ece"})
+# What verdicts go by, as sentences call it.
+CALLED = {"accuracy": "accuracy", "macro_f1": "macro F1", "miou": "mean IoU"}
 # What is counted from answers alone.
 _OF_ANSWERS = ("accuracy", "balanced_accuracy", "macro_f1", "micro_f1")
 
@@ -70,9 +72,11 @@ class Comparison:
         metrics: By public metric name.
         headline: The name of the metric that the verdict goes by.
         n: Number of samples.
-        num_only_a: Samples that only the first answered right.
-        num_only_b: Samples that only the second answered right.
+        num_only_a: Samples that only the first answered right; of masks, those on which its mean
+            IoU is higher.
+        num_only_b: The same of the second.
         verdict: What can be said, in a sentence with figures.
+        per_class: Class -> its IoU, of masks.
     """
 
     name_a: str
@@ -83,6 +87,7 @@ class Comparison:
     num_only_a: int
     num_only_b: int
     verdict: str
+    per_class: Mapping[str, Difference] = field(default_factory=dict)
 
     @property
     def main(self) -> Difference:
@@ -153,7 +158,7 @@ def compare_predictions(
         n=n,
         num_only_a=only_a,
         num_only_b=only_b,
-        verdict=_verdict(metrics[headline], headline, names=names, n=n),
+        verdict=verdict_of(metrics[headline], headline, names=names, n=n),
     )
 
 
@@ -317,21 +322,20 @@ def _difference(value_a: float, value_b: float, ends: tuple[float, float]) -> Di
     return Difference(value, min(ends[0], value), max(ends[1], value), value_a, value_b)
 
 
-def _verdict(difference: Difference, headline: str, *, names: tuple[str, str], n: int) -> str:
+def verdict_of(difference: Difference, headline: str, *, names: tuple[str, str], n: int) -> str:
     """The difference in plain words, in points of percent; the better model is named first."""
     first, second = names
-    is_accuracy = headline == "accuracy"
+    is_accuracy, called = headline == "accuracy", CALLED[headline]
     value, low, high = difference.value, difference.low, difference.high
     if not difference.is_shown:
-        what = "accuracy" if is_accuracy else "macro F1"
         return (
             f"No difference could be shown: {second} less {first} is {_points(value)} points of "
-            f"{what} (95% {_points(low)} to {_points(high)}, n={n:,})."
+            f"{called} (95% {_points(low)} to {_points(high)}, n={n:,})."
         )
     better, worse = (second, first) if value > 0 else (first, second)
     if value < 0:
         value, low, high = -value, -high, -low
-    what = "is right more often than" if is_accuracy else "has a higher macro F1 than"
+    what = "is right more often than" if is_accuracy else f"has a higher {called} than"
     return (
         f"{better} {what} {worse}: {_points(value)} points (95% {_points(low)} to "
         f"{_points(high)}, n={n:,})."

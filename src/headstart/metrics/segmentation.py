@@ -8,7 +8,6 @@ knows no task and no model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -17,20 +16,18 @@ from numpy.typing import NDArray
 from headstart.contracts import IGNORE, Evaluation, Measure
 from headstart.errors import DataError
 from headstart.metrics.by_class import ratio
-from headstart.metrics.intervals import (
-    LEVEL,
-    Floats,
-    Integers,
-    critical_value,
-    resamples,
-    wilson,
+from headstart.metrics.intervals import Floats, Integers, resamples, wilson
+from headstart.metrics.mask_tallies import (
+    NUM_BOUNDARY_COUNTS,
+    NUM_RESAMPLES,
+    expanded_level,
+    figures_of,
+    paired_ends,
+    tallies_of,
 )
 
-# The ends for few pictures lie far out in the tails (see `_expanded_level`).
-_NUM_RESAMPLES = 2000
 # Of the picture's diagonal. Source: Csurka, Larlus and Perronnin (see `count_boundary`).
-_BOUNDARY_TOLERANCE = 0.0075
-_NUM_BOUNDARY_COUNTS = 4
+BOUNDARY_SHARE = 0.0075
 
 
 def count_confusion(
@@ -68,6 +65,18 @@ def count_confusion(
     return counts.reshape(num_classes, num_classes).astype(np.int64)
 
 
+def boundary_tolerance(height: int, width: int) -> int:
+    """How many pixels a border may lie off and still count as found, in a picture of this size.
+
+    Source: Csurka et al. (see `count_boundary`), who take 0.75% of the diagonal; at least 1.
+
+    Example:
+        >>> boundary_tolerance(512, 512), boundary_tolerance(32, 32)
+        (5, 1)
+    """
+    return max(1, round(BOUNDARY_SHARE * float(np.hypot(height, width))))
+
+
 def count_boundary(
     truth: NDArray[Any],
     answer: NDArray[Any],
@@ -85,17 +94,20 @@ def count_boundary(
         truth: (h, w) class indices, IGNORE where nothing is known; such pixels have no boundary.
         answer: (h, w) class indices.
         num_classes: K.
-        tolerance_pixels: Near is what is at most so many rows and columns away; None takes 0.75% of
-            the diagonal, at least 1.
+        tolerance_pixels: Near is what is at most so many rows and columns away; None takes
+            `boundary_tolerance`.
 
     Source: Csurka, Larlus and Perronnin, "What is a good evaluation measure for semantic
     segmentation?" (BMVC 2013), there with a round neighbourhood.
     """
     is_known = truth != IGNORE
     if tolerance_pixels is None:
-        tolerance_pixels = max(1, round(_BOUNDARY_TOLERANCE * float(np.hypot(*truth.shape))))
-    counts = np.zeros((num_classes, _NUM_BOUNDARY_COUNTS), dtype=np.int64)
-    for k in range(num_classes):
+        tolerance_pixels = boundary_tolerance(*truth.shape)
+    counts = np.zeros((num_classes, NUM_BOUNDARY_COUNTS), dtype=np.int64)
+    occurring = np.union1d(np.unique(truth[is_known]), np.unique(answer[is_known]))
+    if len(occurring) < 2:
+        return counts  # one class alone has no border
+    for k in occurring:
         of_answer = _boundary(answer == k, is_known)
         of_truth = _boundary(truth == k, is_known)
         counts[k] = (
@@ -116,6 +128,8 @@ def evaluate_segmentation(
 ) -> Evaluation:
     """`miou`, `pixel_accuracy`, `macro_f1` and, with boundaries, `boundary_f1`.
 
+    There is no `boundary_f1` where no picture of the truth has a border between two classes.
+
     Counts are summed over all pictures first, as is the custom. Intervals are percentiles of the
     bootstrap over pictures or groups, expanded for few of them; a class that a resample lacks is
     left out of its means.
@@ -135,7 +149,7 @@ def evaluate_segmentation(
 
     Source: the IoU (Jaccard index) summed over pictures: Everingham et al., "The PASCAL Visual
     Object Classes Challenge: A Retrospective" (IJCV 2015). The bootstrap: Efron and Tibshirani
-    (1993), section 13.3, expanded as in Hesterberg (see `_expanded_level`).
+    (1993), section 13.3, expanded as in Hesterberg (see `expanded_level`).
     """
     _check(counts, len(classes), groups=groups, boundary=boundary)
     has_pixels = counts.sum(axis=(1, 2)) > 0
@@ -143,8 +157,8 @@ def evaluate_segmentation(
     groups = None if groups is None else groups[has_pixels]
     boundary = None if boundary is None else boundary[has_pixels]
     n, num_classes = len(counts), len(classes)
-    tallies = _tallies(counts, boundary)
-    values = _statistics(tallies.sum(axis=0, keepdims=True), num_classes)[0]
+    tallies = tallies_of(counts, boundary)
+    values = figures_of(tallies.sum(axis=0, keepdims=True), num_classes)[0]
     low, high = _interval(values, tallies, num_classes, groups=groups)
     names = ["miou", "pixel_accuracy", "macro_f1"] + ([] if boundary is None else ["boundary_f1"])
     confusion = counts.sum(axis=0)
@@ -161,6 +175,7 @@ def evaluate_segmentation(
         metrics={
             name: Measure(float(values[i]), float(low[i]), float(high[i]), n)
             for i, name in enumerate(names)
+            if name != "boundary_f1" or np.isfinite(values[i])
         },
         per_class={
             name: {
@@ -189,25 +204,14 @@ def gain_in_miou(
     Returns:
         Without ends where there are fewer than two pictures or groups.
 
-    Source: the paired bootstrap: Efron and Tibshirani (1993), section 13.3, expanded for few
-    pictures as in Hesterberg (see `_expanded_level`).
+    Source: see `mask_tallies.paired_ends`.
     """
     n, num_classes = len(before), before.shape[1]
-    both = [_tallies(counts, None) for counts in (before, after)]
-    first, second = (_statistics(t.sum(axis=0, keepdims=True), num_classes)[0, 0] for t in both)
-    num_units = n if groups is None else len(np.unique(groups))
-    if num_units < 2:
+    both = [tallies_of(counts, None) for counts in (before, after)]
+    first, second = (figures_of(t.sum(axis=0, keepdims=True), num_classes)[0, 0] for t in both)
+    low, high = (ends[0] for ends in paired_ends(both[0], both[1], num_classes, groups=groups))
+    if not np.isfinite(low):
         return Measure(float(second - first), n=n)
-    drawn = resamples(n, groups=groups, num_resamples=_NUM_RESAMPLES, seed=0)
-    gains = np.concatenate(
-        [
-            _statistics(weights @ both[1], num_classes)[:, 0]
-            - _statistics(weights @ both[0], num_classes)[:, 0]
-            for weights in drawn
-        ]
-    )
-    tail = (1 - _expanded_level(num_units)) / 2
-    low, high = np.quantile(gains[np.isfinite(gains)], [tail, 1 - tail])
     return Measure(float(second - first), float(low), float(high), n)
 
 
@@ -218,7 +222,7 @@ def point_metrics(confusion: NDArray[np.int64]) -> dict[str, float]:
         DataError: No pixel is labelled.
     """
     _check(confusion[None], len(confusion), groups=None, boundary=None)
-    values = _statistics(_tallies(confusion[None], None), len(confusion))[0]
+    values = figures_of(tallies_of(confusion[None], None), len(confusion))[0]
     names = ("miou", "pixel_accuracy", "macro_f1")
     return {name: float(value) for name, value in zip(names, values[:3], strict=True)}
 
@@ -228,45 +232,8 @@ def image_scores(counts: NDArray[np.int64]) -> tuple[Floats, Floats]:
 
     They are not a number (NaN) for pictures without a labelled pixel.
     """
-    values = _statistics(_tallies(counts, None), counts.shape[1])
+    values = figures_of(tallies_of(counts, None), counts.shape[1])
     return values[:, 0], values[:, 1]
-
-
-def _tallies(counts: NDArray[np.int64], boundary: NDArray[np.int64] | None) -> Floats:
-    """(n, 3K or 7K) of each picture, one class after the other: hits, answers, truth, boundary."""
-    parts = [np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=1), counts.sum(axis=2)]
-    if boundary is not None:
-        parts += [boundary[:, :, i] for i in range(_NUM_BOUNDARY_COUNTS)]
-    return np.concatenate(parts, axis=1).astype(np.float64)
-
-
-def _statistics(sums: Floats, num_classes: int) -> Floats:
-    """Sums (R, 3K or 7K) of tallies -> (R, m) mIoU, pixel accuracy, macro F1, boundary F1, IoUs.
-
-    An IoU is not a number (NaN) where the truth lacks the class.
-    """
-    parts = np.split(sums, sums.shape[1] // num_classes, axis=1)
-    hits, predicted, true = parts[:3]
-    is_there = true > 0
-    iou = np.where(is_there, ratio(hits, predicted + true - hits), np.nan)
-    columns = [
-        _mean_where(iou, is_there),
-        np.where(is_there.any(axis=1), ratio(hits.sum(axis=1), true.sum(axis=1)), np.nan),
-        _mean_where(ratio(2 * hits, predicted + true), is_there),
-    ]
-    if len(parts) > 3:
-        of_answer, near_truth, of_truth, near_answer = parts[3:]
-        precision, recall = ratio(near_truth, of_answer), ratio(near_answer, of_truth)
-        f1 = ratio(2 * precision * recall, precision + recall)
-        columns.append(_mean_where(f1, of_truth > 0))
-    return np.concatenate([np.stack(columns, axis=1), iou], axis=1)
-
-
-def _mean_where(values: Floats, is_counted: NDArray[np.bool_]) -> Floats:
-    """(R,): the mean of values (R, K) where they are counted, NaN where none is."""
-    num_counted = is_counted.sum(axis=1)
-    sums = np.where(is_counted, values, 0.0).sum(axis=1)
-    return np.where(num_counted > 0, sums / np.maximum(num_counted, 1), np.nan)
 
 
 def _interval(
@@ -282,9 +249,9 @@ def _interval(
     low, high = np.zeros(len(values)), np.ones(len(values))
     if num_units < 2:
         return low, high
-    drawn = resamples(n, groups=groups, num_resamples=_NUM_RESAMPLES, seed=0)
-    rows = np.concatenate([_statistics(weights @ tallies, num_classes) for weights in drawn])
-    tail = (1 - _expanded_level(num_units)) / 2
+    drawn = resamples(n, groups=groups, num_resamples=NUM_RESAMPLES, seed=0)
+    rows = np.concatenate([figures_of(weights @ tallies, num_classes) for weights in drawn])
+    tail = (1 - expanded_level(num_units)) / 2
     for i, value in enumerate(values):
         column = rows[:, i][np.isfinite(rows[:, i])]
         if not np.isfinite(value) or not len(column):
@@ -295,21 +262,6 @@ def _interval(
         ends = np.quantile(column, [tail, 1 - tail])
         low[i], high[i] = min(float(value), ends[0]), max(float(value), ends[1])
     return low, high
-
-
-def _expanded_level(num_units: int) -> float:
-    """The level of the percentile interval whose true level is about LEVEL.
-
-    The bootstrap's spread is too small by sqrt((n - 1) / n), and it knows nothing of Student's t.
-    Of 250 samples of made-up pictures each, plain and expanded intervals of the mIoU held the truth
-    in 85% and 93% for 5 pictures, 90% and 94% for 12, 95% and 96% for 30. Three pictures have only
-    ten different resamples, and no level helps: 77%.
-
-    Source: Hesterberg, "What Teachers Should Know About the Bootstrap" (The American Statistician
-    2015), the expanded percentile interval.
-    """
-    z = critical_value(LEVEL, num_units=num_units) * (num_units / (num_units - 1)) ** 0.5
-    return 2 * NormalDist().cdf(z) - 1
 
 
 def _boundary(is_class: NDArray[np.bool_], is_known: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -351,10 +303,10 @@ def _check(
         )
     if groups is not None and len(groups) != n:
         raise DataError(f"{n} pictures need as many groups, not {len(groups)}. Give one a picture.")
-    if boundary is not None and boundary.shape != (n, num_classes, _NUM_BOUNDARY_COUNTS):
+    if boundary is not None and boundary.shape != (n, num_classes, NUM_BOUNDARY_COUNTS):
         raise DataError(
             f"Boundaries of shape {boundary.shape} do not fit {n} pictures of {num_classes} "
-            f"classes: ({n}, {num_classes}, {_NUM_BOUNDARY_COUNTS}) is needed. Count them for the "
+            f"classes: ({n}, {num_classes}, {NUM_BOUNDARY_COUNTS}) is needed. Count them for the "
             "same pictures."
         )
     if not counts.any():

@@ -17,7 +17,7 @@ from headstart.report import summary
 from headstart.report.cautions import cautions
 from headstart.report.evidence import Calibration, Strangers
 from headstart.report.record import RunRecord, read_record
-from headstart.report.results import class_measure, rung_metric
+from headstart.report.results import border_words, class_measure, rung_metric
 from headstart.report.wording import (
     count,
     duration,
@@ -146,6 +146,9 @@ def _metrics(record: RunRecord) -> Iterator[str]:
         yield f"| {_plain(words.title)} | {_plain(value)} | {_plain(bounds)} |"
     yield ""
     if record.is_dense:
+        if borders := border_words(record):
+            yield borders
+            yield ""
         yield from _mapped_classes(record)
 
 
@@ -286,9 +289,10 @@ def _origin(record: RunRecord) -> Iterator[str]:
     yield f"- Backbone: {_code(backbone.reference)}, weights {_code(backbone.weights)}"
     yield f"- Licence of the pretrained weights: {_plain(backbone.licence)}"
     size = "any size" if record.is_dense else f"{contract.width} × {contract.height} pixels"
+    read_as = f", read as {contract.units}" if contract.units else ""
     yield (
         f"- Input: {size}, bands "
-        f"{_plain(', '.join(contract.bands))}; input.json has the whole contract"
+        f"{_plain(', '.join(contract.bands))}{read_as}; input.json has the whole contract"
     )
     yield f"- Strategy: {_plain(record.config['strategy'])}"
     version = _plain(str(record.config["headstart_version"]))

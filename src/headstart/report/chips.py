@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,23 +23,44 @@ FEWEST_FOR_OUTLIERS = 8
 
 @dataclass(frozen=True)
 class ChipScore:
-    """A test picture; a figure is None where the picture has no pixel that it could rest on."""
+    """A test picture; a figure is None where the picture has no pixel that it could rest on.
+
+    Attributes:
+        corners: Of its outline, as (longitude, latitude) in degrees; empty where it is not known.
+    """
 
     id: str
     miou: float | None
     pixel_accuracy: float | None
     loss: float | None
     num_pixels: int
+    corners: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class BandRange:
+    """A band of a picture: what is drawn black in it, and what white."""
+
+    name: str
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
 class ShownChip:
-    """A test picture with figures in the run: `why` it was chosen, and the number they go by."""
+    """A test picture with figures in the run: `why` it was chosen, and the number they go by.
+
+    Attributes:
+        doubt: How unsure the answer is on average, from 0 to 1; None without a figure of it.
+        bands: Those that have a figure each.
+    """
 
     id: str
     why: str
     miou: float | None
     number: int
+    doubt: float | None = None
+    bands: tuple[BandRange, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,20 +113,8 @@ def read_chips(metrics: Mapping[str, Any], *, path: Path) -> Chips:
         RunError: An entry lacks a value, or has one of the wrong kind.
     """
     try:
-        scores = tuple(
-            ChipScore(
-                id=str(row["id"]),
-                miou=_number(row.get("miou")),
-                pixel_accuracy=_number(row.get("pixel_accuracy")),
-                loss=_number(row.get("loss")),
-                num_pixels=int(row.get("num_pixels") or 0),
-            )
-            for row in metrics.get("chips") or []
-        )
-        shown = tuple(
-            ShownChip(str(row["id"]), str(row["why"]), _number(row.get("miou")), int(row["number"]))
-            for row in metrics.get("shown") or []
-        )
+        scores = read_scores(metrics.get("chips") or [])
+        shown = tuple(_shown(row) for row in metrics.get("shown") or [])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
             f"`{path}` has an entry `chips` or `shown` that the report cannot read "
@@ -113,6 +122,36 @@ def read_chips(metrics: Mapping[str, Any], *, path: Path) -> Chips:
             "that fitted it."
         ) from None
     return Chips(scores, shown)
+
+
+def read_scores(rows: Sequence[Mapping[str, Any]]) -> tuple[ChipScore, ...]:
+    """The entries of `chips` of metrics.json."""
+    return tuple(
+        ChipScore(
+            id=str(row["id"]),
+            miou=_number(row.get("miou")),
+            pixel_accuracy=_number(row.get("pixel_accuracy")),
+            loss=_number(row.get("loss")),
+            num_pixels=int(row.get("num_pixels") or 0),
+            corners=tuple((float(x), float(y)) for x, y in row.get("corners") or ()),
+        )
+        for row in rows
+    )
+
+
+def _shown(row: Mapping[str, Any]) -> ShownChip:
+    bands = tuple(
+        BandRange(str(band["name"]), float(band["low"]), float(band["high"]))
+        for band in row.get("bands") or ()
+    )
+    return ShownChip(
+        str(row["id"]),
+        str(row["why"]),
+        _number(row.get("miou")),
+        int(row["number"]),
+        doubt=_number(row.get("doubt")),
+        bands=bands,
+    )
 
 
 def _number(value: Any) -> float | None:

@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING
 
 from headstart.contracts import Measure
 from headstart.progress import Progress
+from headstart.report.album import Line
 from headstart.report.charts import Estimate, bar_chart, interval_chart
 from headstart.report.difference_chart import Gap, difference_chart
 from headstart.report.rendering import write_page
 from headstart.report.thumbnails import embed_file
-from headstart.report.wording import duration, figure, interval, metric_words, names
+from headstart.report.wording import (
+    MetricWords,
+    duration,
+    figure,
+    interval,
+    metric_words,
+    names,
+    percent,
+)
 
 if TYPE_CHECKING:
     from headstart.metrics.comparison import Comparison, Difference
@@ -21,6 +30,8 @@ if TYPE_CHECKING:
 THUMBNAIL_PIXELS = 176
 # On each side of each comparison; the page says how many there are in all.
 MOST_PICTURES = 12
+# So many lines of a chart are as tall as a screen.
+MOST_CLASSES_DRAWN = 16
 
 
 @dataclass(frozen=True)
@@ -69,16 +80,41 @@ class Disagreement:
 
 
 @dataclass(frozen=True)
+class PictureGap:
+    """A picture on which two models of segmentation have other mean IoUs.
+
+    Attributes:
+        id: Of the sample.
+        path: Where its file lay when it was fitted to.
+        miou_a: Of the reference.
+        miou_b: Of the other.
+    """
+
+    id: str
+    path: Path
+    miou_a: float
+    miou_b: float
+
+    @property
+    def gain(self) -> float:
+        """Of the other over the reference."""
+        return self.miou_b - self.miou_a
+
+
+@dataclass(frozen=True)
 class Compared:
     """Runs on the same test samples.
 
     Attributes:
         runs: As they were given; the first is the reference.
         comparisons: Each other run against the reference, in the same order.
-        disagreements: For each of these, the samples that just one of both answered right.
+        disagreements: For each of these, the samples that just one of both answered right; none
+            where each pixel is answered.
         n: How many samples the comparison rests on.
         notes: What limits it, in sentences.
         page: The HTML page, if one was asked for.
+        picture_gaps: Where each pixel is answered: for each comparison the pictures with other
+            mean IoUs, the largest difference first.
     """
 
     runs: tuple[ComparedRun, ...]
@@ -87,6 +123,12 @@ class Compared:
     n: int
     notes: tuple[str, ...] = ()
     page: Path | None = None
+    picture_gaps: tuple[tuple[PictureGap, ...], ...] = ()
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether each pixel is answered."""
+        return bool(self.picture_gaps)
 
     def __iter__(self) -> Iterator[Comparison]:
         """The comparisons."""
@@ -108,11 +150,20 @@ class DifferenceRow:
 
 @dataclass(frozen=True)
 class Side:
-    """Pictures that one of two runs answered right: (disagreement, data: address or None)."""
+    """Pictures that one of two runs answered right, or better; and how many there are in all."""
 
     title: str
     number: int
-    tiles: tuple[tuple[Disagreement, str | None], ...]
+    tiles: tuple[Tile, ...]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A picture as a data: address, None when it cannot be shown, and what is told under it."""
+
+    id: str
+    source: str | None
+    line: Line
 
 
 def write_comparison(path: Path, compared: Compared, *, progress: Progress | None = None) -> Path:
@@ -144,8 +195,13 @@ def write_comparison(path: Path, compared: Compared, *, progress: Progress | Non
             for comparison in compared.comparisons
         ],
         "all_differences": _all_gaps(compared) if len(runs) > 2 else "",
+        "per_class": [
+            (comparison, _class_chart(comparison), class_rows(comparison))
+            for comparison in compared.comparisons
+            if comparison.per_class
+        ],
         "answers": [
-            (comparison, _agreement(comparison, compared.runs[0]), sides)
+            (comparison, _agreement(comparison, compared), sides)
             for comparison, sides in zip(
                 compared.comparisons, _sides(compared, progress or Progress()), strict=True
             )
@@ -157,22 +213,26 @@ def write_comparison(path: Path, compared: Compared, *, progress: Progress | Non
 
 def difference_rows(comparison: Comparison) -> list[DifferenceRow]:
     """The differences of all metrics, in words and figures."""
-    rows = []
-    for name, found in comparison.metrics.items():
-        words = metric_words(name)
-        rows.append(
-            DifferenceRow(
-                title=words.title,
-                meaning=words.meaning,
-                value_a=figure(found.value_a, is_share=words.is_share),
-                value_b=figure(found.value_b, is_share=words.is_share),
-                difference=_signed(found.value, is_share=words.is_share),
-                interval=f"{_signed(found.low, is_share=words.is_share)} to "
-                f"{_signed(found.high, is_share=words.is_share)}",
-                verdict=_said(name, found),
-            )
-        )
-    return rows
+    return [_row(name, metric_words(name), found) for name, found in comparison.metrics.items()]
+
+
+def class_rows(comparison: Comparison) -> list[DifferenceRow]:
+    """The differences of the IoU of each class, the largest first."""
+    ranked = sorted(comparison.per_class.items(), key=lambda item: -abs(item[1].value))
+    return [_row("iou", MetricWords(name, "IoU"), found) for name, found in ranked]
+
+
+def _row(metric: str, words: MetricWords, found: Difference) -> DifferenceRow:
+    return DifferenceRow(
+        title=words.title,
+        meaning=words.meaning,
+        value_a=figure(found.value_a, is_share=words.is_share),
+        value_b=figure(found.value_b, is_share=words.is_share),
+        difference=_signed(found.value, is_share=words.is_share),
+        interval=f"{_signed(found.low, is_share=words.is_share)} to "
+        f"{_signed(found.high, is_share=words.is_share)}",
+        verdict=_said(metric, found),
+    )
 
 
 def _said(name: str, found: Difference) -> str:
@@ -240,6 +300,17 @@ def _gap_chart(comparison: Comparison) -> str:
     )
 
 
+def _class_chart(comparison: Comparison) -> str:
+    """Differences of the IoU of each class, of as many as a chart has room for."""
+    ranked = sorted(comparison.per_class.items(), key=lambda item: -abs(item[1].value))
+    gaps = [_gap(name, found) for name, found in ranked[:MOST_CLASSES_DRAWN]]
+    return difference_chart(
+        gaps,
+        title=f"IoU of each class, {comparison.name_b} less {comparison.name_a}",
+        description="; ".join(f"{gap.label}: {gap.text} points" for gap in gaps) + ".",
+    )
+
+
 def _all_gaps(compared: Compared) -> str:
     gaps = [_gap(one.name_b, one.main) for one in compared.comparisons]
     words = metric_words(compared.comparisons[0].headline)
@@ -250,9 +321,16 @@ def _all_gaps(compared: Compared) -> str:
     )
 
 
-def _agreement(comparison: Comparison, reference: ComparedRun) -> list[tuple[str, int]]:
-    """How many samples both, just one, or neither answered right."""
-    right_a = round(reference.metrics["accuracy"].value * comparison.n)
+def _agreement(comparison: Comparison, compared: Compared) -> list[tuple[str, int]]:
+    """How many samples both, just one, or neither answered right, or which answered them better."""
+    if compared.is_dense:
+        num_apart = comparison.num_only_a + comparison.num_only_b
+        return [
+            (f"{comparison.name_b} has the higher mean IoU", comparison.num_only_b),
+            (f"{comparison.name_a} has the higher mean IoU", comparison.num_only_a),
+            ("Both have the same", comparison.n - num_apart),
+        ]
+    right_a = round(compared.runs[0].metrics["accuracy"].value * comparison.n)
     both = right_a - comparison.num_only_a
     neither = comparison.n - both - comparison.num_only_a - comparison.num_only_b
     return [
@@ -264,6 +342,8 @@ def _agreement(comparison: Comparison, reference: ComparedRun) -> list[tuple[str
 
 
 def _sides(compared: Compared, progress: Progress) -> list[list[Side]]:
+    if compared.is_dense:
+        return _sides_of_maps(compared, progress)
     found = []
     for comparison, samples in zip(compared.comparisons, compared.disagreements, strict=True):
         sides = []
@@ -273,9 +353,39 @@ def _sides(compared: Compared, progress: Progress) -> list[list[Side]]:
             shown = members[:MOST_PICTURES]
             with progress.bar("drawing pictures", total=len(shown), unit="pictures") as advance:
                 for sample in shown:
-                    tiles.append((sample, embed_file(sample.path, size=THUMBNAIL_PIXELS)))
+                    said = (
+                        f"{comparison.name_a}: {sample.said_a or 'none'}; "
+                        f"{comparison.name_b}: {sample.said_b or 'none'}."
+                    )
+                    line = Line("It is", sample.truth or "none", f". {said}")
+                    source = embed_file(sample.path, size=THUMBNAIL_PIXELS)
+                    tiles.append(Tile(sample.id, source, line))
                     advance(1)
             sides.append(Side(f"Only {name} is right", len(members), tuple(tiles)))
+        found.append(sides)
+    return found
+
+
+def _sides_of_maps(compared: Compared, progress: Progress) -> list[list[Side]]:
+    found = []
+    for comparison, gaps in zip(compared.comparisons, compared.picture_gaps, strict=True):
+        sides = []
+        for name, sign in ((comparison.name_b, 1), (comparison.name_a, -1)):
+            members = [gap for gap in gaps if sign * gap.gain > 0]
+            shown, tiles = members[:MOST_PICTURES], []
+            with progress.bar("drawing pictures", total=len(shown), unit="pictures") as advance:
+                for gap in shown:
+                    said = (
+                        f"{comparison.name_a}: {percent(gap.miou_a)}; "
+                        f"{comparison.name_b}: {percent(gap.miou_b)}."
+                    )
+                    difference = f"{100 * abs(gap.gain):.1f} points"
+                    line = Line("By", difference, f". {said}")
+                    source = embed_file(gap.path, size=THUMBNAIL_PIXELS)
+                    tiles.append(Tile(gap.id, source, line))
+                    advance(1)
+            title = f"{name} has the higher mean IoU"
+            sides.append(Side(title, len(members), tuple(tiles)))
         found.append(sides)
     return found
 

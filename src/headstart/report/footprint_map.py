@@ -70,7 +70,7 @@ def footprint_map(places: Sequence[Footprint], *, title: str) -> str:
     splits = list(dict.fromkeys(place.split for place in places))
     if len(splits) > 3:
         raise ValueError(f"{len(splits)} splits were given, and three can be told apart.")
-    across, up, height = _scales([corner for place in places for corner in place.corners])
+    across, up, height = scales_of([corner for place in places for corner in place.corners])
     parts = [
         frame(across, up, Axis("longitude in degrees"), Axis("latitude in degrees")),
         legend([Series(split, (), ()) for split in splits]),
@@ -84,7 +84,7 @@ def footprint_map(places: Sequence[Footprint], *, title: str) -> str:
     return svg("".join(parts), height, title, told)
 
 
-def _scales(corners: Sequence[tuple[float, float]]) -> tuple[Scale, Scale, float]:
+def scales_of(corners: Sequence[tuple[float, float]]) -> tuple[Scale, Scale, float]:
     """Longitude across and latitude up, a kilometre alike in both; and the height of it all."""
     west, east = min(x for x, _ in corners), max(x for x, _ in corners)
     south, north = min(y for _, y in corners), max(y for _, y in corners)

@@ -13,7 +13,7 @@ from headstart.contracts import Dataset, Finding, Sample
 from headstart.progress import Progress
 from headstart.report.axes import Axis
 from headstart.report.charts import bar_chart, histogram
-from headstart.report.mask_inspection import MaskPage, draw_mask_page
+from headstart.report.mask_inspection import BandReading, MaskPage, draw_mask_page
 from headstart.report.rendering import write_page
 from headstart.report.thumbnails import embed, embed_file
 from headstart.report.wording import count, size
@@ -49,6 +49,7 @@ class Inspection:
         leaks: Samples of a ready-made test that also stand, or nearly, in train or validation.
         pixels: As `counts`, of pixels, where samples have masks; else empty.
         assignment: Sample id -> split, as a fit would split it; empty where it could not.
+        reading: What the user says of the bands of rasters.
     """
 
     dataset: Dataset
@@ -62,6 +63,7 @@ class Inspection:
     leaks: tuple[LeakedSample, ...] = ()
     pixels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     assignment: Mapping[str, str] = field(default_factory=dict)
+    reading: BandReading = field(default_factory=BandReading)
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def _mask_page(inspection: Inspection, progress: Progress) -> MaskPage | None:
         inspection.facts,
         inspection.pixels,
         assignment=inspection.assignment,
+        reading=inspection.reading,
         progress=progress,
     )
 

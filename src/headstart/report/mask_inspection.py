@@ -6,7 +6,6 @@ Reads the pictures that it draws, by band and from few of them; knows no torch.
 from __future__ import annotations
 
 import io
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,14 +13,12 @@ from typing import TYPE_CHECKING
 from headstart.contracts import Dataset, Sample
 from headstart.errors import DataError
 from headstart.progress import Progress
-from headstart.report.axes import Axis
-from headstart.report.charts import histogram
+from headstart.report.band_inspection import BandPage, ReadBands, draw_bands
 from headstart.report.chip_figures import segmentation_figures, visible_picture
 from headstart.report.colours import Colour, class_colours
 from headstart.report.footprint_map import footprint_map, footprints
 from headstart.report.maps import css
 from headstart.report.thumbnails import embed
-from headstart.report.wording import count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +26,7 @@ if TYPE_CHECKING:
     from headstart.data.checks import FileFacts
 
 MOST_OVERLAYS, OVERLAY_PIXELS = 12, 320  # two pictures of some 15 kB each: under 0.5 MB
-# Enough to know a mean to within a few percent of the spread, and read in seconds.
-MOST_READ, PIXELS_EACH = 48, 1024
-MOST_BANDS_DRAWN = 16
+MOST_READ = 48  # pictures that bands are told of: read in seconds
 
 
 @dataclass(frozen=True)
@@ -56,15 +51,11 @@ class Overlay:
 
 
 @dataclass(frozen=True)
-class BandRow:
-    """What the values of a band are like, as texts."""
+class BandReading:
+    """What the user says of bands: which to tell of, and a row of `units.UNITS`."""
 
-    name: str
-    low: str
-    high: str
-    mean: str
-    std: str
-    median: str
+    bands: tuple[str, ...] | None = None
+    units: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,9 +66,7 @@ class MaskPage:
         splits: Those that have pixels.
         classes: In the order of the legend.
         overlays: Pictures from all splits.
-        bands: One a band; empty where pictures have different ones.
-        num_read: How many pictures the figures of the bands come from.
-        charts: (title, histogram) of each band.
+        bands: Figures and histograms of the bands.
         map: The outlines of the pictures; empty when none is georeferenced.
         num_placed: How many are.
     """
@@ -85,9 +74,7 @@ class MaskPage:
     splits: tuple[str, ...]
     classes: tuple[ClassShare, ...]
     overlays: tuple[Overlay, ...]
-    bands: tuple[BandRow, ...]
-    num_read: int
-    charts: tuple[tuple[str, str], ...]
+    bands: BandPage
     map: str
     num_placed: int
 
@@ -98,6 +85,7 @@ def draw_mask_page(
     pixels: Mapping[str, Mapping[str, int]],
     *,
     assignment: Mapping[str, str],
+    reading: BandReading | None = None,
     progress: Progress,
 ) -> MaskPage:
     """Read some pictures and draw them.
@@ -107,6 +95,7 @@ def draw_mask_page(
         facts: Sample id -> facts of its file, of those that can be read.
         pixels: Split (or `all`) -> class -> number of pixels.
         assignment: Sample id -> split, as a fit would split it; those without stay out of it.
+        reading: Which bands to tell of, and in which unit; None for all, as the files say.
         progress: Told of the pictures drawn.
     """
     legend = dataset.legend
@@ -115,31 +104,27 @@ def draw_mask_page(
     usable = [sample for sample in dataset if sample.id in facts and sample.labels]
     shown = {sample.id for sample in _evenly(usable, MOST_OVERLAYS)}
     read = _evenly(usable, MOST_READ)
+    reading = reading or BandReading()
     overlays, values = [], []
     chosen = [s for s in usable if s.id in shown or s in read]
     with progress.bar("drawing pictures", total=len(chosen), unit="pictures") as advance:
         for sample in chosen:
-            bands, names = _read(sample, facts[sample.id]), _band_names(facts[sample.id])
-            if bands is not None and sample in read:
-                values.append((names, *bands))
+            found = _read(sample, facts[sample.id], reading.bands)
+            if found is not None and sample in read:
+                values.append(found[1])
             if sample.id in shown:
                 split = assignment.get(sample.id, "")
-                overlay = _overlay(
-                    sample, dataset, bands, names=names, colours=colours, split=split
-                )
-                overlays.append(overlay)
+                picture = None if found is None else found[0]
+                overlays.append(_overlay(sample, dataset, picture, colours=colours, split=split))
             advance(1)
-    rows, charts = _bands([v for v in values if v[0] == values[0][0]])
     headers = {s.id: facts[s.id].raster for s in dataset if s.id in facts}
     placed = [id_ for id_ in headers if not assignment or id_ in assignment]
     places = footprints({id_: h for id_ in placed if (h := headers[id_])}, assignment)
     return MaskPage(
         splits=tuple(pixels),
-        classes=_classes(dataset.classes, pixels, colours),
+        classes=class_shares(dataset.classes, pixels, colours),
         overlays=tuple(overlays),
-        bands=rows,
-        num_read=len(values),
-        charts=charts,
+        bands=draw_bands(values, units=reading.units),
         map=footprint_map(places, title="Where the pictures lie") if places else "",
         num_placed=len(places),
     )
@@ -152,9 +137,16 @@ def _evenly(samples: Sequence[Sample], wanted: int) -> list[Sample]:
     return [samples[i * len(samples) // wanted] for i in range(wanted)]
 
 
-def _classes(
+def class_shares(
     names: Sequence[str], pixels: Mapping[str, Mapping[str, int]], colours: Sequence[Colour]
 ) -> tuple[ClassShare, ...]:
+    """The share of each class of the labelled pixels.
+
+    Args:
+        names: Of the classes, in the order of the legend.
+        pixels: Split -> class -> number of pixels.
+        colours: One a class.
+    """
     totals = {split: max(1, sum(of_split.values())) for split, of_split in pixels.items()}
     everything = max(1, sum(totals.values()))
     return tuple(
@@ -168,27 +160,40 @@ def _classes(
     )
 
 
-def _read(sample: Sample, facts: FileFacts) -> tuple[np.ndarray, np.ndarray] | None:
-    """(bands, h, w) as stored and (h, w) bool, where there is data; None when it cannot be read."""
+def _read(
+    sample: Sample, facts: FileFacts, bands: Sequence[str] | None
+) -> tuple[ReadBands, ReadBands] | None:
+    """A picture with all of its bands, and with those asked for; None when it cannot be read."""
     import numpy as np
 
     from headstart.data.file_facts import MAX_SHRUNK_VALUES
     from headstart.data.images import read_image
-    from headstart.data.rasters import read_window
+    from headstart.data.rasters import Window, open_raster
 
+    source = str(sample.path)
     try:
         if facts.raster is None:
             picture = np.asarray(read_image(sample.path, sixteen_bit_divisor=None))
-            return picture.transpose(2, 0, 1), np.ones(picture.shape[:2], bool)
-        if facts.width * facts.height * len(facts.raster.bands) > MAX_SHRUNK_VALUES:
+            values, valid = picture.transpose(2, 0, 1), np.ones(picture.shape[:2], bool)
+            photo = ReadBands(source, ("red", "green", "blue"), values, valid, None)
+            return photo, photo
+        window = None if sample.window is None else Window(*sample.window)
+        names = facts.raster.bands
+        part = window or Window(0, 0, facts.raster.width, facts.raster.height)
+        if part.width * part.height * len(names) > MAX_SHRUNK_VALUES:
             return None  # too large to be read whole for a thumbnail
-        return read_window(sample.path)
+        with open_raster(sample.path) as raster:
+            shown = ReadBands(source, names, *raster.read(window), facts.raster)
+            if bands is None and not facts.empty_bands:
+                return shown, shown
+            # A band without data would leave no pixel that has data in all bands.
+            alive = [i + 1 for i, name in enumerate(names) if name not in facts.empty_bands]
+            asked: Sequence[str | int] = bands if bands is not None else alive
+            chosen = tuple(names[place] for place in raster.places(asked))
+            told = ReadBands(source, chosen, *raster.read(window, bands=asked), facts.raster)
+        return shown, told
     except DataError:
         return None  # the page says so; why is among the findings
-
-
-def _band_names(facts: FileFacts) -> tuple[str, ...]:
-    return ("red", "green", "blue") if facts.raster is None else facts.raster.bands
 
 
 # --- overlays ---------------------------------------------------------------------------------
@@ -197,9 +202,8 @@ def _band_names(facts: FileFacts) -> tuple[str, ...]:
 def _overlay(
     sample: Sample,
     dataset: Dataset,
-    bands: tuple[np.ndarray, np.ndarray] | None,
+    read: ReadBands | None,
     *,
-    names: Sequence[str],
     colours: Sequence[Colour],
     split: str,
 ) -> Overlay:
@@ -209,16 +213,16 @@ def _overlay(
     from headstart.data.mask_files import read_mask
 
     nothing = Overlay(sample.id, split, "", None, None)
-    if bands is None or dataset.legend is None:
+    if read is None or dataset.legend is None:
         return nothing
     try:
         truth = read_mask(sample, dataset.legend)
     except DataError:
         return nothing
-    values, valid = bands
+    values, valid = read.values, read.valid
     if values.dtype != np.uint8:  # what holds no data has no part in the stretch
         values = np.where(valid, values, np.float32("nan"))
-    picture = visible_picture(values, names)
+    picture = visible_picture(values, read.names)
     if truth.shape != valid.shape:
         return Overlay(
             sample.id, split, "mask of another size", embed(Image.fromarray(_shrunk(picture))), None
@@ -250,41 +254,3 @@ def _shrunk(picture: np.ndarray) -> np.ndarray:
     image = Image.fromarray(picture)
     image.thumbnail((OVERLAY_PIXELS, OVERLAY_PIXELS), Image.Resampling.BOX, reducing_gap=2.0)
     return np.asarray(image)
-
-
-# --- bands ------------------------------------------------------------------------------------
-
-
-def _bands(
-    read: Sequence[tuple[tuple[str, ...], np.ndarray, np.ndarray]],
-) -> tuple[tuple[BandRow, ...], tuple[tuple[str, str], ...]]:
-    """Figures and histograms of the bands, of a sample of the pixels of some pictures."""
-    import numpy as np
-
-    if not read:
-        return (), ()
-    names = read[0][0]
-    rng = np.random.default_rng(0)
-    drawn: list[np.ndarray] = []
-    for _, values, valid in read:
-        places = np.flatnonzero(valid)
-        if len(places):
-            places = rng.choice(places, min(PIXELS_EACH, len(places)), replace=False)
-            drawn.append(values.reshape(len(values), -1)[:, places].astype(np.float64))
-    if not drawn:
-        return (), ()
-    table = np.concatenate(drawn, axis=1)  # (bands, pixels)
-    rows, charts = [], []
-    for number, (name, band) in enumerate(zip(names, table, strict=True), 1):
-        low, high = float(band.min()), float(band.max())
-        texts = [f"{value:,.4g}" for value in (low, high, band.mean(), band.std())]
-        median = f"{statistics.median(band.tolist()):,.4g}"
-        rows.append(BandRow(name, texts[0], texts[1], texts[2], texts[3], median))
-        if number <= MOST_BANDS_DRAWN:
-            title = f"Band {number}: {name}"
-            told = f"{count(len(band), 'pixel')} from {texts[0]} to {texts[1]}, mean {texts[2]}."
-            chart = histogram(
-                band.tolist(), title=title, description=told, x=Axis("value"), counted="pixels"
-            )
-            charts.append((title, chart))
-    return tuple(rows), tuple(charts)

@@ -15,6 +15,7 @@ from headstart.report.evidence import Evidence
 from headstart.report.figures import confusion_chart, overview_chart, run_charts
 from headstart.report.gallery import Gallery, hang_gallery
 from headstart.report.maps import Maps, draw_maps, maps_context
+from headstart.report.mask_inspection import class_shares
 from headstart.report.predictions import PredictionTable, read_prediction_table
 from headstart.report.record import RunRecord, read_record
 from headstart.report.rendering import render_page
@@ -53,6 +54,8 @@ def write_report(folder: RunFolder, *, progress: Progress | None = None) -> Path
     if predictions is not None:
         gallery = hang_gallery(record, predictions, suspects=suspects or (), progress=progress)
     maps = draw_maps(record, progress=progress)
+    if maps is not None:
+        proofs |= maps.drawings
     files = {name: drawing.svg for name, drawing in {**charts, **proofs}.items()}
     for name, chart in {**files, "confusion": confusion}.items():
         if chart:
@@ -119,6 +122,8 @@ def _sections(
         "confusion": ("Confusions", bool(record.metrics.get("confusion"))),
         "mistakes": ("Mistakes", gallery is not None),
         "maps": ("Maps", maps is not None and bool(maps.groups)),
+        "bands": ("Bands", maps is not None and bool(maps.bands)),
+        "places": ("Where errors lie", maps is not None and maps.places is not None),
         "masks": ("Masks to look at", maps is not None and bool(maps.masks)),
         "suspects": ("Suspect labels", suspects is not None),
         "confidence": ("Confidence", has_confidence),
@@ -167,7 +172,17 @@ def _data(record: RunRecord) -> dict[str, Any]:
         "split_facts": [(name, count(n, "picture")) for name, n in record.split_sizes.items()],
         "largest_class": max(record.totals.values(), default=0) or 1,
         "most_ids": MOST_IDS_LISTED,
+        "pixels": _pixels(record),
     }
+
+
+def _pixels(record: RunRecord) -> dict[str, Any] | None:
+    """Splits, and the share of each class of their labelled pixels; None without masks."""
+    counted = record.dataset.get("pixel_counts")
+    if not counted:
+        return None
+    shares = class_shares(record.classes, counted, list(record.colours.values()))
+    return {"splits": list(counted), "classes": shares}
 
 
 def written_date(text: str) -> str:

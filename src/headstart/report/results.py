@@ -94,6 +94,8 @@ def results_context(record: RunRecord) -> dict[str, Any]:
             for name, row in per_class
         ],
         "class_columns": list(columns.values()),
+        "class_shares": _class_shares(record) if is_tabled else [],
+        "border_words": border_words(record),
         "num_pixels": num_pixels,
         "confusion": confusion if is_tabled else None,
         "pairs": confused_pairs(confusion) if confusion and not is_tabled else [],
@@ -104,6 +106,34 @@ def results_context(record: RunRecord) -> dict[str, Any]:
         "num_raced": sum(found.num_rounds > 0 for found in record.evidence.race),
         "race_metric": metric_words(_race_metric(record)).title,
     }
+
+
+def border_words(record: RunRecord) -> str:
+    """How near a border has to be to count as found, in a sentence; empty where it is not known."""
+    told = record.metrics.get("boundary")
+    if not told or "boundary_f1" not in record.measures:
+        return ""
+    low, high = told["tolerance_pixels"]
+    pixels = f"{low}" if low == high else f"{low} to {high}"
+    return (
+        f"A border counts as found when it is at most {pixels} "
+        f"{'pixel' if high == 1 else 'pixels'} off, "
+        f"{100 * told['share_of_diagonal']:g}% of a picture's diagonal."
+    )
+
+
+def _class_shares(record: RunRecord) -> list[tuple[str, float, float]]:
+    """(class, its share of the labelled test pixels in the truth, in the answer)."""
+    confusion = record.metrics.get("confusion")
+    if not record.is_dense or not confusion:
+        return []
+    rows: list[list[int]] = confusion["counts"]
+    total = sum(map(sum, rows)) or 1
+    columns = [sum(column) for column in zip(*rows, strict=True)]
+    return [
+        (name, sum(row) / total, answered / total)
+        for name, row, answered in zip(confusion["classes"], rows, columns, strict=True)
+    ]
 
 
 def rung_metric(record: RunRecord) -> str:

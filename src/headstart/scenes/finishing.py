@@ -31,6 +31,7 @@ def write_classes(rows: RawRaster, output: Path, *, spec: SceneSpec, facts: Rast
         NODATA,
         colours=dict(enumerate(colours)),
         categories=spec.classes,
+        tags=spec.tags,
     )
     write_cog(rows.path, output, place=facts, look=look)
 
@@ -43,7 +44,13 @@ def write_probabilities(
     Raises:
         DataError: It cannot be written.
     """
-    look = RasterLook(spec.classes, NODATA, scale=1 / PROBABILITY_STEPS, resampling="average")
+    look = RasterLook(
+        spec.classes,
+        NODATA,
+        scale=1 / PROBABILITY_STEPS,
+        tags=spec.tags,
+        resampling="average",
+    )
     write_cog(rows.path, output, place=facts, look=look)
 
 

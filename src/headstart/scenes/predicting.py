@@ -20,6 +20,7 @@ from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_writing import bounded_cache
 from headstart.data.rasters import open_raster
 from headstart.errors import ConfigError, DataError, RunError
+from headstart.locking import locked
 from headstart.progress import Progress
 from headstart.scenes.blending import Blender
 from headstart.scenes.finishing import write_areas, write_classes, write_probabilities
@@ -60,7 +61,8 @@ def predict_scene(
         resume: Go on where an interrupted prediction was, if it was the same one.
 
     Raises:
-        ConfigError: The spec cannot work, or the model gives another number of classes.
+        ConfigError: The spec cannot work, the model gives another number of classes, or another
+            process writes this output.
         DataError: The scene cannot be read, lacks a band, or the output cannot be written.
         RunError: The model gives values that are no numbers.
         MissingExtraError: Polygons are wanted, and the extra `geo` is not installed.
@@ -69,6 +71,29 @@ def predict_scene(
     if spec.polygons is not None:
         require_polygons()
     facts = _checked_facts(source, spec)
+    with locked(output):
+        return _predict(
+            source,
+            output,
+            facts=facts,
+            forward=forward,
+            spec=spec,
+            progress=progress,
+            resume=resume,
+        )
+
+
+def _predict(
+    source: Path | str,
+    output: Path,
+    *,
+    facts: RasterFacts,
+    forward: Forward,
+    spec: SceneSpec,
+    progress: Progress,
+    resume: bool,
+) -> ScenePrediction:
+    """As `predict_scene`, of a scene and an output that are known to be fit for it."""
     grid = make_grid(facts.height, facts.width, window=spec.window, overlap=spec.overlap)
     state = _start(source, output, facts=facts, spec=spec, resume=resume)
     num_resumed = state.next_row * len(grid.lefts)

@@ -14,6 +14,7 @@ from types import TracebackType
 import numpy as np
 
 from headstart.data.raster_header import RasterFacts
+from headstart.data.raster_values import read_in_units
 from headstart.data.rasters import Raster, Window, open_raster
 from headstart.scenes.spec import SceneSpec
 from headstart.scenes.windows import Grid, Slab
@@ -29,7 +30,8 @@ class SlabPixels:
     Attributes:
         row: Number of its row of windows.
         slab: Where it lies in the row.
-        values: (bands, window_height, width) of the file's dtype, 0 where there is no data.
+        values: (bands, window_height, width), 0 where there is no data; of the file's dtype, or
+            float32 in the units of the spec.
         valid: (window_height, width) bool, where there is data.
     """
 
@@ -85,6 +87,7 @@ class SlabReader:
 
         Raises:
             PictureError: A piece of the file cannot be read.
+            DataError: The unit of the file cannot be told, or is another than that of the spec.
         """
         for (row, slab), lane in zip(places, cycle(self._lanes), strict=False):
             top, height = self._grid.tops[row], self._grid.window_height
@@ -106,6 +109,7 @@ class _Lane:
     def __init__(self, source: Path | str, spec: SceneSpec) -> None:
         self._source = source
         self._bands = spec.bands
+        self._units = spec.units
         self._raster: Raster | None = None
         self._open = ExitStack()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="read-scene")
@@ -120,4 +124,4 @@ class _Lane:
     def _read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         if self._raster is None:
             self._raster = self._open.enter_context(open_raster(self._source))
-        return self._raster.read(window, bands=self._bands)
+        return read_in_units(self._raster, window, bands=self._bands, units=self._units)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -55,6 +55,8 @@ class SceneSpec:
         polygons: Polygons that are wanted; None for none.
         model_key: Tells models apart, such as the hash of the weights and the compute format: an
             interrupted prediction goes on only with the same one.
+        units: What values are turned into when they are read, see `InputContract.units`.
+        tags: What the rasters that are written say of themselves, such as where the scene is from.
     """
 
     classes: tuple[str, ...]
@@ -69,6 +71,8 @@ class SceneSpec:
     probabilities: Path | None = None
     polygons: PolygonSpec | None = None
     model_key: str = ""
+    units: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

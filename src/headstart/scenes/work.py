@@ -23,7 +23,7 @@ from headstart.atomic import replacing
 from headstart.data.raster_header import RasterFacts
 from headstart.scenes.spec import SceneSpec
 
-_FORMAT = 1  # raise it when the files of the folder change their meaning
+_FORMAT = 2  # raise it when the files of the folder change their meaning
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,18 @@ from typing import TYPE_CHECKING, Any
 
 from headstart.errors import ConfigError, MissingExtraError
 from headstart.progress import Progress
+from headstart.stac.criteria import BBox, parse_bbox
 from headstart.stac.criteria import Criteria as Criteria
 from headstart.stac.criteria import make_criteria as make_criteria
-from headstart.stac.criteria import parse_bbox
 from headstart.stac.description import describe_run as describe_run
 
 if TYPE_CHECKING:
+    from headstart.contracts import InputContract
     from headstart.stac.fetching import Fetched
     from headstart.stac.labels import LabelledSet
     from headstart.stac.searching import Found
+
+_PHOTO_BANDS = ("R", "G", "B")
 
 
 def search(
@@ -109,6 +112,45 @@ def fetch(
     if found.items and all(is_labelled(item) for item in found.items):
         return fetch_dataset(found, wanted, output=folder, progress=progress)
     return fetch_items(found, wanted, output=folder, progress=progress)
+
+
+def fetch_scenes(
+    found: Found,
+    output: Path | str,
+    *,
+    contract: InputContract,
+    bbox: BBox | None = None,
+    on_bad: str = "stop",
+    progress: Progress | None = None,
+) -> Fetched:
+    """Scenes with the bands that a model wants: one GeoTIFF an item, called after it and its day.
+
+    Args:
+        found: What `search` found.
+        output: The folder; what is there already is not fetched again.
+        contract: Names the bands; one of photos takes them from a picture made for the eye first.
+        bbox: The window, as of `make_criteria`; None takes all of each item.
+        on_bad: `stop` when an item cannot be fetched, once the others are; or `skip` it with a
+            warning.
+        progress: Shows bars; None is silent.
+
+    Raises:
+        DataError: Nothing was found, or something could not be fetched; the rest is then there.
+        MissingExtraError: The packages of the extra `geo` are missing.
+    """
+    _need_geo("Fetching from a STAC catalogue")
+    from headstart.stac.grids import Wanted
+    from headstart.stac.model_input import fetch_input
+
+    wanted = Wanted(bands=contract.bands, bbox=bbox)
+    return fetch_input(
+        found,
+        wanted,
+        output=Path(output),
+        is_for_the_eye=contract.bands == _PHOTO_BANDS and not contract.units,
+        on_bad=on_bad,
+        progress=progress or Progress(),
+    )
 
 
 def save_items(found: Found, path: Path | str) -> None:

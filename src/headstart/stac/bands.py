@@ -12,6 +12,7 @@ from typing import Any
 
 import pystac
 
+from headstart.data.bands import common_name, sensor_of
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.stac.sign_in import shown
 
@@ -124,12 +125,16 @@ def _band(
     )
 
 
-def choose_bands(item: pystac.Item, names: Sequence[str]) -> list[AssetBand]:
+def choose_bands(
+    item: pystac.Item, names: Sequence[str], *, is_for_the_eye: bool = False
+) -> list[AssetBand]:
     """The bands that are asked for, in that order; without names all of the item's one picture.
 
     Args:
         item: Where they are looked for.
-        names: Names of bands (`B04`), common names (`red`) or keys of assets; case does not matter.
+        names: Names of bands (`B04`), common names (`red`, also `R`) or keys of assets; case does
+            not matter.
+        is_for_the_eye: Look first in pictures made for the eye, instead of last.
 
     Raises:
         DataError: The item has no such band, or several pictures and no names were given.
@@ -137,8 +142,10 @@ def choose_bands(item: pystac.Item, names: Sequence[str]) -> list[AssetBand]:
     rasters = {key: asset for key, asset in item.assets.items() if is_raster(asset)}
     if not names:
         return _all_of_one(item, rasters)
-    # As measured before for the eye; then the order of the item.
-    ranked = sorted(rasters, key=lambda key: _is_for_the_eye(key, rasters[key]))
+    # As measured before for the eye, or the other way; then the order of the item.
+    ranked = sorted(
+        rasters, key=lambda key: _is_for_the_eye(key, rasters[key]) is not is_for_the_eye
+    )
     bands = [band for key in ranked for band in bands_of(key, rasters[key])]
     return [_choose(item, name, bands) for name in names]
 
@@ -165,8 +172,16 @@ def _choose(item: pystac.Item, name: str, bands: Sequence[AssetBand]) -> AssetBa
     # A band's own name says it best; a key comes next, but only of an asset with one band.
     by_name = [band for band in bands if band.name.lower() == wanted]
     by_key = [b for b in bands if b.asset.lower() == wanted and _is_only(b, bands)]
-    by_common_name = [band for band in bands if (band.common_name or "").lower() == wanted]
-    found = [*by_name, *by_key, *by_common_name]
+    # What it is commonly called, by the item or by its sensor's habits: `R` and `B04` are red.
+    sensor = sensor_of([band.name for band in bands], product=item.id)
+    common = common_name(name, sensor=sensor) or wanted
+    by_meaning = [
+        band
+        for band in bands
+        if {wanted, common}
+        & {(band.common_name or "").lower(), common_name(band.name, sensor=sensor)}
+    ]
+    found = [*by_name, *by_key, *by_meaning]
     if found:
         return found[0]
     if not bands:

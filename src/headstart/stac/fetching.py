@@ -23,6 +23,7 @@ from headstart.progress import Progress
 from headstart.stac.asking import CatalogueError, CatalogueIO, HostBoundSession
 from headstart.stac.bands import AssetBand, choose_bands
 from headstart.stac.cogs import Layer, grid_of, read_header, tags_if_whole, write_layers
+from headstart.stac.criteria import times_of
 from headstart.stac.grids import OutsideError, Wanted, settle_grid
 from headstart.stac.reaching import AssetError, reach
 from headstart.stac.searching import Found, licence_of
@@ -166,11 +167,20 @@ def as_fetched(folder: Path, outcome: Outcome, index: Path) -> Fetched:
     )
 
 
-def file_names(items: Sequence[pystac.Item]) -> list[str]:
-    """A file name for each item, safe whatever the catalogue calls it, and each but once."""
+def file_names(items: Sequence[pystac.Item], *, has_day: bool = False) -> list[str]:
+    """A file name for each item, safe whatever the catalogue calls it, and each but once.
+
+    Args:
+        items: Whose files they are.
+        has_day: Put the day after the id, where the id does not tell it.
+    """
     names: list[str] = []
     for item in items:
         plain = re.sub(r"[^A-Za-z0-9._-]+", "_", item.id).strip("._")[:150] or "item"
+        start = times_of(item)[0]
+        day = "" if start is None or not has_day else f"{start:%Y-%m-%d}"
+        if day and day not in plain and day.replace("-", "") not in plain:
+            plain = f"{plain}_{day}"
         name, number = plain, 1
         while name.lower() in {known.lower() for known in names}:
             number += 1

@@ -1,7 +1,7 @@
 """`as-is`: the pretrained classifier answers; nothing learns.
 
 In its own classes where there is no data to fit; in the user's classes where their names are found
-among the pretrained ones.
+among the pretrained ones. For masks the pretrained decoder answers, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
+from headstart.decoder_weights import select_classes
+from headstart.decoders import Decoder
 from headstart.errors import ConfigError
 from headstart.model import Model
 from headstart.strategies import StrategySettings
@@ -30,11 +32,13 @@ class AsIs:
         self.settings = settings
 
     def new_head(self, backbone: Backbone) -> nn.Module:
-        """The pretrained classifier, answering in the user's classes.
+        """The pretrained classifier or decoder, answering in the user's classes.
 
         Raises:
-            ConfigError: The weights bring no classifier, or a class is not among its classes.
+            ConfigError: The weights bring none, or a class is not among its classes.
         """
+        if self.settings.is_dense:
+            return pretrained_masks(backbone, self.settings.classes)
         if self.settings.is_multilabel:
             raise ConfigError(
                 "The pretrained classifier gives one class a picture, but the data has several "
@@ -68,6 +72,42 @@ class AsIs:
 
     def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
         return "as it comes"
+
+
+def pretrained_masks(backbone: Backbone, classes: Sequence[str]) -> Decoder:
+    """The decoder that the weights bring, answering in the user's classes.
+
+    Args:
+        backbone: As a pyramid.
+        classes: Of the user, see `match_classes`.
+
+    Raises:
+        ConfigError: The weights bring no decoder, or a class is not among its classes, or two
+            classes are one to it.
+    """
+    name, decoder = backbone.spec.reference, backbone.pretrained_head
+    if not isinstance(decoder, Decoder):
+        raise ConfigError(
+            f"`{name}` brings no decoder, so it cannot draw masks as it is. Take --backbone "
+            "ukis-csmask-4b-l2a or another one that does, or let one learn: --strategy full."
+        )
+    known = ", ".join(f"`{each}`" for each in backbone.pretrained_classes)
+    own = ", ".join(f"`{each}`" for each in classes)
+    try:
+        matches = match_classes(classes, backbone.pretrained_classes)
+    except ConfigError:
+        raise ConfigError(
+            f"The weights tell apart {known}, and the data has the classes {own}: not all of these "
+            "are among them. Rename those that mean the same in a classes.txt, or learn the "
+            "classes from these weights: --strategy full."
+        ) from None
+    rows = [row for (row, *_) in matches]
+    if len(set(rows)) < len(rows):
+        raise ConfigError(
+            f"The weights tell apart {known}, and two of the classes of the data, {own}, are one "
+            "of them. Give them one name in a classes.txt, or learn the classes: --strategy full."
+        )
+    return select_classes(decoder, rows)
 
 
 def match_classes(classes: Sequence[str], pretrained: Sequence[str]) -> list[list[int]]:

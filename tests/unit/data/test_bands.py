@@ -77,3 +77,12 @@ def test_the_band_of_a_single_band_file_is_at_the_end_of_its_name() -> None:
     assert band_in_file_name("LC08_L2SP_193026_20200101_SR_B4") == "B4"
     assert band_in_file_name("B12") == "B12"
     assert band_in_file_name("B12_crop_7") == ""
+
+
+def test_names_of_sentinel_2_mean_what_they_see_on_another_sensor() -> None:
+    landsat = ["B2", "B3", "B4", "B5", "B6", "B8", "B11"]
+    chosen = choose_bands(["B02", "B08", "B11"], landsat, sensor="landsat-8", source="a.tif")
+    assert [landsat[place] for place in chosen] == ["B2", "B5", "B6"]
+    with pytest.raises(DataError, match=r"has no band `B12`"):
+        choose_bands(["B02", "B12"], landsat, sensor="landsat-8", source="a.tif")
+    assert choose_bands(["B11"], landsat, sensor="landsat-8", source="a.tif") == [6]

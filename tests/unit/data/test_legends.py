@@ -187,6 +187,17 @@ def test_a_palette_with_the_listed_colours_is_read_by_them(tmp_path: Path) -> No
     assert legend.colours == ((70, 130, 180), (128, 64, 128))
 
 
+def test_masks_of_which_none_can_be_read_say_why(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"None of 1 mask can be read.*a\.png` has no content"):
+        settle_legend([tmp_path / "a.png"])
+    Image.fromarray(np.zeros((4, 5, 4), np.uint8)).save(tmp_path / "b.png")
+    with pytest.raises(DataError, match=r"1 mask without a labelled pixel.*b\.png"):
+        settle_legend([tmp_path / "b.png"])
+    legend, _ = settle_legend([tmp_path / "a.png", save(tmp_path / "c.png", [[1, 2]])])
+    assert legend.names == ("1", "2")
+
+
 def test_grey_values_saved_in_three_channels_are_values(tmp_path: Path) -> None:
     mask = save(tmp_path / "a.png", [[(1, 1, 1), (2, 2, 2)]])
     legend, _ = settle_legend([mask])

@@ -11,6 +11,7 @@ from rasterio.transform import Affine
 
 from headstart.contracts import Dataset, Finding, Legend, Sample
 from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
+from headstart.data.legends import settle_legend
 from headstart.data.mask_checks import CheckedMasks, check_masks
 from headstart.errors import DataError
 from headstart.progress import Event, Progress
@@ -49,7 +50,9 @@ def mask(*values: int) -> np.ndarray:
     return np.resize(np.array(values, np.uint8), (1, 8, 10))
 
 
-def check(folder: Path, legend: Legend = LEGEND) -> CheckedMasks:
+def check(
+    folder: Path, legend: Legend = LEGEND, *, ignore_values: tuple[int, ...] = ()
+) -> CheckedMasks:
     samples = [
         Sample(f"images/{p.name}", p, mask=folder / "masks" / p.name)
         for p in sorted((folder / "images").iterdir())
@@ -58,7 +61,7 @@ def check(folder: Path, legend: Legend = LEGEND) -> CheckedMasks:
         folder, "masks", "", "semantic-segmentation", tuple(samples), legend.names,
         is_multilabel=True, legend=legend,
     )  # fmt: skip
-    return check_masks(dataset, progress=Progress())
+    return check_masks(dataset, progress=Progress(), ignore_values=ignore_values)
 
 
 def only(checked: CheckedMasks) -> Finding:
@@ -103,10 +106,59 @@ def test_an_unknown_value_is_told_with_the_legend_and_the_way_out(folder: Path) 
     write(folder / "masks/3.tif", mask(7, 8))
     finding = only(check(folder))
     assert finding.message == (
-        "2 masks with values that the legend does not have (7 in 2, 8 in 1); it has 1 land, "
-        "2 water; ignored 9."
+        "2 masks with values that the legend does not have: 7 in 2 (`masks/2.tif` for one), 8 in 1 "
+        "(`masks/3.tif`). Known are 1 land, 2 water; ignored 9."
     )
-    assert "--ignore-value 7 --ignore-value 8" in finding.remedy
+    assert "a classes.csv or classes.txt that names them all" in finding.remedy
+    assert "`--ignore-value 7,8`" in finding.remedy
+
+
+def test_what_is_ignored_already_stays_ignored_by_the_option_that_is_proposed(folder: Path) -> None:
+    write(folder / "masks/2.tif", mask(1, 7, 9))
+    assert "`--ignore-value 7,9`" in only(check(folder)).remedy
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "classes.json", "classes.csv", "labelmap.txt"])
+def test_the_legend_that_lacks_a_value_is_named(folder: Path, name: str) -> None:
+    (folder / name).write_text("names nothing: it is not read here")
+    write(folder / "masks/2.tif", mask(1, 7))
+    finding = only(check(folder))
+    assert f"values that `{name}` does not have: 7 in 1 (`masks/2.tif`)" in finding.message
+    assert f"in `{folder / name}`" in finding.remedy
+
+
+def test_unknown_colours_are_told_as_colours(folder: Path) -> None:
+    legend = Legend(("road", "sky"), ((0x804080,), (0x4682B4,)), is_coloured=True)
+    for path in (folder / "masks").iterdir():
+        picture = np.full((8, 10, 3), (128, 64, 128), np.uint8)
+        picture[4:] = (70, 130, 180)
+        if path.stem == "3":
+            picture[0, 0] = (255, 0, 0)
+        write(path, picture.transpose(2, 0, 1))
+    finding = only(check(folder, legend))
+    assert "colours that the legend does not have: (255, 0, 0) in 1" in finding.message
+    assert "Known are (128, 64, 128) road, (70, 130, 180) sky." in finding.message
+    assert "`--ignore-value '#ff0000'`" in finding.remedy
+
+
+def test_very_many_unknown_values_are_no_classes(folder: Path) -> None:
+    values = np.arange(80, dtype=np.int32).reshape(1, 8, 10) + 70_000
+    write(folder / "masks/2.tif", values)
+    finding = only(check(folder))
+    assert "74 more" in finding.message
+    assert "resized with interpolation" in finding.remedy
+    assert "--ignore-value" not in finding.remedy
+
+
+def test_a_value_to_be_ignored_that_no_mask_has_is_told(folder: Path) -> None:
+    write(folder / "masks/3.tif", mask(1, 2, 9))
+    assert check(folder, ignore_values=(9,)).findings == ()
+    legend = Legend(("land", "water"), ((1,), (2,)), ignored=(7, 9))
+    write(folder / "masks/2.tif", mask(1, 2, 9))
+    (finding,) = check(folder, legend, ignore_values=(7, 9)).findings
+    assert (finding.kind, finding.severity) == ("absent-value", "warning")
+    assert "No mask has the value 7 that --ignore-value gives" in finding.message
+    assert "1 land, 2 water" in finding.message
 
 
 def test_another_crs_is_found(folder: Path) -> None:
@@ -149,6 +201,26 @@ def test_nodata_of_a_mask_is_ignored_unless_it_is_a_class(folder: Path) -> None:
     assert check(folder).facts["images/2.tif"].pixels == (40, 40)
 
 
+@pytest.mark.parametrize("nodata", [float("nan"), -3.4028234663852886e38, float("inf"), 0.5])
+def test_nodata_that_is_no_class_is_ignored_whatever_it_is(folder: Path, nodata: float) -> None:
+    values = mask(1, 2).astype(np.float32)
+    values[0, 0, 0] = nodata
+    write(folder / "masks/2.tif", values, nodata=nodata)
+    checked = check(folder)
+    assert checked.findings == ()
+    assert checked.facts["images/2.tif"].pixels == (39, 40)
+    assert settle_legend([folder / "masks/2.tif"])[0].names == ("1", "2")
+
+
+def test_values_too_large_to_be_whole_are_told(folder: Path) -> None:
+    values = mask(1, 2).astype(np.float32)
+    values[0, 0, 0] = 1e30
+    write(folder / "masks/2.tif", values)
+    finding = only(check(folder))
+    assert finding.kind == "unreadable-mask"
+    assert "values such as 1e+30" in finding.message
+
+
 def test_floats_and_wide_integers_that_are_whole_are_read(folder: Path) -> None:
     values = mask(1, 2).astype(np.float32)
     values[0, 0, 0] = np.nan
@@ -168,6 +240,44 @@ def test_a_photo_is_compared_as_it_will_be_turned(folder: Path) -> None:
     Image.new("RGB", (8, 10)).save(folder / "images/0.jpg", exif=exif)
     (folder / "masks/0.tif").rename(folder / "masks/0.jpg")
     assert check(folder).findings == ()
+
+
+@pytest.mark.parametrize(("orientation", "size"), [(6, (8, 8)), (3, (10, 8)), (2, (10, 8))])
+def test_a_turned_photo_whose_mask_fits_both_ways_is_told(
+    folder: Path, orientation: int, size: tuple[int, int]
+) -> None:
+    photo = as_photos(folder, size=size)
+    assert check(folder).findings == ()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", size).save(photo, exif=exif)
+    (finding,) = check(folder).findings
+    assert (finding.kind, finding.severity) == ("turned-picture", "warning")
+    assert finding.ids == ("images/0.jpg",)
+    assert "remove the EXIF orientation" in finding.remedy
+
+
+def test_a_mask_of_a_photo_as_it_is_stored_is_told_to_be_so(folder: Path) -> None:
+    photo = as_photos(folder, size=(10, 8))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (10, 8)).save(photo, exif=exif)
+    finding = only(check(folder))
+    assert finding.kind == "size-mismatch"
+    assert "`images/0.jpg` is 8 x 10, its mask 10 x 8" in finding.message
+    assert "as it is stored, before it is turned as its EXIF data say" in finding.message
+
+
+def as_photos(folder: Path, *, size: tuple[int, int]) -> Path:
+    """A single photo of this (width, height), and its mask, in place of the rasters."""
+    for path in (folder / "images").iterdir():
+        path.unlink()
+    width, height = size
+    values = np.resize(np.array([1, 2], np.uint8), (height, width))
+    Image.fromarray(values).save(folder / "masks/0.png")
+    (folder / "masks/0.png").rename(folder / "masks/0.jpg")
+    Image.new("RGB", size).save(folder / "images/0.jpg")
+    return folder / "images/0.jpg"
 
 
 def test_a_single_class_is_nothing_to_tell_apart(folder: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from headstart.contracts import Dataset, Finding, Legend, Sample, Split
 from headstart.data.mask_checks import MaskFacts
-from headstart.data.mask_classes import mask_class_findings, pixel_counts
+from headstart.data.mask_classes import mask_class_findings, pixel_counts, unlearnt_findings
 
 NAMES = ("land", "water", "city")
 
@@ -71,6 +71,20 @@ def test_masks_of_a_single_class_stop_a_fit() -> None:
     found = find((100, 0, 0), (100, 0, 0))
     assert found["one-class"].severity == "error"
     assert list(found) == ["one-class"]
+
+
+def test_a_class_that_train_does_not_show_is_told_with_the_split_that_has_it() -> None:
+    dataset, facts = masks((60, 40, 0), (10, 0, 90), (50, 50, 0))
+    (finding,) = unlearnt_findings(dataset, facts, {"0": "train", "1": "test", "2": "validation"})
+    assert (finding.kind, finding.severity, finding.ids) == ("unlearnt-class", "warning", ("1",))
+    assert "1 of 3 classes without a pixel in train: city (90 in test)." in finding.message
+    assert not [*unlearnt_findings(dataset, facts, dict.fromkeys("012", "train"))]
+
+
+def test_a_class_that_no_split_shows_is_not_told_again() -> None:
+    dataset, facts = masks((60, 40, 0), (60, 40, 0))
+    assert not [*unlearnt_findings(dataset, facts, {"0": "train", "1": "test"})]
+    assert not [*unlearnt_findings(dataset, {}, {"0": "train", "1": "test"})]
 
 
 @pytest.mark.parametrize("num_samples", [0, 2])

@@ -11,7 +11,6 @@ from headstart.fitting.settle import (
     Choice,
     DataSize,
     refuse_other_task,
-    refuse_pointless,
     settle_training,
 )
 
@@ -89,9 +88,10 @@ def test_a_choice_becomes_json() -> None:
 
 
 @pytest.mark.parametrize("given", [{"bands": "B04,B03,B02"}, {"units": "dn10000"}])
-def test_what_a_fit_does_not_look_at_yet_is_refused(given: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="has no effect yet"):
-        refuse_pointless(make_options(given))
+def test_bands_and_units_are_for_rasters_with_masks(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="is for rasters with masks"):
+        refuse_other_task(make_options(given), "image-classification")
+    refuse_other_task(make_options(given), "semantic-segmentation")
 
 
 @pytest.mark.parametrize(

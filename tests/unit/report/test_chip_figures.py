@@ -106,10 +106,11 @@ def test_figures_are_written_where_the_run_keeps_them(
 
 
 def test_the_bands_of_a_picture_are_found_by_name() -> None:
-    values = np.stack([np.full((4, 4), v, dtype=np.uint8) for v in (10, 20, 30, 40)])
-    assert visible_picture(values, ["B02", "B03", "B04", "B08"])[0, 0].tolist() == [30, 20, 10]
-    assert visible_picture(values, ["a", "b", "c", "d"])[0, 0].tolist() == [10, 20, 30]
-    assert visible_picture(values[:1], ["pan"])[0, 0].tolist() == [10, 10, 10]
+    values = np.stack([np.full((4, 4), v, dtype=np.uint8) for v in (110, 120, 130, 140)])
+    shown = visible_picture(values, ["B02", "B03", "B04", "B08"])
+    assert shown[0, 0].tolist() == [130, 120, 110]
+    assert visible_picture(values, ["a", "b", "c", "d"])[0, 0].tolist() == [110, 120, 130]
+    assert visible_picture(values[:1], ["pan"])[0, 0].tolist() == [110, 110, 110]
 
 
 def test_values_of_more_than_eight_bits_are_stretched() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from headstart.comparing import compare
 from headstart.errors import RunError
 from headstart.report import model_card, summary_html, write_report
 from headstart.report.cautions import cautions
@@ -291,13 +289,3 @@ def test_a_damaged_entry_is_named(make_maps: MakeMaps) -> None:
     folder = make_maps(metrics={"shown": [{"id": "a.png", "why": "best"}]})
     with pytest.raises(RunError, match=r"entry `chips` or `shown`.*number"):
         write_report(folder)
-
-
-def test_runs_that_answer_for_each_pixel_are_not_compared(
-    make_maps: MakeMaps, tmp_path: Path
-) -> None:
-    folder = make_maps()
-    folder.weights.touch()  # with them a run is finished
-    other = shutil.copytree(folder.path, tmp_path / "fields-2")
-    with pytest.raises(RunError, match="answer for each pixel, and only runs"):
-        compare([folder.path, other])

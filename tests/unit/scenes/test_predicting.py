@@ -17,6 +17,7 @@ from torch import Tensor
 from headstart.data.images import PictureError
 from headstart.data.rasters import raster_facts
 from headstart.errors import ConfigError, DataError, RunError
+from headstart.locking import locked
 from headstart.progress import Event, Progress
 from headstart.scenes.predicting import predict_scene
 from headstart.scenes.spec import NODATA, SceneSpec
@@ -327,6 +328,44 @@ def test_turns_are_turned_back_before_they_are_averaged(
     done = predict(write_scene(values), counting, replace(SPEC, turns=turns))
     assert (classes_of(done.path) == expected(values)).all()
     assert sum(num_seen) == done.num_windows * (4 if turns == "flips" else 8)
+
+
+def test_a_model_that_shrinks_pictures_answers_alike_in_every_window(
+    write_scene: WriteScene,
+) -> None:
+    """Squares of 32 pixels, from the first of the window on, each with one answer."""
+    values = smooth_noise(1, 300, 330)
+
+    def by_squares(images: Tensor) -> Tensor:
+        mean = torch.nn.functional.avg_pool2d(
+            images.float(), 32, ceil_mode=True, count_include_pad=False
+        )
+        wide = mean.repeat_interleave(32, -2).repeat_interleave(32, -1)
+        wide = wide[..., : images.shape[-2], : images.shape[-1]]
+        return torch.cat([128 - wide, wide - 128], dim=1)
+
+    done = predict(write_scene(values), by_squares, replace(TWO, window=128, overlap=32))
+    found, wanted = classes_of(done.path), expected(values, by_squares)
+    inner = slice(0, 160)  # what the last windows, which end with the scene, do not reach
+    assert (found[inner, inner] == wanted[inner, inner]).all()
+
+
+def test_a_second_process_is_kept_from_a_scene(write_scene: WriteScene) -> None:
+    scene = write_scene(smooth_noise(1, 40, 50))
+    with (
+        locked(scene.with_name("classes.tif")),
+        pytest.raises(ConfigError, match=r"classes\.tif` is being written by process \d+"),
+    ):
+        predict(scene)
+    assert predict(scene).num_nodata == 0
+
+
+def test_tags_are_those_of_the_spec(write_scene: WriteScene, tmp_path: Path) -> None:
+    spec = replace(SPEC, tags={"stac_item": "a <b>"}, probabilities=tmp_path / "p.tif")
+    done = predict(write_scene(smooth_noise(1, 40, 50)), spec=spec)
+    assert spec.probabilities is not None
+    for path in (done.path, spec.probabilities):
+        assert raster_facts(path).tags["stac_item"] == "a <b>"
 
 
 def test_turns_make_a_lopsided_model_even(write_scene: WriteScene, tmp_path: Path) -> None:

@@ -17,6 +17,17 @@ def test_windows_cover_a_scene_overlap_enough_and_never_leave_it(length: int, ov
     assert (steps > 0).all()
 
 
+@pytest.mark.parametrize("length", [513, 700, 897, 1000, 3000, 10_000])
+@pytest.mark.parametrize("overlap", [0, 100, 128, 448, 480, 500])
+def test_windows_begin_at_multiples_of_what_a_model_shrinks_by(length: int, overlap: int) -> None:
+    *starts, last = make_grid(length, 512, window=512, overlap=overlap).tops
+    assert last == length - 512
+    assert (np.diff([*starts, last]) > 0).all()
+    assert (np.diff([*starts, last]) <= 512 - overlap).all()
+    if overlap <= 480:  # nearer windows than that cannot
+        assert all(start % 32 == 0 for start in starts)
+
+
 @pytest.mark.parametrize(("length", "overlap"), [(100, 8), (57, 20), (65, 0), (20, 8)])
 def test_the_shares_of_all_windows_sum_to_one_and_none_is_nothing(
     length: int, overlap: int

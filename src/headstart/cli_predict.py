@@ -1,0 +1,159 @@
+"""The shell over the verb `predict`: a table of classes, or masks in a folder.
+
+Wires nothing: the verbs are in `api`. Quick to import.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from headstart import showing
+from headstart.cli_stac import Filters
+from headstart.errors import ConfigError
+from headstart.map_options import MapOptions
+from headstart.progress import ConsoleSink, Progress
+
+Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Only warnings and results.")]
+Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")]
+_MASKS = Group("Masks", help="Of a model that answers with masks.", sort_key=1)
+_SEARCH = Group(
+    "Catalogues",
+    help="Of a model that answers with masks: scenes out of a STAC catalogue. They also hold for "
+    "STAC items among the paths.",
+    sort_key=2,
+)
+
+
+def predict(
+    model: str,
+    /,
+    *paths: str,
+    output: Path | None = None,
+    min_confidence: float | None = None,
+    masks: Annotated[MapOptions | None, Parameter(name="*", group=_MASKS, negative="")] = None,
+    stac: Annotated[str | None, Parameter(group=_SEARCH)] = None,
+    filters: Annotated[Filters | None, Parameter(name="*", group=_SEARCH)] = None,
+    on_bad: Literal["stop", "skip"] = "stop",
+    device: Device = "auto",
+    quiet: Quiet = False,
+) -> None:
+    """Predict for new pictures: folders, files or patterns; of masks also items of a catalogue.
+
+    Args:
+        model: A run folder; or a pretrained model as it comes, such as timm:resnet50 or
+            ukis-csmask-4b-l2a.
+        paths: Folders, files or patterns such as 'new/*.jpg'. For masks also STAC items: an address
+            on the web, an item as .json, or a .geojson that `stac search --save` wrote.
+        output: A .csv, .json or .parquet file. Without it CSV goes to standard output. Of a model
+            that answers with masks: a folder for them, in which pictures keep their folders;
+            scenes of a catalogue are kept in its folder scenes/.
+        min_confidence: Leave undecided what is answered less surely than this, such as 0.9. The
+            report tells what share is then answered, and how much of that is right.
+        masks: What is written beside masks, and how.
+        stac: The catalogue, as of `headstart stac search`; the bands that the model wants are
+            fetched, of the window of --bbox.
+        filters: What an item must be like.
+        on_bad: At a file that cannot be read, stop, or skip it with a warning.
+        device: Where to compute.
+        quiet: Only warnings and results.
+    """
+    from headstart import api
+    from headstart.prediction_files import check_format, to_csv, write_predictions
+
+    if not paths and stac is None:
+        raise ConfigError(f"What shall be predicted? headstart predict {model} NEW_PICTURES/")
+    progress = Progress([ConsoleSink(is_quiet=quiet)])
+    if api.answers_with_masks(model):
+        if min_confidence is not None:
+            raise ConfigError("--min-confidence is not for masks. Leave it away.")
+        if output is None:
+            raise ConfigError(
+                f"`{model}` answers with masks, which need a folder: give --output MASKS/."
+            )
+        scenes = _fetched(model, paths, output, stac, filters, on_bad=on_bad, progress=progress)
+        files = [path for path in paths if not api.is_catalogue(path)]
+        mapped = api.map_pictures(
+            model,
+            [*files, *scenes],
+            output,
+            options=masks,
+            device=device,
+            on_bad=on_bad,
+            progress=progress,
+        )
+        showing.show_mapped(mapped, progress)
+        return
+    _refuse_masks(model, masks, stac, filters)
+    if output is not None:
+        check_format(output)
+    prediction = api.predict(
+        model,
+        paths,
+        min_confidence=min_confidence,
+        device=device,
+        on_bad=on_bad,
+        progress=progress,
+    )
+    if output is None:
+        sys.stdout.write(to_csv(prediction))
+    else:
+        write_predictions(output, prediction)
+        progress.note(f"Written: {output} ({len(prediction):,} rows)")
+    showing.show_doubts(prediction, progress)
+
+
+def _fetched(
+    model: str,
+    paths: Sequence[str],
+    output: Path,
+    stac: str | None,
+    filters: Filters | None,
+    *,
+    on_bad: Literal["stop", "skip"],
+    progress: Progress,
+) -> list[Path]:
+    """Scenes of the catalogue and of the items among the paths."""
+    from headstart import api
+    from headstart.stac import make_criteria
+
+    catalogues = [path for path in paths if api.is_catalogue(path)]
+    if stac is not None:
+        catalogues.append(stac)
+    if filters is not None and not catalogues:
+        raise ConfigError(
+            f"{_given(filters)} is of catalogues, and none is given. Add --stac CATALOGUE, or "
+            "leave it away."
+        )
+    criteria = make_criteria(**asdict(filters or Filters()))
+    return [
+        scene
+        for catalogue in catalogues
+        for scene in api.fetch_scenes(
+            model, catalogue, output, criteria=criteria, on_bad=on_bad, progress=progress
+        )
+    ]
+
+
+def _refuse_masks(
+    model: str, masks: MapOptions | None, stac: str | None, filters: Filters | None
+) -> None:
+    """A classifier has no use for what is of masks."""
+    given = "--stac" if stac is not None else _given(masks) or _given(filters)
+    if given:
+        raise ConfigError(
+            f"{given} is of masks, and `{model}` answers with one class a picture. Leave it away."
+        )
+
+
+def _given(options: MapOptions | Filters | None) -> str:
+    """The first option that differs from its default, as it is typed; empty where none does."""
+    if options is None:
+        return ""
+    names = [f.name for f in fields(options) if getattr(options, f.name) != f.default]
+    return f"--{names[0].replace('_', '-')}" if names else ""

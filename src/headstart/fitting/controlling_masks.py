@@ -1,0 +1,72 @@
+"""The control of a fit of masks: what the pretrained weights brought; see `controlling`. Wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from headstart.fitting.attempt import Attempt, Situation
+from headstart.fitting.controlling import Sides, curve_points, train_aside, transfer_told
+from headstart.fitting.judging_masks import Judged, evaluate_chips, group_numbers, judge
+from headstart.mask_predictor import MaskPredictor
+from headstart.metrics.comparison import Comparison
+from headstart.metrics.mask_comparison import MaskCounts, compare_masks
+from headstart.report.record import read_record
+
+
+def train_mask_control(
+    kept: Attempt, judged: Sequence[Judged], *, new_control: Callable[[Situation], Attempt]
+) -> dict[str, Any] | None:
+    """The part `transfer` of metrics.json; None where the control was stopped or failed.
+
+    Args:
+        kept: The attempt whose model is the run's. Its results are saved already.
+        judged: The test chips, as this model answered them.
+        new_control: An attempt with the same architecture, and nothing learnt.
+    """
+    samples = [each.sample for each in judged]
+    groups = kept.where.data.split.groups
+    seconds = kept.where.seconds.get("features", 0.0) + kept.seconds
+    trained = train_aside(
+        kept,
+        new_control,
+        answer=lambda control: judge(_predictor(control), samples),
+        seconds=seconds,
+    )
+    if trained is None:
+        return None
+    control, answers = trained
+    found = _compare(kept, before=answers, after=judged)
+    sides = Sides(
+        evaluate_chips(judged, _predictor(kept), groups=groups),
+        evaluate_chips(answers, _predictor(control.attempt), groups=groups),
+        curve_points(read_record(kept.where.folder).epochs, found.headline),
+        seconds,
+    )
+    return transfer_told(kept, control, found, sides)
+
+
+def _compare(kept: Attempt, *, before: Sequence[Judged], after: Sequence[Judged]) -> Comparison:
+    """On the test chips, whichever order they were answered in."""
+    by_id = {each.sample.id: each for each in before}
+    return compare_masks(
+        _counts([by_id[each.sample.id] for each in after]),
+        _counts(after),
+        kept.classes,
+        groups=group_numbers(after, kept.where.data.split.groups),
+        names=("random weights", "pretrained weights"),
+    )
+
+
+def _counts(judged: Sequence[Judged]) -> MaskCounts:
+    return MaskCounts(
+        np.stack([each.counts for each in judged]), np.stack([each.boundary for each in judged])
+    )
+
+
+def _predictor(attempt: Attempt) -> MaskPredictor:
+    predictor: Any = attempt.predictor
+    assert isinstance(predictor, MaskPredictor)
+    return predictor

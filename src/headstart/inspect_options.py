@@ -1,0 +1,74 @@
+"""The options of `headstart inspect`: those of a fit that say how data are read, and what to draw.
+
+As in `config`, command line and help derive from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+from pydantic import BaseModel, ConfigDict, Field
+
+from headstart.config import FitOptions, Preset, Units, make_options
+
+_MAIN = Group("What to draw", sort_key=1)
+_DATA = Group("How the data are read, as for headstart fit", sort_key=2)
+_DRAWN = frozenset({"output", "augment"})
+
+
+def _split_at_commas(_: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
+    """The parts of an option that is given with commas, several times, or both."""
+    return tuple(part for token in tokens for part in token.value.split(","))
+
+
+_WITH_COMMAS = Parameter(
+    group=_DATA, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
+)
+
+
+class InspectOptions(BaseModel):
+    """Every option of `headstart inspect`. Those that a fit has too mean the same there."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    output: Annotated[Path | None, Parameter(group=_MAIN)] = Field(
+        None,
+        description="An HTML page to write, with pictures, distributions, masks and bands.",
+    )
+    augment: Annotated[Preset | None, Parameter(group=_MAIN)] = Field(
+        None, description="Draw a sheet of augmented samples: into the page, or a .png."
+    )
+    image_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
+        None, description="The column of a table that holds picture paths."
+    )
+    label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
+        None, description="The column of a table that holds labels."
+    )
+    group: Annotated[str | None, Parameter(group=_DATA)] = Field(
+        None,
+        description="Samples that belong together: a column, or a pattern on file names.",
+    )
+    ignore_value: Annotated[tuple[str, ...] | None, _WITH_COMMAS] = Field(
+        None, description="Values of masks that belong to no class, or `none`."
+    )
+    bands: Annotated[tuple[str, ...] | None, _WITH_COMMAS] = Field(
+        None, description="Bands of rasters to tell of, by name or number. Default: all."
+    )
+    units: Annotated[Units | None, Parameter(group=_DATA)] = Field(
+        None, description="What the values of rasters mean, where the files do not say it."
+    )
+    seed: Annotated[int, Parameter(group=_DATA)] = Field(
+        0, ge=0, lt=2**31, description="The splits are those of a fit with the same seed."
+    )
+
+    def as_fit(self) -> FitOptions:
+        """The same data options of a fit.
+
+        Raises:
+            ConfigError: With every wrong value at once.
+        """
+        given = {n: v for n, v in self.model_dump(exclude_unset=True).items() if n not in _DRAWN}
+        return make_options(given, source="the options")
