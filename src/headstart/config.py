@@ -156,7 +156,9 @@ class FitOptions(BaseModel):
     )
 
     decoder: Annotated[DecoderName | None, Parameter(group=_TRAINING)] = Field(
-        None, description="For masks: what makes a class of each pixel of the backbone's maps."
+        None,
+        description="For masks: what makes a class of each pixel of the backbone's maps. "
+        "Auto: unet.",
     )
     loss: Annotated[
         tuple[LossName, ...] | None,
@@ -292,7 +294,7 @@ class FitOptions(BaseModel):
         names = get_args(LossName)
         unknown = next((part for part in parts if part not in names), None)
         if unknown is not None:
-            raise ValueError(f"of {', '.join(names)}. {did_you_mean(unknown, names)}")
+            raise ValueError(f"some of {', '.join(names)}, and `{unknown}` is none of them")
         if len(set(parts)) < len(parts):
             raise ValueError("losses with a comma between them, each once")
         return tuple(parts)

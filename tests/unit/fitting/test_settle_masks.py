@@ -34,7 +34,7 @@ def test_losses_are_summed_by_name(given: Any) -> None:
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [("focal,dise", "Did you mean `dice`"), ("dice,dice", "each once"), ("", "of cross-entropy")],
+    [("focal,dise", "`dise` is none of"), ("dice,dice", "each once"), ("", "some of cross-ent")],
 )
 def test_what_is_no_sum_of_losses_is_refused(given: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
