@@ -95,7 +95,7 @@ def map_files(
         DataError: A picture cannot be read, and there is no `on_error`.
     """
     options.check()
-    targets = targets_of(pictures, output, options)
+    targets = targets_of(pictures, output, options=options)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -140,11 +140,11 @@ class _Mapping:
                 facts = raster.facts
                 if not facts.colours:  # else its values stand for colours
                     bands = bands_to_read(raster, self.fitted.predictor.contract)
-                    return self._map_scene(sample, possible[0], facts, bands)
+                    return self._map_scene(sample, possible[0], facts=facts, bands=bands)
         return self._map_photo(sample, possible[-1])
 
     def _map_scene(
-        self, sample: Sample, targets: Targets, facts: RasterFacts, bands: Sequence[str | int]
+        self, sample: Sample, targets: Targets, *, facts: RasterFacts, bands: Sequence[str | int]
     ) -> Mapped:
         contract = self.fitted.predictor.contract
         done = predict_scene(
@@ -176,7 +176,7 @@ class _Mapping:
         overlap = 0 if is_whole else round(_OVERLAP * contract.height)
         with locked(targets.mask), _staging(targets.mask) as folder:
             picture = folder / "picture.tif"
-            write_plain(picture, values, valid)
+            write_plain(picture, values, valid=valid)
             with open_raster(picture) as raster:
                 facts = raster.facts
             done = predict_scene(
