@@ -241,7 +241,8 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help="a finished run of semantic segmentation")
     parser.add_argument("--data", type=Path, default=AMAZON_FOREST)
     parser.add_argument("--sides", type=int, nargs="+", default=[10_000, 20_000])
-    parser.add_argument("--cut", type=int, default=3_000, help="side of the cut, in pixels")
+    # Its last windows, which end with it, then begin at a multiple of 32, too.
+    parser.add_argument("--cut", type=int, default=3_008, help="side of the cut, in pixels")
     parser.add_argument("--steps", type=int, default=40, help="of fitting the model")
     parser.add_argument("--bare", type=int, default=12, help="batches of the bare forward")
     parser.add_argument("--window", type=int, default=512)

@@ -76,7 +76,16 @@ def predict(
             raise ConfigError(
                 f"`{model}` answers with masks, which need a folder: give --output MASKS/."
             )
-        scenes = _fetched(model, paths, output, stac, filters, on_bad=on_bad, progress=progress)
+        (masks or MapOptions()).check()  # before anything is fetched
+        scenes = _fetched(
+            model,
+            paths,
+            output=output,
+            stac=stac,
+            filters=filters,
+            on_bad=on_bad,
+            progress=progress,
+        )
         files = [path for path in paths if not api.is_catalogue(path)]
         mapped = api.map_pictures(
             model,
@@ -89,7 +98,7 @@ def predict(
         )
         showing.show_mapped(mapped, progress)
         return
-    _refuse_masks(model, masks, stac, filters)
+    _refuse_masks(model, masks, stac=stac, filters=filters)
     if output is not None:
         check_format(output)
     prediction = api.predict(
@@ -111,10 +120,10 @@ def predict(
 def _fetched(
     model: str,
     paths: Sequence[str],
+    *,
     output: Path,
     stac: str | None,
     filters: Filters | None,
-    *,
     on_bad: Literal["stop", "skip"],
     progress: Progress,
 ) -> list[Path]:
@@ -141,7 +150,7 @@ def _fetched(
 
 
 def _refuse_masks(
-    model: str, masks: MapOptions | None, stac: str | None, filters: Filters | None
+    model: str, masks: MapOptions | None, *, stac: str | None, filters: Filters | None
 ) -> None:
     """A classifier has no use for what is of masks."""
     given = "--stac" if stac is not None else _given(masks) or _given(filters)

@@ -79,7 +79,7 @@ def pictures_to_map(paths: Sequence[Path | str], *, fetched: Path | None = None)
 
 
 def targets_of(
-    pictures: Sequence[ToMap], output: Path, options: MapOptions
+    pictures: Sequence[ToMap], output: Path, *, options: MapOptions
 ) -> list[tuple[Targets, ...]]:
     """Where each picture's files go: one Targets a picture, as a tuple with that of a photo last.
 
@@ -95,7 +95,9 @@ def targets_of(
     for each in pictures:
         is_scene = each.sample.path.suffix.lower() in RASTER_SUFFIXES
         suffixes = (".tif", ".png") if is_scene else (".png",)
-        targets = tuple(_targets(output, each.name, suffix, options) for suffix in suffixes)
+        targets = tuple(
+            _targets(output, each.name, suffix=suffix, options=options) for suffix in suffixes
+        )
         written = [path for t in targets for path in vars(t).values() if path is not None]
         for path in dict.fromkeys(written):
             if path in owners:
@@ -113,7 +115,7 @@ def targets_of(
     return found
 
 
-def _targets(output: Path, name: str, suffix: str, options: MapOptions) -> Targets:
+def _targets(output: Path, name: str, *, suffix: str, options: MapOptions) -> Targets:
     def beside(end: str) -> Path:
         return output / f"{name}{end}"
 

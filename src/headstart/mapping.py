@@ -97,7 +97,7 @@ def map_files(
         DataError: A picture cannot be read, and there is no `on_error`.
     """
     options.check()
-    targets = targets_of(pictures, output, options)
+    targets = targets_of(pictures, output, options=options)
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -145,11 +145,11 @@ class _Mapping:
                 facts, contract = raster.facts, self.fitted.predictor.contract
                 if not (facts.colours and is_for_photos(contract)):  # values that are colours
                     bands = bands_to_read(raster, contract)
-                    return self._map_scene(sample, possible[0], facts, bands)
+                    return self._map_scene(sample, possible[0], facts=facts, bands=bands)
         return self._map_photo(sample, possible[-1])
 
     def _map_scene(
-        self, sample: Sample, targets: Targets, facts: RasterFacts, bands: Sequence[str | int]
+        self, sample: Sample, targets: Targets, *, facts: RasterFacts, bands: Sequence[str | int]
     ) -> Mapped:
         contract = self.fitted.predictor.contract
         if contract.units:
@@ -184,7 +184,7 @@ class _Mapping:
         overlap = 0 if is_whole else round(_OVERLAP * contract.height)
         with locked(targets.mask), _staging(targets.mask) as folder:
             picture = folder / "picture.tif"
-            write_plain(picture, values, valid)
+            write_plain(picture, values, valid=valid)
             with open_raster(picture) as raster:
                 facts = raster.facts
             done = predict_scene(

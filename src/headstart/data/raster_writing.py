@@ -95,7 +95,7 @@ def write_cog(raw: Path, output: Path, *, place: RasterFacts, look: RasterLook) 
     description.unlink()
 
 
-def write_plain(path: Path, values: np.ndarray, valid: np.ndarray) -> None:
+def write_plain(path: Path, values: np.ndarray, *, valid: np.ndarray) -> None:
     """Pixels as a TIFF that is quick to write and to read by windows: tiled, not packed, nowhere.
 
     Args:

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from headstart.data.raster_header import RasterFacts
-from headstart.data.raster_writing import RasterLook, outlines, write_cog
+from headstart.data.raster_writing import RasterLook, outlines, write_cog, write_plain
 from headstart.data.rasters import raster_facts, read_window
 from headstart.errors import DataError
 
@@ -95,3 +95,17 @@ def test_what_was_written_is_read_by_window_with_its_nodata(raw: Path, tmp_path:
     stored = np.frombuffer(raw.read_bytes(), np.uint8)[: 600 * 700].reshape(600, 700)
     _, valid = read_window(output)
     assert (valid == (stored != 255)).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_plain_pixels_are_read_as_they_were_with_what_holds_data(
+    tmp_path: Path, dtype: type
+) -> None:
+    values = np.random.default_rng(0).integers(1, 200, (4, 30, 40)).astype(dtype)
+    valid = np.ones((30, 40), bool)
+    valid[3:5, 7] = False
+    write_plain(tmp_path / "plain.tif", values, valid=valid)
+    found, is_known = read_window(tmp_path / "plain.tif")
+    assert (is_known == valid).all()
+    assert (found[:, valid] == values[:, valid]).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["plain.tif"]
