@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ def train_mask_control(
     """
     samples = [each.sample for each in judged]
     groups = kept.where.data.split.groups
-    seconds = kept.where.seconds.get("features", 0.0) + kept.seconds
+    epochs = read_record(kept.where.folder).epochs if kept.facts.get("epochs") else ()
+    seconds = _seconds_of(kept, epochs)
     trained = train_aside(
         kept,
         new_control,
@@ -42,10 +43,20 @@ def train_mask_control(
     sides = Sides(
         evaluate_chips(judged, _predictor(kept), groups=groups),
         evaluate_chips(answers, _predictor(control.attempt), groups=groups),
-        curve_points(read_record(kept.where.folder).epochs, found.headline),
+        curve_points(epochs, found.headline),
         seconds,
     )
     return transfer_told(kept, control, found, sides)
+
+
+def _seconds_of(kept: Attempt, epochs: Sequence[Mapping[str, Any]]) -> float:
+    """What the kept attempt took to learn: cached maps, if it has them, and its epochs.
+
+    What comes before and after epochs, such as to measure the fastest format, takes both sides as
+    long. If it counted, the control of a short fit would have twice its epochs.
+    """
+    learning = epochs[-1]["seconds"] if epochs else kept.seconds
+    return kept.where.seconds.get("features", 0.0) + float(learning)
 
 
 def _compare(kept: Attempt, *, before: Sequence[Judged], after: Sequence[Judged]) -> Comparison:
