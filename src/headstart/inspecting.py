@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from headstart.atomic import replacing
 from headstart.contracts import Dataset, Finding, InputContract, Legend, Sample, Split
@@ -32,12 +32,14 @@ class DataOptions(TypedDict, total=False):
         label_column: Of a table.
         group: What may not straddle a split.
         ignore_value: Values of masks that belong to no class.
+        outside: What pixels in no polygon are.
     """
 
     image_column: str | None
     label_column: str | None
     group: str | None
     ignore_value: tuple[int, ...] | None
+    outside: Literal["background", "ignore"] | None
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,11 @@ def inspect(
     Raises:
         DataError: Nothing there can be recognised.
     """
-    from headstart.data.leaks import leak_findings, leaked, near_duplicate_findings
+    from headstart.data.leaks import leak_findings, near_duplicate_findings
     from headstart.data.mask_classes import pixel_counts
     from headstart.data.near_duplicates import find_near_duplicates
-    from headstart.data.splits import class_counts, split_dataset
+    from headstart.data.planning import plan_splits
+    from headstart.data.splits import class_counts
     from headstart.report import Inspection, write_inspection
 
     progress = progress or Progress()
@@ -108,17 +111,14 @@ def inspect(
     leaks: tuple[LeakedSample, ...] = ()
     assignment: Mapping[str, Split] | None = None
     if usable.samples:
-        same_content = checkup.same_content
         try:
-            split = split_dataset(
-                usable, seed=0, same_content=same_content, near_duplicates=near.group_of
-            )
+            planned = plan_splits(usable, checkup, near, seed=0)
         except DataError as error:  # a fit would stop here; an inspection has more to say
             reason = str(error)
         else:
-            assignment = split.assignment
-            counts, reason = class_counts(usable, assignment), split.reason
-            leaks = leaked(split, usable, same_content=same_content, near=near)
+            usable = usable.without(planned.left_out)
+            assignment, leaks = planned.split.assignment, planned.leaks
+            counts, reason = class_counts(usable, assignment), planned.split.reason
     told = (*near_duplicate_findings(dataset, near), *leak_findings(leaks))
     findings = (*checkup.errors, *checkup.warnings, *told)
     page = Path(output) if output is not None else None
@@ -178,6 +178,7 @@ def _checked(path: Path, reading: DataOptions, progress: Progress) -> tuple[Data
         label_column=reading.get("label_column"),
         group=reading.get("group"),
         ignore_values=reading.get("ignore_value"),
+        outside=reading.get("outside"),
     )
     masks = None
     if dataset.legend is not None:

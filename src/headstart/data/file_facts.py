@@ -15,10 +15,16 @@ from threading import Event
 import numpy as np
 
 from headstart.contracts import Sample
-from headstart.data.images import PictureError, is_over_eight_bits, verify_picture
+from headstart.data.images import (
+    PictureError,
+    is_over_eight_bits,
+    picture_facts,
+    read_image,
+    verify_picture,
+)
 from headstart.data.miniatures import SIDE, keep_miniatures, miniature
 from headstart.data.raster_header import RasterFacts
-from headstart.data.rasters import RASTER_SUFFIXES, open_raster, verify_raster
+from headstart.data.rasters import RASTER_SUFFIXES, Window, open_raster, verify_raster
 from headstart.data.sixteen_bit import is_wide
 from headstart.errors import DataError
 from headstart.progress import Progress
@@ -39,7 +45,9 @@ class FileFacts:
         height: Pixels as stored; 0 when unknown.
         mode: As Pillow calls it (`RGB`, `L`, `I;16`), of rasters `3 x uint8`; empty when unknown.
         perceptual: Its miniature, see `miniatures`; empty when not asked for.
-        raster: The header of a raster; None of photos.
+        raster: The header of a raster; None of photos. Of a window as if it were a file.
+        part_of: The file that it is a window of; empty of whole files. Then all else is that of the
+            window: the hash is of its place and its pixels.
     """
 
     sha256: str
@@ -50,6 +58,7 @@ class FileFacts:
     mode: str = ""
     perceptual: bytes = b""
     raster: RasterFacts | None = None
+    part_of: str = ""
 
     @property
     def miniature_key(self) -> bytes:
@@ -96,6 +105,11 @@ def keep_new(
 
 def _read_file(sample: Sample, reading: Reading) -> tuple[FileFacts, DataError | None]:
     path = sample.path
+    if sample.window is not None:
+        try:
+            return _read_window(sample, sample.window, reading), None
+        except DataError as error:
+            return FileFacts("", 0), error
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a third quicker unbuffered
             data = file.readall()
@@ -133,20 +147,61 @@ def _read_raster(
     facts = verify_raster(path, decode=reading.decode)
     num_values = facts.width * facts.height * len(facts.bands)
     if reading.kept is not None and not perceptual and num_values <= MAX_SHRUNK_VALUES:
-        perceptual = _raster_miniature(path)
+        with open_raster(path) as raster:
+            perceptual = _raster_miniature(*raster.read())
     size, mode = (facts.width, facts.height), f"{len(facts.bands)} x {facts.dtype}"
     return FileFacts(sha256, len(data), facts.format, *size, mode, perceptual, facts)
 
 
-def _raster_miniature(path: Path) -> bytes:
+def _read_window(sample: Sample, window: tuple[int, int, int, int], reading: Reading) -> FileFacts:
+    """Facts of a window; of its file nothing else is read.
+
+    Its place is a part of the hash: two windows of a lake are no copies of each other.
+    """
+    header = None
+    if sample.path.suffix.lower() in RASTER_SUFFIXES:
+        with open_raster(sample.path) as raster:
+            values, valid = raster.read(Window(*window))
+            header = raster.facts.part(window)
+        format_, mode = header.format, f"{len(header.bands)} x {header.dtype}"
+    else:
+        picture = picture_facts(sample.path)
+        format_, mode = picture.format, picture.mode
+        left, top, width, height = window
+        image = read_image(sample.path).crop((left, top, left + width, top + height))
+        values = np.moveaxis(np.asarray(image), -1, 0)
+        valid = np.ones(values.shape[1:], bool)
+        if is_wide(mode):
+            reading.is_over.set()  # told apart only where files are read whole
+    names = header.bands if header is not None else ("R", "G", "B")
+    digest = hashlib.sha256(f"{window} {names} {values.dtype}".encode())
+    digest.update(np.ascontiguousarray(values).data)
+    digest.update(np.packbits(valid).data)
+    key = _key(digest.digest(), is_raster=header is not None)
+    perceptual = b""
+    if reading.kept is not None:
+        perceptual = reading.kept.get(key, b"") or _raster_miniature(values, valid)
+    _, _, width, height = window
+    return FileFacts(
+        digest.hexdigest(),
+        values.nbytes,
+        format_,
+        width,
+        height,
+        mode,
+        perceptual,
+        header,
+        str(sample.path),
+    )
+
+
+def _raster_miniature(values: np.ndarray, valid: np.ndarray) -> bytes:
     """The mean of all bands, each stretched between its own percentiles, as SIDE x SIDE greys.
 
     Values of 16 bits, or reflectances, use a small part of their range; and a band with large
     values would drown the others. What is compared is the pattern alone, so that a stretch by the
     picture's own extremes does no harm here.
     """
-    with open_raster(path) as raster:
-        values, valid = raster.read()
     small = np.zeros((SIDE, SIDE))
     for band in values.astype(np.float32):
         low, high = np.percentile(band[valid], (2, 98)) if valid.any() else (0.0, 0.0)

@@ -18,7 +18,7 @@ from headstart.contracts import Legend
 from headstart.data.images import PictureError
 from headstart.data.legend_files import Colour, NamedValue, read_legend_file
 from headstart.data.listing import count, series
-from headstart.data.mask_files import StoredMask, pack_colour, read_stored_mask
+from headstart.data.mask_files import StoredMask, pack_colour, stored_parts
 from headstart.errors import DataError
 
 # Names that say that pixels are of no class.
@@ -84,13 +84,26 @@ def take_census(paths: Sequence[Path]) -> Census:
 
 def _occurring(path: Path) -> tuple[StoredMask, list[int]] | None:
     try:
-        mask = read_stored_mask(path)
+        mask, values = _read_in_parts(path)
     except PictureError:
         return None  # the checks say what is wrong with it
-    values = mask.values[mask.opaque]
-    if values.dtype == np.uint8:
-        return mask, np.flatnonzero(np.bincount(values, minlength=256)).tolist()
-    return mask, np.unique(values).tolist()
+    return mask, sorted(values)
+
+
+def _read_in_parts(path: Path, *, as_colours: bool = False) -> tuple[StoredMask, set[int]]:
+    """The mask (of a large one, its last part), and all values in it."""
+    found: set[int] = set()
+    kinds: set[bool] = set()
+    for mask in stored_parts(path, as_colours=as_colours):
+        values = mask.values[mask.opaque]
+        if values.dtype == np.uint8:
+            found.update(np.flatnonzero(np.bincount(values, minlength=256)).tolist())
+        else:
+            found.update(np.unique(values).tolist())
+        kinds.add(mask.is_coloured)
+    if len(kinds) > 1:  # grey parts of a coloured mask told grey values, not colours
+        mask, found = _read_in_parts(path, as_colours=True)
+    return mask, found
 
 
 def settle_legend(

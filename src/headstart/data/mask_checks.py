@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,9 +20,15 @@ import numpy as np
 from headstart.contracts import IGNORE, Dataset, Finding, Legend, Sample
 from headstart.data.images import REPLACE_OR_SKIP, PictureError, upright_size
 from headstart.data.listing import count, series
-from headstart.data.mask_files import read_indexed_mask, told_value, told_values
+from headstart.data.mask_files import read_sample_mask, told_value, told_values
 from headstart.data.raster_header import RasterFacts
-from headstart.data.rasters import RASTER_SUFFIXES, is_same_crs, raster_facts
+from headstart.data.rasters import (
+    RASTER_SUFFIXES,
+    Window,
+    is_same_crs,
+    raster_facts,
+    read_window,
+)
 from headstart.errors import DataError
 from headstart.progress import Progress
 
@@ -76,6 +82,7 @@ class _Checked:
     facts: MaskFacts | None = None
     troubles: dict[str, str] = field(default_factory=dict)
     unknown: tuple[int, ...] = ()
+    is_unlabelled: bool = False
 
 
 # Kind -> (what, remedy) of trouble with single masks.
@@ -109,8 +116,9 @@ def check_masks(
 ) -> CheckedMasks:
     """Look for every kind of trouble with masks at once.
 
-    All of it is errors that `--on-bad skip` leaves out, sample by sample: `unreadable-mask`,
-    `coloured-mask`, `size-mismatch`, `crs-mismatch`, `elsewhere`, `empty-mask`, `unknown-value`.
+    Windows without a labelled pixel are left out and counted. All else is errors that
+    `--on-bad skip` leaves out, sample by sample: `unreadable-mask`, `coloured-mask`,
+    `size-mismatch`, `crs-mismatch`, `elsewhere`, `empty-mask`, `unknown-value`.
     A legend with a single class is an error that nothing can leave out. Pictures or masks without a
     partner were found while reading.
 
@@ -137,15 +145,26 @@ def check_masks(
                 advance(len(results))
     finally:
         pool.shutdown(cancel_futures=True)
-    facts = {name: c.facts for name, c in checked.items() if c.facts is not None}
-    labelled = tuple(replace(s, labels=_classes_in(facts.get(s.id), legend)) for s in samples)
+    empty = {name for name, c in checked.items() if c.is_unlabelled}
+    facts = {n: c.facts for n, c in checked.items() if c.facts is not None and n not in empty}
+    labelled = tuple(
+        replace(s, labels=_classes_in(facts.get(s.id), legend))
+        for s in samples
+        if s.id not in empty
+    )
     findings = (
         *dataset.findings,
         *_findings(checked),
+        *_unlabelled_scenes(samples, empty),
         *_unknown_findings(checked, legend),
         *_legend_findings(legend),
     )
-    return CheckedMasks(replace(dataset, samples=labelled, findings=findings), facts)
+    notes = dataset.notes
+    if empty:
+        told = f"{count(len(empty), 'window')} without a labelled pixel, or without data, left out."
+        notes = (*notes, told)
+    found = replace(dataset, samples=labelled, findings=findings, notes=notes)
+    return CheckedMasks(found, facts)
 
 
 def _classes_in(facts: MaskFacts | None, legend: Legend) -> tuple[str, ...]:
@@ -167,12 +186,14 @@ def _check(sample: Sample, legend: Legend) -> _Checked:
         checked.troubles["unreadable-mask"] = "it has none"
         return checked
     try:
-        mask = read_indexed_mask(sample.mask, legend)
+        mask = read_sample_mask(sample, legend)
     except PictureError as error:
         kind = "coloured-mask" if error.kind == "coloured-mask" else "unreadable-mask"
         # The finding has a remedy of its own, for all of them.
         checked.troubles[kind] = str(error).removesuffix(f" {REPLACE_OR_SKIP}")
         return checked
+    if sample.window is not None:
+        _ignore_without_data(sample, mask.indices)
     counts = np.bincount(mask.indices.ravel() - IGNORE, minlength=len(legend.names) + 1)
     height, width = mask.indices.shape
     small = np.ascontiguousarray(mask.indices, dtype="<i2")
@@ -181,9 +202,23 @@ def _check(sample: Sample, legend: Legend) -> _Checked:
     checked.facts = MaskFacts(width, height, pixels, int(counts[0]), digest.hexdigest())
     checked.unknown = mask.unknown
     if not any(pixels) and not mask.unknown:
+        if sample.window is not None:  # of a large scene, parts may well be unlabelled
+            checked.is_unlabelled = True
+            return checked
         checked.troubles["empty-mask"] = ""
     checked.troubles |= _beside_picture(sample, mask.facts)
     return checked
+
+
+def _ignore_without_data(sample: Sample, indices: np.ndarray) -> None:
+    """What the picture does not show cannot be learnt, whatever the mask says of it."""
+    if sample.window is None or sample.path.suffix.lower() not in RASTER_SUFFIXES:
+        return
+    try:
+        _, valid = read_window(sample.path, Window(*sample.window))
+    except PictureError:
+        return  # the checks of pictures find it
+    indices[~valid] = IGNORE
 
 
 def _beside_picture(sample: Sample, mask: RasterFacts) -> dict[str, str]:
@@ -242,6 +277,23 @@ def _findings(checked: Mapping[str, _Checked]) -> Iterable[Finding]:
                 told = f", for one: {example.rstrip('.')}."
             message = f"{count(len(concerned), 'mask')} {what}{told}"
             yield Finding(kind, "error", message, remedy, tuple(sorted(concerned)))
+
+
+def _unlabelled_scenes(samples: Sequence[Sample], empty: Set[str]) -> Iterable[Finding]:
+    """Scenes none of whose windows has a labelled pixel."""
+    of_scene: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        if sample.window is not None:
+            of_scene[sample.id.rpartition("#")[0]].append(sample.id)
+    bare = sorted(name for name, ids in of_scene.items() if empty >= set(ids))
+    if bare:
+        yield Finding(
+            "empty-mask",
+            "error",
+            f"{count(len(bare), 'scene')} without a pixel that both is labelled and holds data.",
+            "Label them, or check which values are ignored (--ignore-value) and what is nodata.",
+            tuple(bare),
+        )
 
 
 def _unknown_findings(checked: Mapping[str, _Checked], legend: Legend) -> Iterable[Finding]:

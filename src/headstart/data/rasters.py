@@ -109,8 +109,11 @@ class Raster:
             values[:, rows, columns], valid[rows, columns] = self._inside(inner, places)
         return values, valid
 
-    def read_stored(self) -> tuple[np.ndarray, np.ndarray]:
-        """All pixels as they are stored, the nodata value among them; for masks.
+    def read_stored(self, window: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Pixels as they are stored, the nodata value among them; for masks.
+
+        Args:
+            window: Within the raster; None is all of it.
 
         Returns:
             (bands, height, width) of the file's dtype; and (height, width) bool, False where the
@@ -119,7 +122,7 @@ class Raster:
         Raises:
             PictureError: The pixels cannot be read.
         """
-        return self._stored(self._whole, range(len(self.facts.bands)))
+        return self._stored(window or self._whole, range(len(self.facts.bands)))
 
     def _inside(self, window: Window, places: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """As `read`, of a window that lies within the raster."""
