@@ -156,7 +156,7 @@ def inspect(
         findings=findings,
         counts=counts,
         split_reason=reason,
-        formats=Counter(fact.format for fact in facts.values()),
+        formats=Counter({f.part_of or id_: f.format for id_, f in facts.items()}.values()),
         sizes=_sizes(list(facts.values())),
         page=page,
         sheet=sheet_path,

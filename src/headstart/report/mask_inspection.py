@@ -21,6 +21,7 @@ from headstart.report.colours import Colour, class_colours
 from headstart.report.footprint_map import footprint_map, footprints
 from headstart.report.maps import css
 from headstart.report.thumbnails import embed
+from headstart.report.window_thumbnails import read_stored_window
 from headstart.report.wording import count
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ def _read(sample: Sample, facts: FileFacts) -> tuple[np.ndarray, np.ndarray] | N
     from headstart.data.rasters import read_window
 
     try:
+        if sample.window is not None:
+            return read_stored_window(sample)[:2]
         if facts.raster is None:
             picture = np.asarray(read_image(sample.path, sixteen_bit_divisor=None))
             return picture.transpose(2, 0, 1), np.ones(picture.shape[:2], bool)
