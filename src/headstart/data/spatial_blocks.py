@@ -204,9 +204,12 @@ def too_near(
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """Pictures that a drawn split had better not have: of training those near to what is held out.
 
-    Nearer than the likeness reaches, but at most a quarter of the training, the nearest first; what
-    shows the same ground as a held out picture goes first of all. Splits that came with the data
-    stay as they are.
+    What shows the same ground as a held out picture goes first of all. Then a buffer, where
+    Headstart draws the test: of neighbours nearer than the likeness reaches and than a picture is
+    wide, since what reaches further is a matter of regions, which blocks keep apart; the nearest
+    first, and at most a quarter of the training. Splits that came with the data stay as they are,
+    and a validation that is carved out beside a given test costs no training: the test is honest
+    without.
 
     Args:
         plan: Made with the blocks.
@@ -220,12 +223,14 @@ def too_near(
         return {}, ()
     drawn = ("validation",) if plan.rule == "given-test" else ("validation", "test")
     num_fitted = len(plan.ids("train"))
-    # Of the distance at which pictures are no longer alike; from edge to edge.
+    # From edge to edge, as a share of the buffer; in hundredths, since equals differ by rounding.
     nearness: dict[str, float] = {}
     out: dict[str, str] = {}
-    buffers = [
-        max(0.0, (r or 0.0) - p.side) for p, r in zip(blocks.frames, blocks.reaches, strict=True)
-    ]
+    buffers = [0.0] * len(blocks.frames)
+    if plan.rule == "drawn":
+        reaches = [reach or 0.0 for reach in blocks.reaches]
+        sides = [places.side for places in blocks.frames]
+        buffers = [min(max(0.0, r - s), s) for r, s in zip(reaches, sides, strict=True)]
     for places, buffer in zip(blocks.frames, buffers, strict=True):
         for split, against in (("train", drawn), ("validation", ("test",))):
             if split == "validation" and "test" not in drawn:
@@ -234,7 +239,7 @@ def too_near(
                 if common > SAME_GROUND:
                     out[id_] = f"shows the same ground as a picture of the {'/'.join(against)}"
                 elif split == "train" and gap < buffer:
-                    nearness[id_] = gap / buffer
+                    nearness[id_] = round(gap / buffer, 2)
     notes = []
     if out:
         notes.append(
@@ -257,17 +262,17 @@ def too_near(
             continue
         told = f"{count(len(taken), 'training picture')} left out as a buffer: "
         if len(taken) == len(nearness):
-            told += f"all that lie within {wanted} of one held out, as far as pictures are alike."
+            told += f"all that lie within {wanted} of one held out."
         else:
             told += (
-                f"the nearest of {len(nearness):,} that lie within {wanted} of one held out, as "
-                "far as pictures are alike; all of them would be too many to do without."
+                f"the nearest of {len(nearness):,} that lie within {wanted} of one held out; all "
+                "of them would be too many to do without."
             )
         return buffered, (*notes, told)
     notes.append(
         f"There is no buffer between the splits: {len(nearness):,} of {num_fitted:,} training "
-        f"pictures lie within {wanted} of one held out, as far as pictures are alike, and to leave "
-        "out even the nearest would take more than a quarter of them, or all of a class."
+        f"pictures lie within {wanted} of one held out, and to leave out even the nearest would "
+        "take more than a quarter of them, or all of a class. Blocks alone keep them apart."
     )
     return out, tuple(notes)
 

@@ -84,7 +84,7 @@ def _scores(
         known = [i for i in plan.assignment if i in pixels and i not in out and len(pixels[i][1])]
         learnt = [i for i in known if plan.assignment[i] != "test"]
         tested = [i for i in known if plan.assignment[i] == "test"]
-        classes = {int(k) for i in learnt for k in pixels[i][1].unique()}
+        classes = {k for i in learnt for k in pixels[i][1].tolist()}
         if len(classes) < 2 or not tested:
             return [None] * len(plans)
         table = _table(attempt, pixels, learnt, plan)

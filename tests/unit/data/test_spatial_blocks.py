@@ -103,7 +103,7 @@ def test_no_block_straddles_the_splits() -> None:
 
 
 def test_the_buffer_is_respected_and_said() -> None:
-    # Pictures 300 m apart, so that a buffer takes the neighbours alone.
+    # Pictures 50 m apart, so that a buffer of 100 m takes the neighbours alone.
     places = grid(24, 24, step=150)
     blocks = find_blocks(places, {}, field(places, 900, 0))
     dataset = dataset_of(places)
@@ -222,3 +222,19 @@ def test_plans_without_places_are_as_before() -> None:
     plan = split_dataset(dataset, seed=0)
     assert plan == split_dataset(dataset, seed=0, blocks={})
     assert isinstance(plan, SplitPlan)
+
+
+def test_a_buffer_is_a_matter_of_neighbours_and_of_drawn_tests() -> None:
+    scattered = grid(12, 12, step=3 * SIDE)
+    values = field(scattered, 2400, 0)
+    blocks = find_blocks(scattered, {}, values)
+    assert blocks.reaches[0]
+    plan = split_dataset(dataset_of(scattered), seed=0, blocks=blocks.block_of)
+    assert too_near(plan, blocks, dataset_of(scattered)) == ({}, ())
+    places = grid(12, 12, step=150)
+    splits: dict[str, Split] = {i: "test" if i < "03" else "train" for i in places.ids}
+    dataset = dataset_of(places, splits)
+    blocks = find_blocks(places, {}, field(places, 900, 0))
+    plan = split_dataset(dataset, seed=0, blocks=blocks.block_of)
+    assert plan.rule == "given-test"
+    assert too_near(plan, blocks, dataset) == ({}, ())
