@@ -18,7 +18,7 @@ from headstart.data.chip_transforms import ChipAugment, ChipTransform, chip_tran
 from headstart.data.images import PictureError, picture_facts, read_image
 from headstart.data.mask_files import read_mask
 from headstart.data.raster_header import RasterFacts
-from headstart.data.rasters import RASTER_SUFFIXES, Raster, open_raster
+from headstart.data.rasters import RASTER_SUFFIXES, Raster, Window, open_raster
 from headstart.errors import DataError
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class PrepareChip:
         """
         import torch
 
-        values, valid = read_chip(sample.path, self.contract)
+        values, valid = read_chip(sample.path, self.contract, window=sample.window)
         inputs = torch.from_numpy(values)
         if sample.mask is None:
             # A crop without its mask has a use too: to see what training sees.
@@ -107,12 +107,16 @@ class PrepareChip:
         return Example(inputs, target)
 
 
-def read_chip(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarray]:
+def read_chip(
+    path: Path, contract: InputContract, *, window: tuple[int, int, int, int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The bands of a contract, raw, and which pixels hold data.
 
     Args:
         path: A photo, or a raster of any number of bands.
         contract: Names the bands.
+        window: (left, top, width, height) in pixels; None is all of it. Rasters are read by window,
+            photos cut to it.
 
     Returns:
         (bands, H, W) contiguous, uint8 where the file has 8 bits, else float32; and (H, W) bool.
@@ -122,11 +126,13 @@ def read_chip(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarr
         DataError: It lacks a band.
     """
     if path.suffix.lower() not in RASTER_SUFFIXES:
-        return _read_photo(path, contract)
+        return _cut(*_read_photo(path, contract), window)
     with open_raster(path) as raster:
         if contract.bands == _PHOTO_BANDS and raster.facts.colours:
-            return _read_photo(path, contract)  # values of a palette stand for colours
-        values, valid = raster.read(bands=bands_to_read(raster, contract))
+            # values of a palette stand for colours
+            return _cut(*_read_photo(path, contract), window)
+        place = None if window is None else Window(*window)
+        values, valid = raster.read(place, bands=bands_to_read(raster, contract))
     if len(values) == 1 and len(contract.bands) == 3:
         values = np.repeat(values, 3, axis=0)
     dtype = np.uint8 if values.dtype == np.uint8 else np.float32
@@ -155,6 +161,17 @@ def bands_to_read(raster: Raster, contract: InputContract) -> list[str | int]:
         if len(names) == 1 and raster.facts.dtype == "uint8":
             return [1]  # grey: the same in all three, as of any grey photo
     return list(contract.bands)
+
+
+def _cut(
+    values: np.ndarray, valid: np.ndarray, window: tuple[int, int, int, int] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A window of what was read whole; None is all of it."""
+    if window is None:
+        return values, valid
+    left, top, width, height = window
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    return np.ascontiguousarray(values[:, rows, columns]), valid[rows, columns]
 
 
 def _read_photo(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarray]:
