@@ -127,6 +127,16 @@ def read_mask_folders(root: Path, request: Request) -> Dataset:
                 tuple(sorted(listing.broken)),
             )
         )
+    if listing.loops:
+        findings.append(
+            Finding(
+                "looping-link",
+                "warning",
+                f"{count(len(listing.loops), 'link')} to a folder around it, not followed.",
+                "Remove it, if nothing else needs it.",
+                tuple(sorted(listing.loops)),
+            )
+        )
     samples = [
         Sample(image, root / image, (), splits.get(image), None, root / mask)
         for image, mask in pairing.masks.items()

@@ -223,3 +223,15 @@ def test_amazon_forest_says_what_is_wrong_and_works_without_it(amazon_forest: Pa
     assert Counter(s.split for s in kept) == {"train": 29, "validation": 15}
     assert kept.classes == ("1", "2")
     assert {s.labels for s in kept} == {("1", "2"), ("2",)}
+
+
+def test_links_that_lead_nowhere_or_back_are_told(build: Build) -> None:
+    root = build("images/a.png", "images/b.png", masks=["masks/a.png", "masks/b.png"])
+    (root / "images" / "again").symlink_to(root)
+    (root / "images" / "c.png").symlink_to(root / "nowhere.png")
+    dataset = open_dataset(root)
+    assert {(f.kind, f.severity): f.ids for f in dataset.findings} == {
+        ("missing-file", "error"): ("images/c.png",),
+        ("looping-link", "warning"): ("images/again",),
+    }
+    assert len(dataset) == 2
