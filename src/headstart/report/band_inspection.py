@@ -145,7 +145,8 @@ def _unit(read: Sequence[ReadBands], declared: str | None) -> tuple[str, list[st
                 each.raster, low=low, high=high, declared=declared, source=each.source
             )
         except DataError as error:
-            return "", [str(error)]
+            listed = str(error).replace(":\n- ", ": ").replace("\n- ", "; ")
+            return "", [listed + "."]
         found[unit.name].append(unit.sentence)
     if len(found) > 1:
         told = ", ".join(f"{name} in {count(len(of), 'picture')}" for name, of in found.items())
