@@ -27,7 +27,8 @@ class Places:
     Attributes:
         ids: Sample ids.
         centres: (n, 2) east and north in the unit; on a globe longitude and latitude in degrees.
-        halves: (n, 2) half of the width and of the height, in the unit.
+        halves: (n, 2) half of the width and of the height, in the unit. A picture that lies askew
+            has those of its own sides: its bounding box would cover its neighbours.
         unit: `m` or `px`.
         is_globe: Whether the area is so large, or its pictures in so many coordinate reference
             systems, that no flat frame serves.
@@ -125,9 +126,9 @@ def places_on_earth(headers: Mapping[str, RasterFacts]) -> Places | None:
         members = [i for i, id_ in enumerate(ids) if headers[id_].crs == crs]
         degrees[members] = _in_degrees(corners[members].reshape(-1, 2), crs).reshape(-1, 4, 2)
     centres = degrees.mean(axis=1)
-    sides = np.ptp(degrees, axis=1) / 2 * np.radians(1) * _EARTH_RADIUS_M
-    sides[:, 0] *= np.cos(np.radians(centres[:, 1]))
-    return Places(ids, centres, sides, is_globe=True)
+    scale = np.radians(1) * _EARTH_RADIUS_M * np.ones_like(centres)
+    scale[:, 0] *= np.cos(np.radians(centres[:, 1]))
+    return Places(ids, centres, _halves(degrees * scale[:, None]), is_globe=True)
 
 
 def places_in_file(windows: Mapping[str, tuple[int, int, int, int]]) -> Places:
@@ -150,8 +151,15 @@ def _flat(ids: tuple[str, ...], corners: np.ndarray, *, crs: str) -> Places | No
     if not np.isfinite(scales).all() or (np.abs(scales / scales[0] - 1) > _FLAT).any():
         return None
     placed = corners * scales[0]
-    halves = np.ptp(placed, axis=1) / 2
-    return Places(ids, placed.mean(axis=1), halves)
+    return Places(ids, placed.mean(axis=1), _halves(placed))
+
+
+def _halves(corners: np.ndarray) -> np.ndarray:
+    """(n, 2): half the sides of rectangles (n, 4, 2), first of that which rather lies east-west."""
+    across, down = corners[:, 1] - corners[:, 0], corners[:, 3] - corners[:, 0]
+    sides = np.column_stack([np.hypot(*across.T), np.hypot(*down.T)]) / 2
+    is_upright = np.abs(across[:, 0]) >= np.abs(across[:, 1])
+    return np.asarray(np.where(is_upright[:, None], sides, sides[:, ::-1]))
 
 
 def _metres_a_unit(anchors: np.ndarray, step: float, crs: str) -> np.ndarray:

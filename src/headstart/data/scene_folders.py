@@ -22,6 +22,7 @@ from headstart.data.rasters import RASTER_SUFFIXES, Window, raster_facts
 from headstart.errors import DataError
 
 BACKGROUND = "background"
+_TOLD_ONE_BY_ONE = 3  # files of polygons; of more there is a summary
 _NOWHERE = Window(0, 0, 1, 1)
 # What is wrong with single scenes: kind -> (what, remedy).
 _TROUBLES = {
@@ -131,7 +132,7 @@ def read_scene_folders(root: Path, request: Request) -> Dataset:
         samples=tuple(sorted(samples, key=lambda sample: sample.id)),
         classes=legend.names,
         is_multilabel=True,
-        notes=(*(n for each in polygons.values() for n in each.notes), *notes, *group_notes),
+        notes=(*_notes(polygons), *notes, *group_notes),
         findings=(*_findings(troubles), *_overlaps(polygons, root, samples)),
         legend=legend,
     )
@@ -218,6 +219,17 @@ def _read_all(
             "Give both the same name but for the suffix, or put all polygons into one file."
         )
     return found
+
+
+def _notes(polygons: Mapping[str, Polygons]) -> list[str]:
+    """What was guessed of each file; of many files those of the first, and all labels."""
+    notes = [note for each in polygons.values() for note in each.notes]
+    if len(polygons) <= _TOLD_ONE_BY_ONE:
+        return notes
+    labels = Counter(label for each in polygons.values() for label in each.labels)
+    told = series(f"{name} ({n:,})" for name, n in labels.most_common())
+    first = next(iter(polygons.values()))
+    return [*first.notes, f"So it is with {len(polygons) - 1:,} other files; in all: {told}."]
 
 
 def _settle_legend(polygons: Mapping[str, Polygons], request: Request) -> tuple[Legend, list[str]]:

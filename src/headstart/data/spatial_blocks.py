@@ -12,6 +12,7 @@ for what is claimed without.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,8 @@ MOST_BUFFERED = 0.25
 SAME_GROUND = 0.1
 # Scenes without a place on Earth are kept whole if there are so many of them: enough for splits.
 _MIN_SCENES = 5
+# What the id of a window ends with.
+_WINDOW = re.compile(r"#\d+,\d+$")
 _NUM_COMPARED = 600  # pictures in a correlogram: 180,000 pairs, in a second
 _MIN_COMPARED = 12
 _NUM_SHUFFLES = 99  # the envelope of 95% is then the fifth largest
@@ -237,7 +240,7 @@ def too_near(
                 continue
             for id_, gap, common in _nearest(places, plan, split, against):
                 if common > SAME_GROUND:
-                    out[id_] = f"shows the same ground as a picture of the {'/'.join(against)}"
+                    out[id_] = "shows the same ground as a picture held out"
                 elif split == "train" and gap < buffer:
                     nearness[id_] = round(gap / buffer, 2)
     notes = []
@@ -288,9 +291,17 @@ def _nearest(
         return
     for start in range(0, len(rows), 512):
         some = rows[start : start + 512]
-        gap, common = places.gaps(some, columns)
+        gap, common = _apart(places, some, columns)
         for i, row in enumerate(some):
             yield places.ids[row], float(gap[i].min()), float(common[i].max())
+
+
+def _apart(places: Places, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """As `Places.gaps`; windows of one file have nothing in common, however askew it lies."""
+    gap, common = places.gaps(rows, columns)
+    files = np.array([_WINDOW.sub("", id_) if _WINDOW.search(id_) else "" for id_ in places.ids])
+    is_one = (files[rows][:, None] == files[columns]) & (files[rows][:, None] != "")
+    return gap, np.where(is_one, 0.0, common)
 
 
 def _starves(plan: SplitPlan, dataset: Dataset, out: Mapping[str, str], *, most: float) -> bool:
@@ -316,7 +327,7 @@ def leaked_places(plan: SplitPlan, blocks: SpatialBlocks) -> tuple[LeakedSample,
         if not len(tested) or not len(fitted):
             continue
         for row in tested:
-            common = places.gaps(np.array([row]), fitted.astype(int))[1][0]
+            common = _apart(places, np.array([row]), fitted.astype(int))[1][0]
             best = int(common.argmax())
             if common[best] > SAME_GROUND:
                 partner = places.ids[fitted[best]]

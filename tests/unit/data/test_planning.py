@@ -14,8 +14,11 @@ from headstart.data.checks import Checkup, check_dataset
 from headstart.data.leaks import leak_findings
 from headstart.data.mask_checks import check_masks
 from headstart.data.near_duplicates import NearDuplicates
+from headstart.data.places import places_on_earth
 from headstart.data.planning import plan_splits, spatial_blocks
-from headstart.data.tiling import tiled
+from headstart.data.raster_header import RasterFacts
+from headstart.data.spatial_blocks import SAME_GROUND
+from headstart.data.tiling import tiled, windows
 from headstart.progress import Progress
 
 
@@ -101,3 +104,31 @@ def test_photos_and_scenes_without_a_place_make_no_trouble(
     windows, of_windows = checked(tmp_path, side=20)
     blocks = spatial_blocks(windows, of_windows)
     assert len(set(blocks.block_of.values())) == num_scenes
+
+
+@pytest.mark.parametrize("degrees", [10, 30, 45, 80, 90])
+def test_windows_of_a_scene_that_lies_askew_do_not_overlap(degrees: float) -> None:
+    a, b = 10 * np.cos(np.radians(degrees)), 10 * np.sin(np.radians(degrees))
+    scene = RasterFacts(
+        "GTiff", 200, 160, ("b",), "uint8", crs="EPSG:32632",
+        transform=(a, b, 500_000.0, b, -a, 5_300_000.0),
+    )  # fmt: skip
+    places = places_on_earth(
+        {f"{i}": scene.part(p) for i, p in enumerate(windows(200, 160, side=40))}
+    )
+    assert places is not None
+    n = np.arange(20)
+    assert (places.gaps(n, n)[1] - np.eye(20)).max() <= SAME_GROUND
+
+
+def test_unequal_windows_of_a_scene_that_lies_askew_are_not_left_out(
+    tmp_path: Path, geo: Any
+) -> None:
+    ground = geo.drawn((140, 300), [(0, 0, 300, 70)])
+    turned = {"transform": geo.PLACE * geo.PLACE.rotation(45)}
+    geo.write_scene(tmp_path / "images/a.tif", geo.picture(ground), **turned)
+    geo.write_scene(tmp_path / "masks/a.tif", (ground + 1).astype(np.uint8)[None], **turned)
+    dataset, checkup = checked(tmp_path, side=40)
+    assert len({s.window[2:] for s in dataset if s.window is not None}) > 1
+    planned = plan_splits(dataset, checkup, NearDuplicates(), seed=0)
+    assert not any("same ground" in why for why in planned.left_out.values())

@@ -151,3 +151,12 @@ def test_a_large_scene_with_polygons_becomes_windows(tmp_path: Path, geo: Any) -
     assert dataset.legend is not None
     parts = [read_mask(sample, dataset.legend) for sample in dataset]
     np.testing.assert_array_equal(np.concatenate(parts, axis=1), bright)
+
+
+def test_of_many_files_the_first_is_told_and_a_summary(tmp_path: Path, geo: Any) -> None:
+    for number in range(5):
+        geo.write_scene(tmp_path / f"{number}.tif", geo.picture(np.zeros((60, 80), bool)))
+        geo.write_polygons(tmp_path / f"{number}.geojson", (geo.box(*ROOFS[0]), "roof"))
+    notes = open_dataset(tmp_path).notes
+    assert notes[0].startswith("Column `label` of 0.geojson")
+    assert notes[1] == "So it is with 4 other files; in all: roof (5)."
