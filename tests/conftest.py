@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 
 # As the command line does, and before torch is imported: waiting threads sleep instead of spinning.
@@ -9,6 +10,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +44,18 @@ def amazon_forest() -> Path:
     if not path.is_dir():
         pytest.skip("needs ../shared/data/amazon-forest, which is not there")
     return path
+
+
+@pytest.fixture(scope="session")
+def geo() -> Any:
+    """The module `tests/georeferenced.py`: scenes and polygons on them. tests/ is no package."""
+    path = Path(__file__).with_name("georeferenced.py")
+    spec = importlib.util.spec_from_file_location("georeferenced", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def draw_picture(class_index: int, seed: int, *, size: tuple[int, int] = (40, 48)) -> Image.Image:

@@ -81,6 +81,7 @@ def inspect(
         label_column=reading.label_column,
         group=reading.group,
         ignore_value=reading.ignore_value,
+        outside=reading.outside,
         bands=reading.bands,
         units=reading.units,
         seed=reading.seed,

@@ -83,7 +83,9 @@ class FitOptions(BaseModel):
         None, description="The column of a table that holds picture paths. Auto: guessed and said."
     )
     label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
-        None, description="The column of a table that holds labels. Auto: guessed and said."
+        None,
+        description="The column of a table, or of a file of polygons, that holds labels. Auto: "
+        "guessed and said.",
     )
     group: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None,
@@ -104,6 +106,11 @@ class FitOptions(BaseModel):
         description="Values of masks that belong to no class and take no part in loss and metrics: "
         "one, several with commas between them, or `none`; of masks with colours '#ff0000' and the "
         "like. Auto: guessed and said.",
+    )
+    outside: Annotated[Literal["background", "ignore"] | None, Parameter(group=_DATA)] = Field(
+        None,
+        description="What lies in no polygon, where polygons are the labels: a class of its own, "
+        "or nothing that is known. Auto: background beside a single class, ignored beside several.",
     )
     bands: Annotated[
         tuple[str, ...] | None,

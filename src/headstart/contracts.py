@@ -75,10 +75,10 @@ class Finding:
             `leaked-near-duplicate`, `leaked-group`, `conflicting-labels`,
             `conflicting-near-duplicates`, `tiny-class`, `one-class`, `no-class`, `unbalanced`,
             `empty`; of masks `missing-mask`, `missing-image`, `unreadable-mask`, `coloured-mask`,
-            `size-mismatch`, `crs-mismatch`, `elsewhere`, `empty-mask`, `unknown-value`; of
-            features and pixels `constant-features`, `alike-features`, `collapsed-features`,
-            `unit-range`, `unused-bits`, `out-of-range`, `no-contrast`; of a model
-            `no-better-than-trivial`.
+            `size-mismatch`, `crs-mismatch`, `elsewhere`, `empty-mask`, `unknown-value`,
+            `not-georeferenced`, `overlapping-polygons`, `leaked-place`; of features and pixels
+            `constant-features`, `alike-features`, `collapsed-features`, `unit-range`,
+            `unused-bits`, `out-of-range`, `no-contrast`; of a model `no-better-than-trivial`.
         severity: `error` makes a fit impossible, `warning` does not.
         message: What was found, with figures, in one sentence.
         remedy: What to do about it, in one sentence.
@@ -106,6 +106,10 @@ class Legend:
         colours: One (red, green, blue), each 0-255, a class, to draw it with; None where the data
             bring no colours.
         is_coloured: Whether the masks are colour-coded.
+        column: Of masks that are polygons: the column that names their classes; None: it is found
+            out, and the values above are nothing but the places of the names.
+        outside: Of masks that are polygons: the class of pixels in none of them; None: they belong
+            to no class.
     """
 
     names: tuple[str, ...]
@@ -113,6 +117,8 @@ class Legend:
     ignored: tuple[int, ...] = ()
     colours: tuple[tuple[int, int, int], ...] | None = None
     is_coloured: bool = False
+    column: str | None = None
+    outside: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that `from_json` reads back."""
@@ -128,6 +134,8 @@ class Legend:
             ignored=tuple(values["ignored"]),
             colours=None if colours is None else tuple((r, g, b) for r, g, b in colours),
             is_coloured=bool(values["is_coloured"]),
+            column=values.get("column"),
+            outside=values.get("outside"),
         )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from headstart.contracts import Dataset, Evaluation, Legend, Task
 from headstart.data import open_dataset
-from headstart.data.checks import check_dataset, leave_out_bad, raise_for_errors
+from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.mask_checks import MaskFacts, check_masks
+from headstart.data.planning import spatial_blocks
+from headstart.data.scene_folders import BACKGROUND
 from headstart.errors import DataError
 from headstart.fitting.judging_masks import OnError, evaluate_chips, judge, tolerance_told
 from headstart.metrics.segmentation import BOUNDARY_SHARE
@@ -50,7 +53,7 @@ def evaluate_pictures(
     absent = [name for name in fitted.classes if name not in dataset.classes]
     if absent:
         progress.warn(f"The data has no sample of {_quoted(absent)}.")
-    dataset, told = _checked(dataset, on_bad=on_bad, progress=progress)
+    dataset, told, _ = _checked(dataset, on_bad=on_bad, progress=progress)
     prediction = fitted.predictor.predict(dataset.samples, progress=progress, on_error=told)
     read = set(prediction.ids)
     samples = [sample for sample in dataset if sample.id in read]
@@ -65,7 +68,9 @@ def evaluate_masks(
     Raises:
         DataError: The data has no masks, or classes that the model does not know.
     """
-    dataset = open_dataset(data, ignore_values=fitted.legend.ignored or None)
+    dataset = open_dataset(
+        data, ignore_values=fitted.legend.ignored or None, outside=_outside(fitted.legend)
+    )
     if dataset.legend is None:
         raise DataError(
             f"`{data}` has no masks, but the model answers with masks. {dataset.reason} Give "
@@ -79,7 +84,9 @@ def evaluate_masks(
             "as they were named then, in a classes.txt, or fit a model to them."
         )
     checked = check_masks(dataset, progress=progress)
-    dataset, told = _checked(checked.dataset, masks=checked.facts, on_bad=on_bad, progress=progress)
+    dataset, told, checkup = _checked(
+        checked.dataset, masks=checked.facts, on_bad=on_bad, progress=progress
+    )
     fitted.predictor.task = _in_order_of(fitted.legend, dataset.legend)
     judged = judge(fitted.predictor, dataset.samples, on_error=told)
     if judged:
@@ -89,7 +96,16 @@ def evaluate_masks(
             f"A border counts as found within {pixels} px ({100 * BOUNDARY_SHARE:g}% of a "
             "picture's diagonal)."
         )
-    return evaluate_chips(judged, fitted.predictor, groups={s.id: s.group for s in dataset})
+    blocks = spatial_blocks(dataset, checkup).block_of
+    groups = {s.id: s.group or blocks.get(s.id) for s in dataset}
+    return evaluate_chips(judged, fitted.predictor, groups=groups)
+
+
+def _outside(fitted: Legend) -> Literal["background", "ignore"] | None:
+    """What pixels in no polygon are, if polygons are the labels: as it was in the fit."""
+    if fitted.outside is not None:
+        return "background"
+    return None if BACKGROUND in fitted.names else "ignore"
 
 
 def _in_order_of(fitted: Legend, given: Legend | None) -> Task:
@@ -111,8 +127,8 @@ def _checked(
     masks: Mapping[str, MaskFacts] | None = None,
     on_bad: str,
     progress: Progress,
-) -> tuple[Dataset, OnError]:
-    """What can be measured on, and what to do with what turns out to be unreadable later.
+) -> tuple[Dataset, OnError, Checkup]:
+    """What can be measured on, what to do with what turns out to be unreadable, and the checkup.
 
     Raises:
         DataError: With all that is wrong.
@@ -125,8 +141,8 @@ def _checked(
     findings = tuple(f for f in checkup.findings if f.kind not in ("one-class", "tiny-class"))
     raise_for_errors(replace(checkup, findings=findings))
     if on_bad != "skip":
-        return dataset, None
-    return dataset, lambda sample, error: progress.warn(str(error))
+        return dataset, None, checkup
+    return dataset, lambda sample, error: progress.warn(str(error)), checkup
 
 
 def _quoted(names: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field
@@ -53,6 +53,9 @@ class InspectOptions(BaseModel):
     )
     ignore_value: Annotated[tuple[str, ...] | None, _WITH_COMMAS] = Field(
         None, description="Values of masks that belong to no class, or `none`."
+    )
+    outside: Annotated[Literal["background", "ignore"] | None, Parameter(group=_DATA)] = Field(
+        None, description="What lies in no polygon, where polygons are the labels."
     )
     bands: Annotated[tuple[str, ...] | None, _WITH_COMMAS] = Field(
         None, description="Bands of rasters to tell of, by name or number. Default: all."

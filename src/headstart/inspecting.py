@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from headstart.atomic import replacing
 from headstart.contracts import Dataset, Finding, InputContract, Legend, Sample, Split
@@ -35,6 +35,7 @@ class DataOptions(TypedDict, total=False):
         bands: Of rasters, to tell of.
         units: What the values of rasters mean.
         seed: Of the splits.
+        outside: What pixels in no polygon are.
     """
 
     image_column: str | None
@@ -44,6 +45,7 @@ class DataOptions(TypedDict, total=False):
     bands: tuple[str, ...] | None
     units: str | None
     seed: int
+    outside: Literal["background", "ignore"] | None
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,11 @@ def inspect(
     Raises:
         DataError: Nothing there can be recognised.
     """
-    from headstart.data.leaks import leak_findings, leaked, near_duplicate_findings
+    from headstart.data.leaks import leak_findings, near_duplicate_findings
     from headstart.data.mask_classes import pixel_counts, unlearnt_findings
     from headstart.data.near_duplicates import find_near_duplicates
-    from headstart.data.splits import class_counts, split_dataset
+    from headstart.data.planning import plan_splits
+    from headstart.data.splits import class_counts
     from headstart.report import Inspection, write_inspection
     from headstart.report.mask_inspection import BandReading
 
@@ -117,18 +120,15 @@ def inspect(
     unlearnt: tuple[Finding, ...] = ()
     assignment: Mapping[str, Split] | None = None
     if usable.samples:
-        same_content = checkup.same_content
         try:
-            split = split_dataset(
-                usable, seed=seed, same_content=same_content, near_duplicates=near.group_of
-            )
+            planned = plan_splits(usable, checkup, near, seed=seed)
         except DataError as error:  # a fit would stop here; an inspection has more to say
             reason = str(error)
         else:
-            assignment = split.assignment
-            counts, reason = class_counts(usable, assignment), split.reason
-            leaks = leaked(split, usable, same_content=same_content, near=near)
-            for note in split.notes:
+            usable = usable.without(planned.left_out)
+            assignment, leaks = planned.split.assignment, planned.leaks
+            counts, reason = class_counts(usable, assignment), planned.split.reason
+            for note in planned.split.notes:
                 progress.note(note)
             unlearnt = tuple(unlearnt_findings(usable, checkup.masks, assignment))
     told = (*near_duplicate_findings(dataset, near), *unlearnt, *leak_findings(leaks))
@@ -169,7 +169,7 @@ def inspect(
         findings=findings,
         counts=counts,
         split_reason=reason,
-        formats=Counter(fact.format for fact in facts.values()),
+        formats=Counter({f.part_of or id_: f.format for id_, f in facts.items()}.values()),
         sizes=_sizes(list(facts.values())),
         page=page,
         sheet=sheet_path,
@@ -191,6 +191,7 @@ def _checked(path: Path, reading: DataOptions, progress: Progress) -> tuple[Data
         label_column=reading.get("label_column"),
         group=reading.get("group"),
         ignore_values=reading.get("ignore_value"),
+        outside=reading.get("outside"),
     )
     masks = None
     if dataset.legend is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from headstart.contracts import Dataset
 from headstart.data.coco import read_coco, recognises_coco
@@ -22,6 +23,7 @@ from headstart.data.images import PICTURE_SUFFIXES
 from headstart.data.listing import describe_contents, missing_path
 from headstart.data.mask_tables import read_mask_table, recognises_mask_table
 from headstart.data.masks import read_mask_folders, recognises_mask_folders
+from headstart.data.scene_folders import read_scene_folders, recognises_scene_folders
 from headstart.data.table_files import TABLE_READERS
 from headstart.data.tables import (
     read_metadata,
@@ -29,6 +31,7 @@ from headstart.data.tables import (
     recognises_metadata,
     recognises_table,
 )
+from headstart.data.tiling import tiled
 from headstart.errors import DataError
 
 __all__ = ["FORMATS", "Format", "Request", "find_pictures", "open_dataset"]
@@ -69,6 +72,12 @@ FORMATS: dict[str, Format] = {
         recognises_mask_folders,
         read_mask_folders,
     ),
+    "scene-polygons": Format(
+        "GeoTIFFs with polygons as labels (.geojson, .gpkg, .shp or .fgb): one file for all, or "
+        "one of the same name a scene",
+        recognises_scene_folders,
+        read_scene_folders,
+    ),
     "metadata-table": Format(
         "metadata.csv, .jsonl or .parquet beside the pictures, with the columns file_name and "
         "label; also in train/, validation/ and test/",
@@ -96,10 +105,12 @@ def open_dataset(
     label_column: str | None = None,
     group: str | None = None,
     ignore_values: tuple[int, ...] | None = None,
+    outside: Literal["background", "ignore"] | None = None,
 ) -> Dataset:
     """Recognise labelled data, say why, and read it.
 
-    No picture is opened yet; masks are, where nothing but their values tells the classes.
+    No pixel of a picture is read yet; masks are, where nothing but their values tells the classes.
+    Large pictures with masks become windows, see `tiling`.
 
     Args:
         path: A folder, or a table.
@@ -109,6 +120,8 @@ def open_dataset(
             every one, such as `patient_(\\d+)`: samples of one group never straddle a split.
         ignore_values: Values of masks that stand for no class; found out when not given, and an
             empty tuple says that none does.
+        outside: What pixels in no polygon are: the class `background`, or ignored; by default it
+            goes by the number of classes.
 
     Raises:
         DataError: There is nothing there, no format fits, or it cannot be read as asked.
@@ -120,11 +133,11 @@ def open_dataset(
     path = Path(path)
     if not path.exists():
         raise missing_path(path)
-    request = Request(image_column, label_column, group, ignore_values)
+    request = Request(image_column, label_column, group, ignore_values, outside)
     for name, layout in FORMATS.items():
         reason = layout.recognises(path)
         if reason is not None:
-            dataset = layout.read(path, request)
+            dataset = tiled(layout.read(path, request))
             return replace(dataset, format=name, reason=f"Read as {name}, because {reason}.")
     raise _unrecognised(path)
 

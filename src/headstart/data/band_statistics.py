@@ -145,5 +145,5 @@ def _pixels_of(sample: Sample, contract: InputContract) -> np.ndarray:
             return sampled_pixels(
                 sample.path, bands=bands, units=contract.units, within=sample.window
             )
-    values, valid = read_chip(sample.path, contract)
+    values, valid = read_chip(sample.path, contract, window=sample.window)
     return values[:, valid]

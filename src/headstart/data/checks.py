@@ -35,7 +35,7 @@ SKIPPABLE = frozenset(
         *("missing-file", "zero-byte", "unreadable", "truncated"),
         *("decompression-bomb", "float-values", "empty-picture"),
         *("missing-mask", "missing-image", "unreadable-mask", "coloured-mask", "size-mismatch"),
-        *("crs-mismatch", "elsewhere", "empty-mask", "unknown-value"),
+        *("crs-mismatch", "elsewhere", "empty-mask", "unknown-value", "not-georeferenced"),
     }
 )
 _FILE_ERRORS = {

@@ -20,7 +20,7 @@ from headstart.data.images import PictureError, picture_facts, read_image
 from headstart.data.mask_files import read_mask
 from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_values import read_in_units, refuse_other_range
-from headstart.data.rasters import RASTER_SUFFIXES, Raster, open_raster
+from headstart.data.rasters import RASTER_SUFFIXES, Raster, Window, open_raster
 from headstart.errors import DataError
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class PrepareChip:
         """
         import torch
 
-        values, valid = read_chip(sample.path, self.contract)
+        values, valid = read_chip(sample.path, self.contract, window=sample.window)
         inputs = torch.from_numpy(values)
         if sample.mask is None:
             # A crop without its mask has a use too: to see what training sees.
@@ -110,12 +110,16 @@ class PrepareChip:
         return Example(inputs, target)
 
 
-def read_chip(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarray]:
+def read_chip(
+    path: Path, contract: InputContract, *, window: tuple[int, int, int, int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The bands of a contract, in its units, and which pixels hold data.
 
     Args:
         path: A photo, or a raster of any number of bands.
         contract: Names the bands, and says what values are read as.
+        window: (left, top, width, height) in pixels; None is all of it. Rasters are read by window,
+            photos cut to it.
 
     Returns:
         (bands, H, W) contiguous, uint8 where the file has 8 bits and stays as it is stored, else
@@ -126,12 +130,14 @@ def read_chip(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarr
         DataError: It lacks a band, its unit cannot be told, or it is another than the model takes.
     """
     if path.suffix.lower() not in RASTER_SUFFIXES:
-        return _read_photo(path, contract)
+        return _cut(*_read_photo(path, contract), window)
     with open_raster(path) as raster:
         if is_for_photos(contract) and raster.facts.colours:
-            return _read_photo(path, contract)  # values of a palette stand for colours
+            # values of a palette stand for colours
+            return _cut(*_read_photo(path, contract), window)
         bands = bands_to_read(raster, contract)
-        values, valid = read_in_units(raster, bands=bands, units=contract.units)
+        place = None if window is None else Window(*window)
+        values, valid = read_in_units(raster, place, bands=bands, units=contract.units)
     if len(values) == 1 < len(contract.bands):
         values = np.repeat(values, len(contract.bands), axis=0)
     dtype = np.uint8 if values.dtype == np.uint8 else np.float32
@@ -176,6 +182,17 @@ def bands_to_read(raster: Raster, contract: InputContract) -> list[str | int]:
     if is_for_photos(contract) and not contract.units and contract.scale > 1:
         refuse_other_range(raster, bands=bands, scale=contract.scale)
     return bands
+
+
+def _cut(
+    values: np.ndarray, valid: np.ndarray, window: tuple[int, int, int, int] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """A window of what was read whole; None is all of it."""
+    if window is None:
+        return values, valid
+    left, top, width, height = window
+    rows, columns = slice(top, top + height), slice(left, left + width)
+    return np.ascontiguousarray(values[:, rows, columns]), valid[rows, columns]
 
 
 def _read_photo(path: Path, contract: InputContract) -> tuple[np.ndarray, np.ndarray]:

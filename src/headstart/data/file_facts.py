@@ -12,17 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 
+import numpy as np
+
 from headstart.contracts import Sample
 from headstart.data.images import (
     PictureError,
     is_over_eight_bits,
     is_transparent,
+    picture_facts,
+    read_image,
     verify_picture,
 )
 from headstart.data.miniatures import keep_miniatures, miniature
 from headstart.data.raster_header import RasterFacts
-from headstart.data.raster_miniatures import bands_without_data, raster_miniature
-from headstart.data.rasters import RASTER_SUFFIXES, open_raster, verify_pixels
+from headstart.data.raster_miniatures import (
+    bands_without_data,
+    raster_miniature,
+    stretched_miniature,
+    visible_bands,
+)
+from headstart.data.rasters import RASTER_SUFFIXES, Window, open_raster, verify_pixels
 from headstart.data.sixteen_bit import is_wide
 from headstart.errors import DataError
 from headstart.progress import Progress
@@ -45,8 +54,10 @@ class FileFacts:
         height: Pixels as stored; 0 when unknown.
         mode: As Pillow calls it (`RGB`, `L`, `I;16`), of rasters `3 x uint8`; empty when unknown.
         perceptual: Its miniature, see `miniatures`; empty when not asked for.
-        raster: The header of a raster; None of photos.
+        raster: The header of a raster; None of photos. Of a window as if it were a file.
         empty_bands: Names of bands of a raster without data in any pixel, where others have some.
+        part_of: The file that it is a window of; empty of whole files. Then all else is that of the
+            window: the hash is of its place and its pixels.
     """
 
     sha256: str
@@ -58,6 +69,7 @@ class FileFacts:
     perceptual: bytes = b""
     raster: RasterFacts | None = None
     empty_bands: tuple[str, ...] = ()
+    part_of: str = ""
 
     @property
     def miniature_key(self) -> bytes:
@@ -104,6 +116,11 @@ def keep_new(
 
 def _read_file(sample: Sample, reading: Reading) -> tuple[FileFacts, DataError | None]:
     path = sample.path
+    if sample.window is not None:
+        try:
+            return _read_window(sample, sample.window, reading), None
+        except DataError as error:
+            return FileFacts("", 0), error
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - a third quicker unbuffered
             data = file.readall()
@@ -153,6 +170,49 @@ def _read_raster(
         raise PictureError(f"`{path}` holds no data: {_why_empty(facts)}.", kind="empty-picture")
     size, mode = (facts.width, facts.height), f"{len(facts.bands)} x {facts.dtype}"
     return FileFacts(sha256, len(data), facts.format, *size, mode, perceptual, facts, empty)
+
+
+def _read_window(sample: Sample, window: tuple[int, int, int, int], reading: Reading) -> FileFacts:
+    """Facts of a window; of its file nothing else is read.
+
+    Its place is a part of the hash: two windows of a lake are no copies of each other.
+    """
+    header, seen = None, [0, 1, 2]
+    if sample.path.suffix.lower() in RASTER_SUFFIXES:
+        with open_raster(sample.path) as raster:
+            values, valid = raster.read(Window(*window))
+            header = raster.facts.part(window)
+            seen = visible_bands(header.bands, sensor=header.sensor)
+        format_, mode = header.format, f"{len(header.bands)} x {header.dtype}"
+    else:
+        picture = picture_facts(sample.path)
+        format_, mode = picture.format, picture.mode
+        left, top, width, height = window
+        image = read_image(sample.path).crop((left, top, left + width, top + height))
+        values = np.moveaxis(np.asarray(image), -1, 0)
+        valid = np.ones(values.shape[1:], bool)
+        if is_wide(mode):
+            reading.is_over.set()  # told apart only where files are read whole
+    names = header.bands if header is not None else ("R", "G", "B")
+    digest = hashlib.sha256(f"{window} {names} {values.dtype}".encode())
+    digest.update(np.ascontiguousarray(values).data)
+    digest.update(np.packbits(valid).data)
+    key = _key(digest.digest(), is_raster=header is not None)
+    perceptual = b""
+    if reading.kept is not None:
+        perceptual = reading.kept.get(key, b"") or stretched_miniature(values[seen], valid)
+    _, _, width, height = window
+    return FileFacts(
+        digest.hexdigest(),
+        values.nbytes,
+        format_,
+        width,
+        height,
+        mode,
+        perceptual,
+        header,
+        part_of=str(sample.path),
+    )
 
 
 def _why_empty(facts: RasterFacts) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from headstart.contracts import Dataset, Finding, Sample, Split
 from headstart.data.listing import (
@@ -46,12 +47,14 @@ class Request:
         label_column: The column of a table that holds labels.
         group: A column of the table, or else a pattern on sample ids with one bracket.
         ignore_values: Values of masks that stand for no class; an empty tuple: none does.
+        outside: What pixels in no polygon are, `background` or `ignore`.
     """
 
     image_column: str | None = None
     label_column: str | None = None
     group: str | None = None
     ignore_values: tuple[int, ...] | None = None
+    outside: Literal["background", "ignore"] | None = None
 
 
 def recognises_class_folders(path: Path) -> str | None:

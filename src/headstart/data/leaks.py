@@ -16,7 +16,7 @@ from headstart.data.listing import count, series
 from headstart.data.near_duplicates import NearDuplicates
 from headstart.data.splits import SplitPlan
 
-LeakKind = Literal["same-file", "near-duplicate", "group"]
+LeakKind = Literal["same-file", "near-duplicate", "group", "place"]
 _REMEDY = (
     "Remove them from one of the two, or all split folders (or the split column) to have Headstart "
     "split."
@@ -29,10 +29,11 @@ class LeakedSample:
 
     Attributes:
         id: Sample id, in test.
-        kind: `same-file`, `near-duplicate` or `group`, whichever comes first.
+        kind: `same-file`, `near-duplicate`, `group` or `place`, whichever comes first.
         partner: Sample id, in train or validation: the one most alike.
         partner_split: `train`, or `validation` when no partner is in train.
-        why: In a few words: `same file`, `near-duplicate 0.98`, `group patient_3`.
+        why: In a few words: `same file`, `near-duplicate 0.98`, `group patient_3`, `same place, 40%
+            of it`.
     """
 
     id: str
@@ -161,6 +162,17 @@ def leak_findings(leaks: Sequence[LeakedSample]) -> Iterable[Finding]:
             f"validation ({reasons}): the test flatters the model.",
             _REMEDY,
             _with_partners(grouped),
+        )
+    placed = [leak for leak in leaks if leak.kind == "place"]
+    if placed:
+        yield Finding(
+            "leaked-place",
+            "warning",
+            f"{count(len(placed), 'picture')} of the test on ground that train or validation shows "
+            f"too, such as `{placed[0].id}` and `{placed[0].partner}`: the test flatters the "
+            "model.",
+            _REMEDY,
+            _with_partners(placed),
         )
 
 

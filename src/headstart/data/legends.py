@@ -21,7 +21,7 @@ from headstart.data.listing import count, series
 from headstart.data.mask_files import (
     StoredMask,
     pack_colour,
-    read_stored_mask,
+    stored_parts,
     told_value,
     whole_nodata,
 )
@@ -97,7 +97,7 @@ def _refuse_unreadable(masks: Sequence[Path], census: Census) -> None:
     if not masks or census.counts or census.colours:
         return
     try:
-        read_stored_mask(masks[0])
+        next(iter(stored_parts(masks[0])))
     except PictureError as error:
         if not census.num_valued + census.num_coloured:
             raise DataError(
@@ -112,13 +112,26 @@ def _refuse_unreadable(masks: Sequence[Path], census: Census) -> None:
 
 def _occurring(path: Path) -> tuple[StoredMask, list[int]] | None:
     try:
-        mask = read_stored_mask(path)
+        mask, values = _read_in_parts(path)
     except PictureError:
         return None  # the checks say what is wrong with it
-    values = mask.values[mask.opaque]
-    if values.dtype == np.uint8:
-        return mask, np.flatnonzero(np.bincount(values, minlength=256)).tolist()
-    return mask, np.unique(values).tolist()
+    return mask, sorted(values)
+
+
+def _read_in_parts(path: Path, *, as_colours: bool = False) -> tuple[StoredMask, set[int]]:
+    """The mask (of a large one, its last part), and all values in it."""
+    found: set[int] = set()
+    kinds: set[bool] = set()
+    for mask in stored_parts(path, as_colours=as_colours):
+        values = mask.values[mask.opaque]
+        if values.dtype == np.uint8:
+            found.update(np.flatnonzero(np.bincount(values, minlength=256)).tolist())
+        else:
+            found.update(np.unique(values).tolist())
+        kinds.add(mask.is_coloured)
+    if len(kinds) > 1:  # grey parts of a coloured mask told grey values, not colours
+        mask, found = _read_in_parts(path, as_colours=True)
+    return mask, found
 
 
 def settle_legend(

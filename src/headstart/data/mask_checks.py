@@ -19,10 +19,22 @@ import numpy as np
 
 from headstart.contracts import IGNORE, Dataset, Finding, Legend, Sample
 from headstart.data.images import REPLACE_OR_SKIP, PictureError, Posture, posture
-from headstart.data.mask_files import read_indexed_mask
-from headstart.data.mask_findings import CheckedMask, mask_findings, name_of
+from headstart.data.listing import count
+from headstart.data.mask_files import read_sample_mask
+from headstart.data.mask_findings import (
+    CheckedMask,
+    mask_findings,
+    name_of,
+    unlabelled_scene_findings,
+)
 from headstart.data.raster_header import RasterFacts
-from headstart.data.rasters import RASTER_SUFFIXES, is_same_crs, raster_facts
+from headstart.data.rasters import (
+    RASTER_SUFFIXES,
+    Window,
+    is_same_crs,
+    raster_facts,
+    read_window,
+)
 from headstart.errors import DataError
 from headstart.progress import Progress
 
@@ -87,8 +99,9 @@ def check_masks(
 ) -> CheckedMasks:
     """Look for every kind of trouble with masks at once.
 
-    All of it is errors that `--on-bad skip` leaves out, sample by sample: `unreadable-mask`,
-    `coloured-mask`, `size-mismatch`, `crs-mismatch`, `elsewhere`, `empty-mask`, `unknown-value`.
+    Windows without a labelled pixel are left out and counted. All else is errors that
+    `--on-bad skip` leaves out, sample by sample: `unreadable-mask`, `coloured-mask`,
+    `size-mismatch`, `crs-mismatch`, `elsewhere`, `empty-mask`, `unknown-value`.
     A legend with a single class is an error that nothing can leave out. Pictures or masks without a
     partner were found while reading. Warnings are `turned-picture` and `absent-value`.
 
@@ -117,11 +130,24 @@ def check_masks(
                 advance(len(results))
     finally:
         pool.shutdown(cancel_futures=True)
-    facts = {name: c.facts for name, c in checked.items() if c.facts is not None}
-    labelled = tuple(replace(s, labels=_classes_in(facts.get(s.id), legend)) for s in samples)
-    found = mask_findings(checked, dataset, legend, ignore_values=question.ignore_values)
-    findings = (*dataset.findings, *found)
-    return CheckedMasks(replace(dataset, samples=labelled, findings=findings), facts)
+    empty = {name for name, c in checked.items() if c.is_unlabelled}
+    facts = {n: c.facts for n, c in checked.items() if c.facts is not None and n not in empty}
+    labelled = tuple(
+        replace(s, labels=_classes_in(facts.get(s.id), legend))
+        for s in samples
+        if s.id not in empty
+    )
+    findings = (
+        *dataset.findings,
+        *mask_findings(checked, dataset, legend, ignore_values=question.ignore_values),
+        *unlabelled_scene_findings(samples, empty),
+    )
+    notes = dataset.notes
+    if empty:
+        told = f"{count(len(empty), 'window')} without a labelled pixel, or without data, left out."
+        notes = (*notes, told)
+    found = replace(dataset, samples=labelled, findings=findings, notes=notes)
+    return CheckedMasks(found, facts)
 
 
 def _classes_in(facts: MaskFacts | None, legend: Legend) -> tuple[str, ...]:
@@ -144,7 +170,7 @@ def _check(sample: Sample, question: _Question) -> CheckedMask:
         checked.troubles["unreadable-mask"] = "it has none"
         return checked
     try:
-        mask = read_indexed_mask(sample.mask, legend)
+        mask = read_sample_mask(sample, legend)
     except PictureError as error:
         # The findings have a remedy of their own, for all of them.
         if error.kind == "coloured-mask":
@@ -152,6 +178,8 @@ def _check(sample: Sample, question: _Question) -> CheckedMask:
         else:
             checked.troubles["unreadable-mask"] = str(error).removesuffix(f" {REPLACE_OR_SKIP}")
         return checked
+    if sample.window is not None:
+        _ignore_without_data(sample, mask.indices)
     counts = np.bincount(mask.indices.ravel() - IGNORE, minlength=len(legend.names) + 1)
     height, width = mask.indices.shape
     small = np.ascontiguousarray(mask.indices, dtype="<i2")
@@ -165,9 +193,23 @@ def _check(sample: Sample, question: _Question) -> CheckedMask:
         checked.ignored = tuple(value for value in wanted if (mask.values == value).any())
     name = name_of(sample.mask, question.root)
     if not any(pixels) and not mask.unknown:
+        if sample.window is not None:  # of a large scene, parts may well be unlabelled
+            checked.is_unlabelled = True
+            return checked
         checked.troubles["empty-mask"] = f"`{name}`"
     _lay_on_picture(sample, mask.facts, checked, name=name)
     return checked
+
+
+def _ignore_without_data(sample: Sample, indices: np.ndarray) -> None:
+    """What the picture does not show cannot be learnt, whatever the mask says of it."""
+    if sample.window is None or sample.path.suffix.lower() not in RASTER_SUFFIXES:
+        return
+    try:
+        _, valid = read_window(sample.path, Window(*sample.window))
+    except PictureError:
+        return  # the checks of pictures find it
+    indices[~valid] = IGNORE
 
 
 def _lay_on_picture(sample: Sample, mask: RasterFacts, checked: CheckedMask, *, name: str) -> None:

@@ -6,7 +6,7 @@ GeoTIFF, with grey values, a palette, or colours that stand for classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,13 @@ import numpy as np
 
 from headstart.contracts import IGNORE, Legend, Sample
 from headstart.data.images import PictureError, verify_picture
+from headstart.data.polygon_masks import draw_mask, is_polygon_file
 from headstart.data.raster_header import RasterFacts
-from headstart.data.rasters import RASTER_SUFFIXES, open_raster
+from headstart.data.rasters import RASTER_SUFFIXES, Window, open_raster, raster_facts
 from headstart.errors import DataError
 
 _MOST_WHOLE = 2.0**53  # beyond it, floating-point values have no room for whole numbers
+_MOST_AT_ONCE = 1 << 24  # pixels of a mask that are read together: 16 MB of bytes
 _UNKNOWN = -2  # the class index of a value that the legend does not have; never leaves this file
 
 
@@ -47,7 +49,8 @@ class IndexedMask:
     Attributes:
         indices: (height, width) int64: the class, or IGNORE.
         unknown: Values that the legend does not have, sorted; their pixels are IGNORE.
-        facts: Of the file.
+        facts: Of the whole file, even where a window of it was read; of polygons those of the
+            scene that they are drawn on.
         values: (height, width) integers, as stored; of colours as `Legend` counts them. None of
             what is stored in another way.
     """
@@ -67,15 +70,13 @@ def read_mask(sample: Sample, legend: Legend) -> np.ndarray:
 
     Returns:
         (height, width) int64: class indices, IGNORE where the mask has an ignored value, its nodata
-        value (unless that is a class), or is transparent.
+        value (unless that is a class), or is transparent. Of a window if the sample is one.
 
     Raises:
         PictureError: The mask cannot be read.
         DataError: The sample has no mask, or the mask a value that the legend does not have.
     """
-    if sample.mask is None:
-        raise DataError(f"`{sample.id}` has no mask. Only samples with one can be learnt from.")
-    mask = read_indexed_mask(sample.mask, legend)
+    mask = read_sample_mask(sample, legend)
     if mask.unknown:
         raise DataError(
             f"`{sample.mask}` has the value {told_value(mask.unknown[0], legend)}, but the legend "
@@ -85,14 +86,30 @@ def read_mask(sample: Sample, legend: Legend) -> np.ndarray:
     return mask.indices
 
 
-def read_indexed_mask(path: Path, legend: Legend) -> IndexedMask:
-    """The class of each pixel of a mask, and values that have none.
+def read_sample_mask(sample: Sample, legend: Legend) -> IndexedMask:
+    """The class of each pixel of a sample, from a raster or from polygons, of all or a window.
+
+    Raises:
+        PictureError: The mask, or the scene that polygons are drawn on, cannot be read.
+        DataError: The sample has no mask, or polygons that cannot be drawn on it.
+    """
+    if sample.mask is None:
+        raise DataError(f"`{sample.id}` has no mask. Only samples with one can be learnt from.")
+    window = None if sample.window is None else Window(*sample.window)
+    if is_polygon_file(sample.mask):
+        indices, facts = draw_mask(sample.mask, sample.path, legend, window=window)
+        return IndexedMask(indices, (), facts)
+    return read_indexed_mask(sample.mask, legend, window=window)
+
+
+def read_indexed_mask(path: Path, legend: Legend, *, window: Window | None = None) -> IndexedMask:
+    """The class of each pixel of a mask, or of a window of it, and values that have none.
 
     Raises:
         PictureError: It cannot be read, or holds colours where the legend has values; its kind is
             then `coloured-mask`.
     """
-    stored = read_stored_mask(path, as_colours=legend.is_coloured)
+    stored = read_stored_mask(path, as_colours=legend.is_coloured, window=window)
     if stored.is_coloured and not legend.is_coloured:
         raise PictureError(
             f"`{path}` has colours, but the other masks have values. Save it with one band of "
@@ -114,12 +131,15 @@ def read_indexed_mask(path: Path, legend: Legend) -> IndexedMask:
     return IndexedMask(indices, unknown, stored.facts, stored.values)
 
 
-def read_stored_mask(path: Path, *, as_colours: bool = False) -> StoredMask:
+def read_stored_mask(
+    path: Path, *, as_colours: bool = False, window: Window | None = None
+) -> StoredMask:
     """A mask as it is stored.
 
     Args:
         path: The file.
         as_colours: Values of a palette become its colours, and grey values grey colours.
+        window: Within the mask; None is all of it.
 
     Raises:
         PictureError: It cannot be read, its values are no whole numbers, or it has neither one
@@ -129,7 +149,7 @@ def read_stored_mask(path: Path, *, as_colours: bool = False) -> StoredMask:
         # GDAL fills what is missing of a cut PNG with whatever lay in the memory.
         _verify_whole(path)
     with open_raster(path) as raster:
-        bands, opaque = raster.read_stored()
+        bands, opaque = raster.read_stored(window)
         facts = raster.facts
     if len(bands) not in (1, 3):
         raise PictureError(
@@ -152,6 +172,25 @@ def read_stored_mask(path: Path, *, as_colours: bool = False) -> StoredMask:
         bands = _drawn(bands[0], facts.colours)
     red, green, blue = bands.astype(np.uint32)
     return StoredMask(red << 16 | green << 8 | blue, opaque, True, facts)
+
+
+def stored_parts(path: Path, *, as_colours: bool = False) -> Iterator[StoredMask]:
+    """A mask as it is stored: all at once, or in as large parts as memory should hold.
+
+    Raises:
+        PictureError: See `read_stored_mask`.
+    """
+    facts = raster_facts(path)
+    width, height = facts.width, facts.height
+    if width * height > _MOST_AT_ONCE:  # by whole pieces, so that none is decoded twice
+        height = min(height, max(_MOST_AT_ONCE // width, facts.block[0]))
+        height = max(height - height % facts.block[0], min(facts.block[0], facts.height))
+        width = min(width, max(_MOST_AT_ONCE // height, facts.block[1]))
+    for top in range(0, facts.height, height):
+        for left in range(0, facts.width, width):
+            right, bottom = min(left + width, facts.width), min(top + height, facts.height)
+            part = Window(left, top, right - left, bottom - top)
+            yield read_stored_mask(path, as_colours=as_colours, window=part)
 
 
 def _verify_whole(path: Path) -> None:

@@ -6,12 +6,12 @@ Opens no file.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.contracts import Dataset, Finding, Legend
+from headstart.contracts import Dataset, Finding, Legend, Sample
 from headstart.data.legend_files import legend_file_of
 from headstart.data.listing import count, series
 from headstart.data.mask_files import ignoring_option, told_value, told_values
@@ -33,6 +33,7 @@ class CheckedMask:
         troubles: What makes it unusable.
         unknown: Values that the legend does not have.
         ignored: Of the values that are ignored, those that occur; looked for where it is of use.
+        is_unlabelled: Whether it is a window without a labelled pixel.
         is_turned: Whether EXIF data turn the picture, and the mask fits it turned and as stored.
     """
 
@@ -40,6 +41,7 @@ class CheckedMask:
     troubles: dict[str, str] = field(default_factory=dict)
     unknown: tuple[int, ...] = ()
     ignored: tuple[int, ...] = ()
+    is_unlabelled: bool = False
     is_turned: bool = False
 
 
@@ -91,6 +93,28 @@ def mask_findings(
         *_absent_findings(checked, legend, ignore_values),
         *_turned_findings(checked),
     )
+
+
+def unlabelled_scene_findings(samples: Sequence[Sample], empty: Set[str]) -> Iterable[Finding]:
+    """Scenes none of whose windows has a labelled pixel.
+
+    Args:
+        samples: Any; those that are windows are looked at.
+        empty: Ids of windows without a labelled pixel.
+    """
+    of_scene: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        if sample.window is not None:
+            of_scene[sample.id.rpartition("#")[0]].append(sample.id)
+    bare = sorted(name for name, ids in of_scene.items() if empty >= set(ids))
+    if bare:
+        yield Finding(
+            "empty-mask",
+            "error",
+            f"{count(len(bare), 'scene')} without a pixel that both is labelled and holds data.",
+            "Label them, or check which values are ignored (--ignore-value) and what is nodata.",
+            tuple(bare),
+        )
 
 
 def name_of(mask: Path, root: Path) -> str:

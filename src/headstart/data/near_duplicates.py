@@ -144,6 +144,7 @@ def find_near_duplicates(
     if features is not None:
         found, feature_needed = _look_at_features(ids, found, needed, search, features)
         rule += f", and candidates with features of a likeness of {feature_needed:.3f} or more"
+    found = _in_different_files(found, [facts[id_].part_of for id_ in ids])
     found, note = _without_chains(found, needed, num_pictures=len(ids))
     notes += [note] if note else []
     pairs = [
@@ -162,6 +163,13 @@ def _copies(facts: Mapping[str, FileFacts]) -> dict[str, list[str]]:
         if facts[id_].perceptual:
             by_content[facts[id_].sha256].append(id_)
     return {ids[0]: ids for ids in by_content.values()}
+
+
+def _in_different_files(found: _Pairs, files: Sequence[str]) -> _Pairs:
+    """The pairs but those of two windows of one file, which share no pixel."""
+    names = np.array(files, object)
+    is_window = names[found.rows] != ""
+    return found.where(~(is_window & (names[found.rows] == names[found.columns])))
 
 
 # --- candidates -------------------------------------------------------------------------------

@@ -116,6 +116,26 @@ def read_polygons(path: Path, *, column: str | None = None, layer: str | None = 
     return Polygons(path, tuple(geometries), tuple(kept), str(meta["crs"]), tuple(notes))
 
 
+def overlapping_labels(polygons: Polygons) -> Counter[tuple[str, str]]:
+    """Pairs of different labels, sorted -> how many polygons of the two share ground.
+
+    Neighbours that were drawn by hand share slivers, so that less than a hundredth of the smaller
+    one is no overlap.
+    """
+    import shapely
+
+    shapes = np.array([shapely.geometry.shape(g) for g in polygons.geometries], object)
+    first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    labels = np.array(polygons.labels, object)
+    is_wanted = (first < second) & (labels[first] != labels[second])
+    first, second = first[is_wanted], second[is_wanted]
+    shared = shapely.area(shapely.intersection(shapes[first], shapes[second]))
+    smaller = np.minimum(shapely.area(shapes[first]), shapely.area(shapes[second]))
+    pairs = zip(first[shared > 0.01 * smaller], second[shared > 0.01 * smaller], strict=True)
+    names = [sorted((str(labels[i]), str(labels[j]))) for i, j in pairs]
+    return Counter((low, high) for low, high in names)
+
+
 class PolygonMask:
     """The mask that polygons make of a scene, drawn window by window."""
 
@@ -168,8 +188,10 @@ class PolygonMask:
                 f"{_told(_bounds(scene.corners))}, in {scene.crs[:60]}. Check that both are of the "
                 "same place, and that the coordinate reference systems are right."
             )
+        # One file may have the polygons of many scenes: of the others nothing is kept.
+        near = np.flatnonzero(shapely.intersects(pixels, whole))
         # Where polygons overlap, the smaller lies on top, since the larger would hide all of it.
-        order = np.argsort(-shapely.area(pixels), kind="stable")
+        order = near[np.argsort(-shapely.area(pixels[near]), kind="stable")]
         self._shapes = pixels[order]
         self._values = [index_of[polygons.labels[i]] + 1 for i in order]
         self._tree = shapely.STRtree(self._shapes)

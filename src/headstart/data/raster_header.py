@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,15 @@ class RasterFacts:
     def is_georeferenced(self) -> bool:
         """Whether it is known where on Earth it lies."""
         return self.transform is not None and bool(self.crs)
+
+    def part(self, window: tuple[int, int, int, int]) -> RasterFacts:
+        """The header that a window (left, top, width, height) would have as a file of its own."""
+        left, top, width, height = window
+        transform = self.transform
+        if transform is not None:
+            a, b, c, d, e, f = transform
+            transform = (a, b, a * left + b * top + c, d, e, d * left + e * top + f)
+        return replace(self, width=width, height=height, transform=transform)
 
     @property
     def corners(self) -> tuple[tuple[float, float], ...]:

@@ -24,10 +24,6 @@ _LOOKED_AT = (
 def raster_miniature(raster: Raster, window: Window | None = None) -> bytes:
     """What a person would see of a raster, as SIDE x SIDE grey values, row by row.
 
-    Each of its visible bands is stretched between its own percentiles: values of 16 bits, or
-    reflectances, use a small part of their range. What is compared is the pattern alone, so that a
-    stretch by the picture's own extremes does no harm here.
-
     Args:
         raster: Open.
         window: A part of it; None is all of it.
@@ -36,7 +32,20 @@ def raster_miniature(raster: Raster, window: Window | None = None) -> bytes:
         PictureError: It cannot be read.
     """
     places = visible_bands(raster.facts.bands, sensor=raster.facts.sensor)
-    values, valid = raster.read(window, bands=[place + 1 for place in places])
+    return stretched_miniature(*raster.read(window, bands=[place + 1 for place in places]))
+
+
+def stretched_miniature(values: np.ndarray, valid: np.ndarray) -> bytes:
+    """The mean of visible bands, as SIDE x SIDE grey values, row by row.
+
+    Each is stretched between its own percentiles: values of 16 bits, or reflectances, use a small
+    part of their range. What is compared is the pattern alone, so that a stretch by the picture's
+    own extremes does no harm here.
+
+    Args:
+        values: (bands, height, width).
+        valid: (height, width) bool, where there is data.
+    """
     small = np.zeros((SIDE, SIDE))
     for band in values:
         known = band[valid]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class SplitPlan:
         rule: `as-given`, `given-test` (validation was carved out of train) or `drawn`.
         reason: The rule in a sentence.
         notes: What could not be met, in sentences.
+        blocks: Sample id -> spatial block, which is a part of its group.
     """
 
     assignment: Mapping[str, Split]
@@ -44,6 +45,7 @@ class SplitPlan:
     rule: str
     reason: str
     notes: tuple[str, ...] = ()
+    blocks: Mapping[str, str] = field(default_factory=dict)
 
     def ids(self, split: Split) -> tuple[str, ...]:
         """The samples of a split, in the order of the data set."""
@@ -56,6 +58,7 @@ def split_dataset(
     seed: int,
     same_content: Mapping[str, str] | None = None,
     near_duplicates: Mapping[str, str] | None = None,
+    blocks: Mapping[str, str] | None = None,
 ) -> SplitPlan:
     """Put each labelled sample into train, validation or test.
 
@@ -73,6 +76,8 @@ def split_dataset(
         same_content: Sample id -> hash of its content. Equal hashes share a group.
         near_duplicates: Sample id -> name of its group of near-duplicates, of those that have one
             (`NearDuplicates.group_of`).
+        blocks: Sample id -> spatial block, of those that have one. Where the data bring a test,
+            a block is parted by the splits: they are kept, and `leaked_places` tells what overlaps.
 
     Raises:
         DataError: There is no labelled sample, there are ready-made splits without a train, or so
@@ -84,8 +89,14 @@ def split_dataset(
             f"`{dataset.root}` has no labelled sample. At least two a class are needed to learn "
             "from some and test on others."
         )
-    groups = _share_groups(samples, same_content or {}, near_duplicates or {})
     given = {s.split for s in samples if s.split is not None}
+    placed = dict(blocks or {})
+    if given - {"train"}:
+        splits = {s.id: s.split or "train" for s in samples}
+        placed = {
+            id_: f"{block} in {splits[id_]}" for id_, block in placed.items() if id_ in splits
+        }
+    groups = _share_groups(samples, same_content or {}, near_duplicates or {}, placed)
     if given and "train" not in given:
         raise DataError(
             f"`{dataset.root}` has the split {' and '.join(sorted(given))}, but no train to learn "
@@ -116,7 +127,7 @@ def split_dataset(
     if given and any(s.split is None for s in samples):
         notes.append("Samples without a split were put into train.")
     notes += _unmet(dataset, assignment, groups, is_drawn=rule != "as-given")
-    return SplitPlan(assignment, groups, rule, reason, tuple(notes))
+    return SplitPlan(assignment, groups, rule, reason, tuple(notes), placed)
 
 
 def regrouped(
@@ -128,7 +139,8 @@ def regrouped(
 ) -> SplitPlan:
     """The same splits, with the groups as these near-duplicates make them; they may straddle."""
     samples = [s for s in dataset.samples if s.id in plan.assignment]
-    return replace(plan, groups=_share_groups(samples, same_content, near_duplicates))
+    groups = _share_groups(samples, same_content, near_duplicates, plan.blocks)
+    return replace(plan, groups=groups)
 
 
 def random_twin(plan: SplitPlan, dataset: Dataset, *, seed: int) -> SplitPlan | None:
@@ -191,7 +203,10 @@ def class_counts(
 
 
 def _share_groups(
-    samples: Sequence[Sample], same_content: Mapping[str, str], near: Mapping[str, str]
+    samples: Sequence[Sample],
+    same_content: Mapping[str, str],
+    near: Mapping[str, str],
+    blocks: Mapping[str, str],
 ) -> dict[str, str]:
     """Sample id -> group, where groups that share a picture have become one."""
     links = []
@@ -202,11 +217,13 @@ def _share_groups(
         content = same_content.get(sample.id)
         keys += [] if content is None else [f"content {content}"]
         keys += [f"near {near[sample.id]}"] if sample.id in near else []
+        keys += [f"block {blocks[sample.id]}"] if sample.id in blocks else []
         links += [(own, key) for key in keys]
     root = chained(links)
     names: dict[str, str] = {}  # the first in alphabetical order names the group
     for sample in sorted(samples, key=lambda s: (s.group is None, s.group or "", s.id)):
-        names.setdefault(root[f"id {sample.id}"], sample.group or sample.id)
+        name = sample.group or blocks.get(sample.id) or sample.id
+        names.setdefault(root[f"id {sample.id}"], name)
     return {s.id: names[root[f"id {s.id}"]] for s in samples}
 
 

@@ -18,7 +18,8 @@ from headstart.data.listing import count
 from headstart.data.mask_checks import MaskFacts, check_masks
 from headstart.data.mask_classes import unlearnt_findings
 from headstart.data.near_duplicates import NearDuplicates, find_near_duplicates
-from headstart.data.splits import SplitPlan, regrouped, split_dataset
+from headstart.data.planning import plan_splits
+from headstart.data.splits import SplitPlan, regrouped
 from headstart.errors import DataError, RunError
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
@@ -82,6 +83,7 @@ def prepare_data(
         label_column=options.label_column,
         group=options.group,
         ignore_values=options.ignore_value,
+        outside=options.outside,
     )
     progress.note(f"{path}: {dataset.reason}")
     for note in dataset.notes:
@@ -89,6 +91,8 @@ def prepare_data(
     masks: Mapping[str, MaskFacts] | None = None
     if dataset.legend is not None:
         checked = check_masks(dataset, progress=progress, ignore_values=options.ignore_value)
+        for note in checked.dataset.notes[len(dataset.notes) :]:
+            progress.note("  " + note)
         dataset, masks = checked.dataset, checked.facts
     checkup = check_dataset(dataset, decode=decode, progress=progress, hashed=True, masks=masks)
     left_out: dict[str, str] = {}
@@ -99,20 +103,17 @@ def prepare_data(
     for finding in checkup.warnings:
         progress.warn(f"{finding.message} {finding.remedy}")
     near = find_near_duplicates(checkup.facts)
-    split = split_dataset(
-        dataset,
-        seed=options.seed,
-        same_content=checkup.same_content,
-        near_duplicates=near.group_of,
-    )
-    for note in (*near.notes, *split.notes):
+    planned = plan_splits(dataset, checkup, near, seed=options.seed)
+    split, leaks = planned.split, planned.leaks
+    left_out |= planned.left_out
+    dataset = dataset.without(planned.left_out)
+    for note in (*near.notes, split.reason, *split.notes):
         progress.note("  " + note)
     if not split.ids("test"):
         raise DataError(
             f"`{path}` leaves no sample to test with: {split.reason} "
             "Add samples: at least two a class."
         )
-    leaks = leaked(split, dataset, same_content=checkup.same_content, near=near)
     data = PreparedData(path, dataset, checkup, split, left_out, near=near, leaks=leaks)
     told = [*near_duplicate_findings(dataset, near)]
     told += unlearnt_findings(dataset, checkup.masks, split.assignment)

@@ -224,7 +224,9 @@ def _head(model: Model) -> dict[str, Any]:
 
 def _dataset(record: Record) -> dict[str, Any]:
     dataset = record.dataset
-    facts = [record.facts[sample.id] for sample in dataset if sample.id in record.facts]
+    known = {sample.id: record.facts[sample.id] for sample in dataset if sample.id in record.facts}
+    facts = list(known.values())
+    formats = {fact.part_of or id_: fact.format for id_, fact in known.items()}  # one a file
     pixels = pixel_counts(dataset, record.masks, record.split.assignment) if record.masks else {}
     return {
         "root": str(dataset.root.resolve()),
@@ -244,7 +246,7 @@ def _dataset(record: Record) -> dict[str, Any]:
             "width": _spread([fact.width for fact in facts]),
             "height": _spread([fact.height for fact in facts]),
         },
-        "formats": dict(Counter(fact.format for fact in facts)),
+        "formats": dict(Counter(formats.values())),
         "left_out": sorted(record.left_out),
         "left_out_because": dict(sorted(record.left_out.items())),
         "dropped_suspects": list(record.dropped),

@@ -15,7 +15,8 @@ from headstart.report.axes import Axis
 from headstart.report.charts import bar_chart, histogram
 from headstart.report.mask_inspection import BandReading, MaskPage, draw_mask_page
 from headstart.report.rendering import write_page
-from headstart.report.thumbnails import embed, embed_file
+from headstart.report.thumbnails import embed
+from headstart.report.window_thumbnails import embed_sample
 from headstart.report.wording import count, size
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _contact_sheets(dataset: Dataset, progress: Progress) -> list[ContactSheet]:
         for name, samples in chosen.items():
             pictures = []
             for sample in samples:
-                pictures.append((sample.id, embed_file(sample.path, size=THUMBNAIL_PIXELS)))
+                pictures.append((sample.id, embed_sample(sample, size=THUMBNAIL_PIXELS)))
                 advance(1)
             sheets.append(ContactSheet(name, len(members[name]), tuple(pictures)))
     return sheets
@@ -237,7 +238,7 @@ def _pairs(inspection: Inspection) -> list[PicturePair]:
         pictures = []
         for id_, split in ((first, "test"), (second, partner_split.get(first, ""))):
             words = samples[id_].label + (f", in {split}" if is_leak else "")
-            pictures.append((id_, words, embed_file(samples[id_].path, size=THUMBNAIL_PIXELS)))
+            pictures.append((id_, words, embed_sample(samples[id_], size=THUMBNAIL_PIXELS)))
         drawn.append(PicturePair(why, is_leak, tuple(pictures)))
     return drawn
 

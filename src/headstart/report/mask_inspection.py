@@ -19,6 +19,7 @@ from headstart.report.colours import Colour, class_colours
 from headstart.report.footprint_map import footprint_map, footprints
 from headstart.report.maps import css
 from headstart.report.thumbnails import embed
+from headstart.report.window_thumbnails import read_stored_window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -172,6 +173,10 @@ def _read(
 
     source = str(sample.path)
     try:
+        if facts.raster is None and sample.window is not None:
+            values, valid, names = read_stored_window(sample)
+            photo = ReadBands(source, names, values, valid, None)
+            return photo, photo
         if facts.raster is None:
             picture = np.asarray(read_image(sample.path, sixteen_bit_divisor=None))
             values, valid = picture.transpose(2, 0, 1), np.ones(picture.shape[:2], bool)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from headstart.rundir import RunFolder
 
 _HEADLINES = ("accuracy", "miou", "macro_f1", "map", "balanced_accuracy")
 _DENSE = ("semantic-segmentation",)
+# What the id of a window has behind that of its picture: its left and top edge.
+_WINDOW = re.compile(r"#\d+,\d+$")
 
 
 @dataclass(frozen=True)
@@ -195,8 +198,8 @@ class RunRecord:
         return totals
 
     def sample_path(self, sample_id: str) -> Path:
-        """Where a sample of the run's data set lay."""
-        return Path(self.dataset["root"]) / sample_id
+        """Where a sample of the run's data set lay; of a window the file that it is of."""
+        return Path(self.dataset["root"]) / _WINDOW.sub("", sample_id)
 
 
 def read_record(folder: RunFolder) -> RunRecord:

@@ -1,0 +1,140 @@
+"""What neighbourhoods kept whole are worth: single pixels told apart under that and a random split.
+
+Computed from a table of pixels, once the test set has been read. Wiring.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from headstart.contracts import Evaluation, FeatureTable
+from headstart.data.splits import SplitPlan, random_twin
+from headstart.fitting.attempt import Attempt
+from headstart.metrics.segmentation import count_confusion
+from headstart.strategies.linear_fit import LinearFit
+from headstart.strategies.logistic import fit_logistic
+from headstart.strategies.probe import fit_linear_probe
+
+Pixels = Mapping[str, tuple[Tensor, Tensor]]
+
+
+def measure_mask_leakage(attempt: Attempt, pixels: Pixels) -> dict[str, Any] | None:
+    """The part `leakage` of metrics.json; None where there is nothing to tell.
+
+    A linear classifier of single pixels is fitted twice, with the same strength: under the split of
+    the fit, and under one drawn without regard to groups and places.
+
+    Args:
+        attempt: Fitted, or at least settled; its classifier has no part in this.
+        pixels: Sample id -> features (n, d) float32 and class indices (n,) int64 of some of its
+            pixels, as many of each class as it has if possible; of all splits.
+
+    Raises:
+        DataError: A feature is not finite.
+
+    Source: the gap between a random and a grouped split as a measure of leakage: Kapoor and
+    Narayanan 2023, "Leakage and the reproducibility crisis in machine-learning-based science"
+    (Patterns 4); for places Ploton et al. 2020 (Nature Communications 11).
+    """
+    data = attempt.where.data
+    leaks = [leak for leak in data.leaks if leak.id in pixels]
+    found: dict[str, Any] = {}
+    sentences = []
+    if leaks:
+        sentences.append(
+            f"{len(leaks)} of {len(data.samples('test'))} test pictures also stand, nearly, or "
+            "with their ground, in training."
+        )
+    twin = random_twin(data.split, data.dataset, seed=attempt.where.options.seed)
+    if twin is not None:
+        grouped, shuffled = _scores(attempt, pixels, (data.split, twin))
+        if grouped is not None and shuffled is not None:
+            found.update(grouped=_metrics(grouped), random=_metrics(shuffled))
+            before, after = (each.metrics["miou"].value for each in (shuffled, grouped))
+            kept = "neighbourhoods and groups" if data.split.blocks else "groups"
+            sentences.append(
+                f"Under a random split a linear classifier of single pixels would have scored "
+                f"{100 * (before - after):+.1f} points of mean IoU ({before:.1%} against "
+                f"{after:.1%}): that is what {kept} kept whole take off, besides chance."
+            )
+    if not leaks and not found:
+        return None
+    return {
+        "num_leaked": len(leaks),
+        "leaked": [{"id": leak.id, "partner": leak.partner, "why": leak.why} for leak in leaks],
+        **found,
+        "sentence": " ".join(sentences),
+    }
+
+
+def _scores(
+    attempt: Attempt, pixels: Pixels, plans: Sequence[SplitPlan]
+) -> list[Evaluation | None]:
+    """Of a linear classifier under some splits; None where too little is left to learn or test."""
+    out = attempt.where.data.left_out
+    strength: float | None = None
+    found: list[Evaluation | None] = []
+    for plan in plans:
+        known = [i for i in plan.assignment if i in pixels and i not in out and len(pixels[i][1])]
+        learnt = [i for i in known if plan.assignment[i] != "test"]
+        tested = [i for i in known if plan.assignment[i] == "test"]
+        classes = {k for i in learnt for k in pixels[i][1].tolist()}
+        if len(classes) < 2 or not tested:
+            return [None] * len(plans)
+        table = _table(attempt, pixels, learnt, plan)
+        if strength is None:
+            fit, told = fit_linear_probe(table, attempt.settings)
+            strength = float(told.facts["C"])
+        else:
+            fit = fit_logistic(
+                table.features,
+                table.targets,
+                num_classes=table.num_classes,
+                C=strength,
+                class_weights=attempt.settings.class_weights,
+            )
+        found.append(_evaluated(attempt, pixels, tested, plan=plan, fit=fit))
+    return found
+
+
+def _table(attempt: Attempt, pixels: Pixels, ids: Sequence[str], plan: SplitPlan) -> FeatureTable:
+    """Pixels of some pictures; folds keep whole what the plan keeps whole."""
+    names = {name: number for number, name in enumerate(dict.fromkeys(plan.groups.values()))}
+    numbers = torch.tensor([names[plan.groups[i]] for i in ids])
+    lengths = torch.tensor([len(pixels[i][1]) for i in ids])
+    return FeatureTable(
+        features=torch.cat([pixels[i][0] for i in ids]),
+        targets=torch.cat([pixels[i][1] for i in ids]),
+        groups=numbers.repeat_interleave(lengths),
+        num_classes=len(attempt.classes),
+    )
+
+
+def _evaluated(
+    attempt: Attempt, pixels: Pixels, ids: Sequence[str], *, plan: SplitPlan, fit: LinearFit
+) -> Evaluation:
+    """With intervals over what the plan keeps whole."""
+    counts = np.stack(
+        [
+            count_confusion(
+                pixels[i][1].numpy(),
+                fit.logits(pixels[i][0]).argmax(dim=1).numpy(),
+                len(attempt.classes),
+            )
+            for i in ids
+        ]
+    )
+    groups = np.unique([plan.groups[i] for i in ids], return_inverse=True)[1]
+    task: Any = attempt.task
+    evaluation: Evaluation = task.evaluate(counts, attempt.classes, groups=groups)
+    return evaluation
+
+
+def _metrics(evaluation: Evaluation) -> dict[str, Any]:
+    return {name: asdict(measure) for name, measure in evaluation.metrics.items()}
