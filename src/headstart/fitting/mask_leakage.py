@@ -16,12 +16,44 @@ from torch import Tensor
 from headstart.contracts import Evaluation, FeatureTable
 from headstart.data.splits import SplitPlan, random_twin
 from headstart.fitting.attempt import Attempt
+from headstart.fitting.pixel_tables import pixel_tables
+from headstart.fitting.preparing import PreparedData
+from headstart.map_twin import MapTwin
 from headstart.metrics.segmentation import count_confusion
 from headstart.strategies.linear_fit import LinearFit
 from headstart.strategies.logistic import fit_logistic
 from headstart.strategies.probe import fit_linear_probe
 
 Pixels = Mapping[str, tuple[Tensor, Tensor]]
+
+
+def may_leak(data: PreparedData, *, seed: int) -> bool:
+    """Whether there is anything that `measure_mask_leakage` could tell of a split."""
+    return bool(data.leaks) or random_twin(data.split, data.dataset, seed=seed) is not None
+
+
+def leakage_by_pixels(attempt: Attempt, twin: MapTwin) -> dict[str, Any] | None:
+    """`measure_mask_leakage` by the pixels of chips of all splits, as a frozen backbone sees them.
+
+    Args:
+        attempt: Fitted.
+        twin: Of the backbone before anything was learnt.
+
+    Raises:
+        DataError: A feature is not finite.
+    """
+    data = attempt.where.data
+    samples = [s for s in data.dataset if s.id in data.split.assignment]
+    pixels = pixel_tables(
+        [s for s in samples if s.id not in data.left_out],
+        twin,
+        task=attempt.task,
+        contract=attempt.backbone.contract,
+        num_classes=len(attempt.classes),
+        seed=attempt.settings.seed,
+        on_error=data.note_unreadable,
+    )
+    return measure_mask_leakage(attempt, pixels)
 
 
 def measure_mask_leakage(attempt: Attempt, pixels: Pixels) -> dict[str, Any] | None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from headstart.contracts import Sample
-from headstart.data.raster_header import RasterFacts
 from headstart.errors import DataError
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.drawing_chips import Shown, draw_chips
@@ -21,8 +18,20 @@ from headstart.report.footprint_map import footprints
 from headstart.rundir import RunFolder
 
 
-def save_masks(folder: RunFolder, attempt: Attempt, judged: Sequence[Judged]) -> None:
+def save_masks(
+    folder: RunFolder,
+    attempt: Attempt,
+    judged: Sequence[Judged],
+    *,
+    leakage: Mapping[str, Any] | None = None,
+) -> None:
     """Weights, metrics, counts of each chip, pictures of some, report and model card.
+
+    Args:
+        folder: Of the run.
+        attempt: Fitted.
+        judged: The test chips.
+        leakage: The part `leakage` of metrics.json, see `mask_leakage`.
 
     Raises:
         DataError: There is no chip, or no pixel of them is labelled.
@@ -35,7 +44,8 @@ def save_masks(folder: RunFolder, attempt: Attempt, judged: Sequence[Judged]) ->
     worst_first = sorted(judged, key=lambda each: -each.loss)
     write_chip_counts(folder, judged)
     record = attempt.record()
-    told = {
+    told: dict[str, Any] = {} if leakage is None else {"leakage": leakage}
+    told |= {
         "boundary": tolerance_told(judged),
         "doubt": doubt_told(judged),
         "chips": [{**each.to_json(), **places.get(each.sample.id, {})} for each in worst_first],
@@ -81,7 +91,7 @@ def _places(attempt: Attempt, judged: Sequence[Judged]) -> dict[str, dict[str, A
     """Sample id -> its `corners` as (longitude, latitude), of chips that are georeferenced."""
     facts = attempt.where.data.checkup.facts
     headers = {
-        each.sample.id: _of_window(header, each.sample)
+        each.sample.id: header
         for each in judged
         if each.sample.id in facts and (header := facts[each.sample.id].raster) is not None
     }
@@ -95,15 +105,3 @@ def _places(attempt: Attempt, judged: Sequence[Judged]) -> dict[str, dict[str, A
         place.id: {"corners": [[round(x, 7), round(y, 7)] for x, y in place.corners]}
         for place in found
     }
-
-
-def _of_window(header: RasterFacts, sample: Sample) -> RasterFacts:
-    """The header of the part of a raster that is a sample."""
-    if sample.window is None or header.transform is None:
-        return header
-    left, top, width, height = sample.window
-    if (width, height) == (header.width, header.height):
-        return header  # of the part already
-    a, b, c, d, e, f = header.transform
-    moved = (a, b, a * left + b * top + c, d, e, d * left + e * top + f)
-    return replace(header, width=width, height=height, transform=moved)

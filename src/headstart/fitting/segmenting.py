@@ -27,6 +27,7 @@ from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn, samples_for_table
 from headstart.fitting.mask_attempt import MaskAttempt, with_linear_decoder
 from headstart.fitting.mask_ladder import MaskLadder
+from headstart.fitting.mask_leakage import leakage_by_pixels, may_leak
 from headstart.fitting.mask_probe import fit_mask_probe
 from headstart.fitting.preparing import PreparedData
 from headstart.fitting.recording import record_start, record_transfer
@@ -34,6 +35,8 @@ from headstart.fitting.saving_masks import save_masks
 from headstart.fitting.sensing import refuse_senseless, sensing_backbone
 from headstart.fitting.settle import Choices
 from headstart.fitting.settle_masks import CROP_SIDE, settle_model
+from headstart.map_twin import MapTwin
+from headstart.predictor import example_input
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
 from headstart.tasks.semantic_segmentation import SemanticSegmentation
@@ -81,6 +84,7 @@ class Segmenting:
         self._settle()
         self._learn()
         self._evaluate()
+        self._measure_leakage()
         self._save()
         self._verify()
 
@@ -170,8 +174,23 @@ class Segmenting:
         backbone = as_pyramid(replace(loaded, contract=contract))
         read_as_stored(backbone, where.data)
         self.embedder = Embedder(backbone, self._inference(backbone))
+        self.untrained = self._untrained_twin()
         first = "probe" if strategy == "auto" else strategy
         self.attempt: MaskAttempt = self._new_attempt(first)
+
+    def _untrained_twin(self) -> MapTwin | None:
+        """The backbone before anything is learnt, where leakage is to be measured by it."""
+        where = self.where
+        seed = where.options.seed
+        if where.options.strategy == "scratch" or not may_leak(where.data, seed=seed):
+            return None
+        backbone = self.embedder.backbone
+        own = replace(backbone, module=copy.deepcopy(backbone.module))
+        head = where.task.new_head(own, len(where.data.dataset.classes))
+        assert head is not None
+        model: Any = where.task.build(own, head).to(where.device)
+        example = example_input(own.contract, where.device)
+        return MapTwin(model, self.embedder.inference.compute_format, example=example)
 
     def _settle_model(self) -> None:
         """Decoder and loss; the probe has its own, and what comes as it is learns nothing."""
@@ -209,7 +228,10 @@ class Segmenting:
         # Speed was measured on crops: chips have more pixels. What follows training looks at the
         # validation samples thrice more (norms before and after, and the ladder), and at crops.
         num_validation, num_test = (len(self.where.data.samples(n)) for n in ("validation", "test"))
-        attempt.num_looked_at_after = attempt.crops_a_chip * (3 * num_validation + num_test)
+        num_chips = 3 * num_validation + num_test
+        if self.untrained is not None:
+            num_chips += len(self.where.data.dataset)
+        attempt.num_looked_at_after = attempt.crops_a_chip * num_chips
         return attempt
 
     def _inference(self, backbone: Backbone) -> Any:
@@ -256,9 +278,20 @@ class Segmenting:
         )
         self.where.seconds["evaluate"] = time.monotonic() - started
 
+    def _measure_leakage(self) -> None:
+        """What neighbourhoods and groups kept whole take off the figures."""
+        self.leakage = None
+        if self.untrained is None:
+            return
+        started = time.monotonic()
+        self.leakage = leakage_by_pixels(self.attempt, self.untrained)
+        if self.leakage is not None:
+            self.progress.note(f"  {self.leakage['sentence']}")
+        self.where.seconds["leakage"] = time.monotonic() - started
+
     def _save(self) -> None:
         """Weights, metrics; then the report."""
-        save_masks(self.where.folder, self.attempt, self.judged)
+        save_masks(self.where.folder, self.attempt, self.judged, leakage=self.leakage)
 
     def _verify(self) -> None:
         """The saved model, loaded anew, must answer what the model in memory answers.
