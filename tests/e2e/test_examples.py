@@ -20,7 +20,7 @@ def _offline(cache: Path) -> dict[str, str]:
     inherited = {n: value for n, value in os.environ.items() if not n.startswith("EXAMPLE_")}
     return {
         **inherited,
-        "EXAMPLE_EPOCHS": "2",
+        "EXAMPLE_EPOCHS": "1",
         "HEADSTART_CACHE": str(cache),
         "HF_HUB_OFFLINE": "1",
         "OMP_WAIT_POLICY": "PASSIVE",  # as the command sets it: other tests may run beside this one
