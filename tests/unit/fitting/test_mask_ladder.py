@@ -13,7 +13,6 @@ import pytest
 import headstart.fitting.mask_ladder as mask_ladder
 from headstart.compute import MeasuredFormat
 from headstart.contracts import ComputeFormat, Sample
-from headstart.fitting.judging_masks import Judged
 from headstart.fitting.mask_ladder import MaskLadder
 from headstart.fitting.mask_rungs import judged_rung
 from headstart.fitting.settle import Choice
@@ -81,8 +80,9 @@ def climbed(monkeypatch: pytest.MonkeyPatch) -> Any:
             )
             return [rung]
 
-        def judge(name: str, samples: Any, *, on_error: Any) -> list[Judged]:
-            return [Judged(s, counts_of(found[name])[s.id], 0.0) for s in samples]
+        def judge(name: str, samples: Any, *, on_error: Any) -> list[Any]:
+            counts: Any = counts_of(found[name])
+            return [SimpleNamespace(sample=s, counts=counts[s.id]) for s in samples]
 
         monkeypatch.setattr(mask_ladder, "cheap_rungs", cheap)
         monkeypatch.setattr(mask_ladder, "judge", judge)
