@@ -222,13 +222,18 @@ def _is_pretrained_for_masks(model: Path | str) -> bool:
     return row is not None and bool(row.decoder)
 
 
-def _load_segmenter(model: Path | str, *, device: str, progress: Progress) -> FittedSegmenter:
-    """Of a run, or pretrained as it comes."""
-    from headstart.saved import load_pretrained_segmenter, load_segmenter
+def _load_segmenter(
+    model: Path | str, *, device: str, units: str | None, progress: Progress
+) -> FittedSegmenter:
+    """Of a run, or pretrained as it comes; that takes rasters for what `units` says."""
+    from headstart.saved import load_pretrained_segmenter, load_segmenter, read_in_units_of
 
     if not Path(model).is_dir() and _is_pretrained_for_masks(model):
-        return load_pretrained_segmenter(str(model), device=device, progress=progress)
-    return load_segmenter(RunFolder.open(Path(model)), device=device)
+        fitted = load_pretrained_segmenter(str(model), device=device, progress=progress)
+    else:
+        fitted = load_segmenter(RunFolder.open(Path(model)), device=device)
+    read_in_units_of(fitted, units)
+    return fitted
 
 
 def _contract_of(model: Path | str) -> InputContract:
@@ -284,7 +289,7 @@ def map_pictures(
         else:
             files.append(path)
     pictures = pictures_to_map(files, fetched=Path(output) / SCENES)
-    fitted = _load_segmenter(run, device=device, progress=progress)
+    fitted = _load_segmenter(run, device=device, units=options.units, progress=progress)
 
     def warn(sample: Any, error: DataError) -> None:
         progress.warn(str(error))
@@ -399,6 +404,7 @@ def evaluate(
     *,
     image_column: str | None = None,
     label_column: str | None = None,
+    units: str | None = None,
     on_bad: str = "stop",
     device: str = "auto",
     progress: Progress | None = None,
@@ -410,6 +416,7 @@ def evaluate(
         data: A folder or a table.
         image_column: Of a table; None takes the one the run was fitted with, else guesses.
         label_column: The same for the labels.
+        units: What the values of rasters with masks mean; None goes by the files, as in the fit.
         on_bad: `stop` at files that cannot be used, or `skip` them with a warning.
         device: See FitOptions.
         progress: Told about everything; None is silent.
@@ -417,19 +424,28 @@ def evaluate(
     Raises:
         DataError: The data has classes that the model does not know, or cannot be read.
     """
-    from headstart.evaluating import evaluate_masks, evaluate_pictures
+    from headstart.evaluating import Columns, evaluate_masks, evaluate_pictures
 
     progress = progress or Progress()
-    if answers_with_masks(run):
-        segmenter = _load_segmenter(run, device=device, progress=progress)
-        return evaluate_masks(segmenter, Path(data), on_bad=on_bad, progress=progress)
-    fitted = _load(run, device=device, progress=progress)
     used = _options_of(run) if Path(data).is_file() else {}
+    columns = Columns(
+        image_column or used.get("image_column"), label_column or used.get("label_column")
+    )
+    if answers_with_masks(run):
+        segmenter = _load_segmenter(run, device=device, units=units, progress=progress)
+        return evaluate_masks(
+            segmenter, Path(data), columns=columns, on_bad=on_bad, progress=progress
+        )
+    if units is not None:
+        raise ConfigError(
+            f"--units {units} is of masks, and `{run}` answers with one class a picture. Leave it "
+            "away."
+        )
+    fitted = _load(run, device=device, progress=progress)
     return evaluate_pictures(
         fitted,
         Path(data),
-        image_column=image_column or used.get("image_column"),
-        label_column=label_column or used.get("label_column"),
+        columns=columns,
         on_bad=on_bad,
         progress=progress,
     )

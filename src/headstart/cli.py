@@ -21,7 +21,7 @@ from pydantic import ValidationError
 import headstart
 from headstart import showing
 from headstart.cli_predict import predict
-from headstart.config import FitOptions, RankOptions, explain, load_options
+from headstart.config import FitOptions, RankOptions, Units, explain, load_options
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
 from headstart.inspect_options import InspectOptions
 from headstart.progress import ConsoleSink, Progress
@@ -138,6 +138,7 @@ def evaluate(
     output: Path | None = None,
     image_column: str | None = None,
     label_column: str | None = None,
+    units: Units | None = None,
     on_bad: Literal["stop", "skip"] = "stop",
     device: Device = "auto",
 ) -> None:
@@ -148,7 +149,9 @@ def evaluate(
         data: A folder or a table with classes that the model knows.
         output: A JSON file to write the metrics to.
         image_column: The column of a table that holds picture paths; as in the fit by default.
-        label_column: The column of a table that holds labels; as in the fit by default.
+        label_column: The column of a table, or of polygons, that holds labels; as in the fit by
+            default.
+        units: What the values of rasters with masks mean, where the files do not say it.
         on_bad: At files that cannot be used, stop, or skip them with a warning.
         device: Where to compute.
     """
@@ -163,6 +166,7 @@ def evaluate(
         data,
         image_column=image_column,
         label_column=label_column,
+        units=units,
         on_bad=on_bad,
         device=device,
         progress=progress,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from headstart.contracts import Dataset, Evaluation, Legend, Task
 from headstart.data import open_dataset
+from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.mask_checks import MaskFacts, check_masks
 from headstart.data.planning import spatial_blocks
@@ -21,12 +22,24 @@ from headstart.saved import FittedModel, FittedSegmenter
 from headstart.tasks import make_task
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a table; None are guessed.
+
+    Attributes:
+        image: Holds picture paths.
+        label: Holds labels; of polygons, too.
+    """
+
+    image: str | None = None
+    label: str | None = None
+
+
 def evaluate_pictures(
     fitted: FittedModel,
     data: Path,
     *,
-    image_column: str | None,
-    label_column: str | None,
+    columns: Columns,
     on_bad: str,
     progress: Progress,
 ) -> Evaluation:
@@ -35,7 +48,7 @@ def evaluate_pictures(
     Raises:
         DataError: The data has classes that the model does not know, or cannot be read.
     """
-    dataset = open_dataset(data, image_column=image_column, label_column=label_column)
+    dataset = open_dataset(data, image_column=columns.image, label_column=columns.label)
     unknown = [name for name in dataset.classes if name not in fitted.classes]
     if unknown:
         raise DataError(
@@ -61,7 +74,12 @@ def evaluate_pictures(
 
 
 def evaluate_masks(
-    fitted: FittedSegmenter, data: Path, *, on_bad: str, progress: Progress
+    fitted: FittedSegmenter,
+    data: Path,
+    *,
+    columns: Columns,
+    on_bad: str,
+    progress: Progress,
 ) -> Evaluation:
     """Metrics of a model that answers with masks; see `api.evaluate`.
 
@@ -69,7 +87,11 @@ def evaluate_masks(
         DataError: The data has no masks, or classes that the model does not know.
     """
     dataset = open_dataset(
-        data, ignore_values=fitted.legend.ignored or None, outside=_outside(fitted.legend)
+        data,
+        image_column=columns.image,
+        label_column=columns.label,
+        ignore_values=fitted.legend.ignored or None,
+        outside=_outside(fitted.legend),
     )
     if dataset.legend is None:
         raise DataError(
@@ -88,6 +110,7 @@ def evaluate_masks(
         checked.dataset, masks=checked.facts, on_bad=on_bad, progress=progress
     )
     fitted.predictor.task = _in_order_of(fitted.legend, dataset.legend)
+    warn_of_strange_values(dataset.samples, fitted.predictor.contract, progress=progress)
     judged = judge(fitted.predictor, dataset.samples, on_error=told)
     if judged:
         low, high = tolerance_told(judged)["tolerance_pixels"]

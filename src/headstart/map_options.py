@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from headstart.config import Units
 from headstart.errors import ConfigError
 
 # Of polygons. Fewer pixels than 4 x 4 are rarely more than noise of the answer, and a pixel's worth
@@ -26,6 +27,7 @@ class MapOptions:
             without it, and 0 keeps every corner.
         turns: Answer by the mean over the picture and its mirror images (flips: 4 times the time),
             and these turned by right angles, too (all: 8 times).
+        units: What the values of rasters mean, where the files do not say it; as for `fit`.
     """
 
     probabilities: bool = False
@@ -33,6 +35,7 @@ class MapOptions:
     min_area: float | None = None
     simplify: float | None = None
     turns: Literal["none", "flips", "all"] = "none"
+    units: Units | None = None
 
     def check(self) -> None:
         """Refuse what cannot be.

@@ -114,6 +114,23 @@ class FittedSegmenter:
     key: str
 
 
+def read_in_units_of(fitted: FittedSegmenter, units: str | None) -> None:
+    """From now on take all rasters for what their user says they are; None: as in the fit.
+
+    Raises:
+        ConfigError: The model does not count in reflectance.
+    """
+    if units is None:
+        return
+    predictor = fitted.predictor
+    if not predictor.contract.units:
+        raise ConfigError(
+            f"--units {units} has no effect: the model was fitted on values as they are stored, "
+            "and takes them so. Leave it away."
+        )
+    predictor.contract = replace(predictor.contract, units=units)
+
+
 def check_confidence(min_confidence: float | None) -> None:
     """Refuse what is no share, before anything takes long.
 

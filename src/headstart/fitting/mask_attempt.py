@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
+from headstart.backbones.stem import stem_is_adapted
 from headstart.contracts import Split
 from headstart.data.balance import pixel_weights
 from headstart.errors import ConfigError
@@ -72,6 +73,12 @@ class MaskAttempt(Attempt):
         views = self.value("views")
         if self.name != "head" or not views:
             return feed
+        if stem_is_adapted(self.backbone):
+            self.where.progress.warn(
+                f"--views {views} has no effect: the filters that were made for these bands learn, "
+                "so that pictures go through the backbone anew in each epoch."
+            )
+            return feed
         where = self.where
         num_bytes = views * self.map_bytes("train") + self.map_bytes("train", "validation")
         is_large = num_bytes > MOST_IN_MEMORY
@@ -98,6 +105,7 @@ class MaskAttempt(Attempt):
             num_train=size.num_train,
             crops_a_chip=self.crops_a_chip,
             map_bytes=self.map_bytes("train"),
+            learns_stem=stem_is_adapted(self.backbone),
         )
         return settle_masks(
             self.where.options,

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from headstart.backbones import load_backbone
 from headstart.backbones.pyramid import as_pyramid
+from headstart.backbones.stem import frozen_stem_warning
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Task
 from headstart.data.mask_classes import pixel_counts
@@ -267,6 +268,9 @@ class Segmenting:
             fit_mask_probe(self.attempt, samples_for_table(self.attempt))
         else:
             learn(self.attempt, ())
+        told = frozen_stem_warning(self.attempt.backbone)
+        if told and self.attempt.name == "probe":
+            self.progress.warn(told)
         self.where.seconds["fit"] = time.monotonic() - started
 
     def _evaluate(self) -> None:

@@ -38,11 +38,13 @@ class MaskSizes:
         num_train: Training samples.
         crops_a_chip: Crops of each in an epoch.
         map_bytes: Of the feature maps of all of them as they are.
+        learns_stem: Whether the first filters learn though the rest of the backbone is frozen.
     """
 
     num_train: int
     crops_a_chip: int
     map_bytes: int
+    learns_stem: bool = False
 
 
 def settle_model(options: FitOptions, pixels: Mapping[str, int]) -> list[Choice]:
@@ -120,7 +122,9 @@ def settle_masks(
         return choices
     settle("balance", "none", "the Dice loss counts every class alike, however rare its pixels")
     settle("augment", "light", "random crops, mirrored, are safe for almost any pictures")
-    if strategy == "head":
+    if strategy == "head" and sizes.learns_stem:
+        settle("views", 0, "the first filters learn for these bands, so no maps can be cached")
+    elif strategy == "head":
         settle("views", *_views(sizes.map_bytes))
     else:
         settle("views", 0, "the backbone learns, so maps of features cannot be cached")
