@@ -126,9 +126,9 @@ def test_a_reference_that_cannot_be_followed_says_what_can(reference: str, messa
 
 
 def test_a_kind_of_file_that_is_not_read_lists_those_that_are(tmp_path: Path) -> None:
-    (tmp_path / "w.onnx").write_bytes(b"x")
+    (tmp_path / "w.tflite").write_bytes(b"x")
     with pytest.raises(WeightsError, match=r"Known are \.safetensors, \.pth"):
-        resolve_weights(str(tmp_path / "w.onnx"))
+        resolve_weights(str(tmp_path / "w.tflite"))
 
 
 def test_a_keras_file_without_h5py_names_the_extra(
