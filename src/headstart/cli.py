@@ -43,7 +43,6 @@ app.command(cache_app)
 app.command(stac_app)
 
 
-
 def _progress(*, quiet: bool = False) -> Progress:
     """What goes on, to standard error."""
     return Progress([ConsoleSink(is_quiet=quiet)])

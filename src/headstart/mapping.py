@@ -19,6 +19,7 @@ from headstart.contracts import Sample
 from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.chips import bands_to_read, is_for_photos, read_chip
 from headstart.data.ground import pixel_area_m2
+from headstart.data.listing import count
 from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_values import file_unit
 from headstart.data.raster_writing import write_plain
@@ -243,7 +244,8 @@ class _Mapping:
         area_m2 = pixel_area_m2(facts)
         num_pixels = math.ceil(self.options.min_area / (area_m2 or 1) - 1e-6)
         told = (
-            f"--min-area {self.options.min_area:g} is {num_pixels:,} pixels of {area_m2:.3g} m²"
+            f"--min-area {self.options.min_area:g} is {count(num_pixels, 'pixel')} of "
+            f"{area_m2:.3g} m²"
             if area_m2 is not None
             else f"--min-area {self.options.min_area:g} is taken for pixels: a picture that does "
             "not know where it lies has no square metres"
