@@ -16,8 +16,9 @@ from headstart.data.polygons import POLYGON_SUFFIXES, PolygonMask, Polygons, rea
 from headstart.data.raster_header import RasterFacts
 from headstart.data.rasters import Window, raster_facts
 
-# Files and scenes whose polygons are kept: of a scene those alone that touch it.
-_NUM_FILES, _NUM_SCENES = 4, 256
+# Files and scenes whose polygons are kept: of a scene those alone that touch it, so that all scenes
+# of a file keep little more than the file.
+_NUM_FILES, _NUM_SCENES = 4, 4096
 
 
 def is_polygon_file(path: Path) -> bool:
