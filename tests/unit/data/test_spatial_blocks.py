@@ -238,3 +238,14 @@ def test_a_buffer_is_a_matter_of_neighbours_and_of_drawn_tests() -> None:
     plan = split_dataset(dataset, seed=0, blocks=blocks.block_of)
     assert plan.rule == "given-test"
     assert too_near(plan, blocks, dataset) == ({}, ())
+
+
+def test_pictures_of_one_place_are_split_without_blocks_and_that_is_said() -> None:
+    same = Places(("a", "b", "c"), np.zeros((3, 2)), np.full((3, 2), SIDE / 2))
+
+    found = find_blocks(same, {}, {})
+
+    assert found.block_of == {}
+    assert found.frames == ()
+    assert "All 3 pictures lie in one place" in found.reason
+    assert "flatter the model elsewhere" in found.reason
