@@ -148,6 +148,16 @@ def test_as_it_comes_it_is_measured_on_the_classes_of_the_data(
         assert (file.read(1) == expected).mean() > 0.99
 
 
+def test_the_ladder_tries_what_comes_as_it_is_where_it_knows_the_classes(
+    pretrained: Backbone, clouds: Path, tmp_path: Path
+) -> None:
+    fitted = headstart.fit(clouds, backbone=MODEL, epochs=1, output=tmp_path / "run")
+    metrics = json.loads((fitted.path / "metrics.json").read_text(encoding="utf-8"))
+    names = [rung["strategy"] for rung in metrics["rungs"]]
+    assert names == ["majority", "trivial", "as-is", "probe", "full"]
+    assert all(rung["metrics"] for rung in metrics["rungs"])
+
+
 def test_classes_that_match_none_are_an_error_that_lists_both(
     pretrained: Backbone, tmp_path: Path
 ) -> None:

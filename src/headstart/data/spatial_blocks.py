@@ -26,6 +26,8 @@ from headstart.data.splits import SplitPlan
 
 # Fewer would leave two to test on, of which no interval can be told.
 MIN_BLOCKS = 10
+# One for each split; with fewer, pictures are split without regard to where they lie.
+_LEAST_BLOCKS = 3
 # A buffer may take so much of the training; with more, what is measured is a worse model.
 MOST_BUFFERED = 0.25
 # From this share in common on, two pictures show the same ground. What reprojection makes of the
@@ -80,6 +82,9 @@ def find_blocks(
             where there are several; of one or two files there are blocks within.
         descriptors: Sample id -> what is in the picture, such as the shares of its classes.
         min_blocks: Blocks are smaller than they should be rather than fewer than this.
+
+    Returns:
+        Without the blocks of a frame where there would be one or two; the reason says so.
     """
     block_of: dict[str, str] = {}
     frames: list[Places] = []
@@ -88,11 +93,12 @@ def find_blocks(
     size = 0.0
     if earth is not None and len(earth.ids) > 1:
         found = _blocks_of(earth, descriptors, name="block", min_blocks=min_blocks)
-        block_of |= found.block_of
-        frames.append(earth)
         reasons.append(found.reason)
-        reaches += found.reaches
-        size = found.size
+        if found.block_of:
+            block_of |= found.block_of
+            frames.append(earth)
+            reaches += found.reaches
+            size = found.size
     if len(in_files) >= _MIN_SCENES:
         block_of |= {id_: file for file, places in in_files.items() for id_ in places.ids}
         reasons.append(f"The windows of each of {len(in_files)} pictures are kept together.")
@@ -100,11 +106,12 @@ def find_blocks(
         for file, places in in_files.items():
             least = max(2, min_blocks // len(in_files))
             found = _blocks_of(places, descriptors, name=f"{file} block", min_blocks=least)
-            block_of |= found.block_of
-            frames.append(places)
             reasons.append(f"In {file}: {found.reason}")
-            reaches += found.reaches
-            size = size or found.size
+            if found.block_of:
+                block_of |= found.block_of
+                frames.append(places)
+                reaches += found.reaches
+                size = size or found.size
     return SpatialBlocks(block_of, tuple(frames), " ".join(reasons), size, tuple(reaches))
 
 
@@ -127,6 +134,13 @@ def _blocks_of(
     cells = places.blocks(size)
     names = [f"{name} {column},{row}" for column, row in cells]
     told, num_blocks = _told(size, places.unit), len(set(names))
+    if num_blocks < _LEAST_BLOCKS:
+        where = "one place" if num_blocks == 1 else "two places"
+        return SpatialBlocks(
+            {},
+            reason=f"All {len(names):,} pictures lie in {where}, too few to keep training and test "
+            "apart: the figures hold for these alone, and flatter the model elsewhere.",
+        )
     if reach is None:
         why = "one picture wide: there are too few, or too equal ones, to tell how far they are "
         why += "alike"
@@ -215,7 +229,7 @@ def too_near(
     Headstart draws the test: of neighbours nearer than the likeness reaches and than a picture is
     wide, since what reaches further is a matter of regions, which blocks keep apart; the nearest
     first, and at most a quarter of the training. Splits that came with the data stay as they are,
-    and a validation that is carved out beside a given test costs no training: the test is honest
+    and a validation that is carved out beside a given test gets no buffer: the test is honest
     without.
 
     Args:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from headstart.contracts import Sample
+from headstart.decoders import Decoder
 from headstart.fitting.judging_masks import judge
 from headstart.fitting.learning import TAIL_S, learn, seconds_after_training
 from headstart.fitting.mask_attempt import MaskAttempt
@@ -42,6 +43,7 @@ _STEP_OVERHEAD = 1.3
 _CALLED = {
     "majority": "the most common class",
     "trivial": "a classifier of single pixels",
+    "as-is": "the pretrained model as it comes",
     "probe": "the probe",
     "full": "fine-tuning",
 }
@@ -65,14 +67,21 @@ class MaskLadder:
     Args:
         probe: Settled, not learnt yet.
         new_full: Settles fine-tuning, on a backbone of its own, when it is asked for.
+        as_is: The pretrained model in the classes of the data, where it knows them.
         is_resumed: Whether fine-tuning had begun when the fit was interrupted.
     """
 
     def __init__(
-        self, probe: MaskAttempt, new_full: Callable[[], MaskAttempt], *, is_resumed: bool
+        self,
+        probe: MaskAttempt,
+        new_full: Callable[[], MaskAttempt],
+        *,
+        as_is: MaskAttempt | None,
+        is_resumed: bool,
     ) -> None:
         self.probe = probe
         self.new_full = new_full
+        self.as_is = as_is
         self.is_resumed = is_resumed
         self.where = probe.where
         self.data = probe.where.data
@@ -90,19 +99,28 @@ class MaskLadder:
         if not self.data.samples("validation"):
             return self._only_full()
         self.rungs = cheap_rungs(self.probe)
+        candidates = []
+        if self.as_is is not None:
+            learn(self.as_is, ())
+            why = "the weights bring a decoder that knows these classes; nothing learns"
+            candidates.append(self._judged(self.as_is, why))
         fit_mask_probe(self.probe, self._for_the_probe())
-        best = self._judged(
-            self.probe, "a logistic regression on single pixels of frozen maps of several depths"
-        )
+        why = "a logistic regression on single pixels of frozen maps of several depths"
+        candidates.append(self._judged(self.probe, why))
         if not self.is_resumed:
             record_usable(self.where.folder, self.probe.record())
         full = self.new_full()
         if self._has_time_for(full):
             full.choices.tell()
             learn(full, ())
-            tuned = self._judged(full, "everything learns, the decoder from random weights")
-            best = max(tuned, best, key=lambda each: each.miou)  # of equals the trained one
-        return self._kept(best)
+            candidates.append(self._judged(full, self._how_full_starts()))
+        # Of equals the one that learned most.
+        return self._kept(max(reversed(candidates), key=lambda each: each.miou))
+
+    def _how_full_starts(self) -> str:
+        if isinstance(self.probe.backbone.pretrained_head, Decoder):
+            return "everything learns, from the encoder and the decoder of the weights"
+        return "everything learns, the decoder from random weights"
 
     def _for_the_probe(self) -> list[Sample]:
         """Training chips, evenly spread: as many as a small share of the budget has time for."""

@@ -40,6 +40,7 @@ from headstart.map_twin import MapTwin
 from headstart.predictor import example_input
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
+from headstart.strategies.as_is import knows_masks
 from headstart.tasks.semantic_segmentation import SemanticSegmentation
 
 _STRATEGIES = ("as-is", "probe", "head", "gradual", "full", "scratch")
@@ -235,6 +236,13 @@ class Segmenting:
         attempt.num_looked_at_after = attempt.crops_a_chip * num_chips
         return attempt
 
+    def _pretrained_attempt(self) -> SavedAttempt | None:
+        """The model as it comes, where it answers in the classes of the data."""
+        classes = self.where.data.dataset.classes
+        if not knows_masks(self.embedder.backbone, classes):
+            return None
+        return self._new_attempt("as-is", is_held=True)
+
     def _inference(self, backbone: Backbone) -> Any:
         where = self.where
         head = where.task.new_head(backbone, len(where.data.dataset.classes))
@@ -261,6 +269,7 @@ class Segmenting:
             ladder = MaskLadder(
                 self.attempt,
                 lambda: self._new_attempt("full", is_held=True),
+                as_is=self._pretrained_attempt(),
                 is_resumed=self.resume is not None and self.where.folder.has_checkpoint,
             )
             self.attempt = ladder.climb()

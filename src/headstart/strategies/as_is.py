@@ -110,6 +110,17 @@ def pretrained_masks(backbone: Backbone, classes: Sequence[str]) -> Decoder:
     return select_classes(decoder, rows)
 
 
+def knows_masks(backbone: Backbone, classes: Sequence[str]) -> bool:
+    """Whether `pretrained_masks` can be had of a backbone, as a pyramid, in these classes."""
+    if not isinstance(backbone.pretrained_head, Decoder):
+        return False
+    try:
+        matches = match_classes(classes, backbone.pretrained_classes)
+    except ConfigError:
+        return False
+    return len({row for (row, *_) in matches}) == len(matches)
+
+
 def match_classes(classes: Sequence[str], pretrained: Sequence[str]) -> list[list[int]]:
     """For each class the pretrained classes of the same name, by index.
 

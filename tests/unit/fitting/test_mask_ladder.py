@@ -39,6 +39,7 @@ class FakeAttempt:
         self.predictor = name
         self.climb: Any = None
         self.crops_a_chip = 1
+        self.backbone = SimpleNamespace(pretrained_head=None)
         self.training = MeasuredFormat(ComputeFormat(), 1.3 * 6, "")  # an epoch takes a second
         self.embedder = SimpleNamespace(inference=MeasuredFormat(ComputeFormat(), 1e9, ""))
         self.made: list[Choice] = []
@@ -57,7 +58,13 @@ def climbed(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Climbs with rungs of given mIoU: (kept attempt, attempts by name)."""
 
     def climb(
-        *, trivial: float, probe: float, full: float, left_s: float = 1e6, is_resumed: bool = False
+        *,
+        trivial: float,
+        probe: float,
+        full: float,
+        as_is: float | None = None,
+        left_s: float = 1e6,
+        is_resumed: bool = False,
     ) -> FakeAttempt:
         warned: list[str] = []
         where = SimpleNamespace(
@@ -71,7 +78,7 @@ def climbed(monkeypatch: pytest.MonkeyPatch) -> Any:
             folder=None,
             progress=SimpleNamespace(warn=warned.append),
         )
-        found = {"probe": probe, "full": full}
+        found = {"probe": probe, "full": full, "as-is": as_is}
         first = FakeAttempt("probe", where)
 
         def cheap(attempt: Any) -> list[Any]:
@@ -94,6 +101,7 @@ def climbed(monkeypatch: pytest.MonkeyPatch) -> Any:
         ladder: Any = MaskLadder(
             first,  # type: ignore[arg-type]
             lambda: FakeAttempt("full", where),  # type: ignore[arg-type, return-value]
+            as_is=None if as_is is None else FakeAttempt("as-is", where),  # type: ignore[arg-type]
             is_resumed=is_resumed,
         )
         kept: FakeAttempt = ladder.climb()
@@ -117,6 +125,13 @@ def test_fine_tuning_is_kept_where_it_is_best(climbed: Any) -> None:
     gain = kept.climb.rungs[-1].gain
     assert gain.value == pytest.approx(0.1, abs=0.001)
     assert kept.climb.rungs[-1].over == "probe"
+
+
+def test_what_comes_as_it_is_is_kept_where_nothing_learnt_is_better(climbed: Any) -> None:
+    kept = climbed(trivial=0.5, probe=0.7, full=0.75, as_is=0.8)
+    assert kept.name == "as-is"
+    assert kept_names(kept) == ["as-is"]
+    assert "The pretrained model as it comes has a mean IoU of 80.0%" in kept.climb.verdict
 
 
 def test_the_probe_is_kept_where_fine_tuning_is_no_better(climbed: Any) -> None:
