@@ -269,6 +269,8 @@ def test_few_sizes_of_blocks_are_tried_however_small_pictures_are(
     found = find_blocks(places, {}, shares, min_blocks=100)
     assert len(set(found.block_of.values())) >= 100
     assert 3 < len(tried) < 70
+
+
 def test_pictures_of_one_place_are_split_without_blocks_and_that_is_said() -> None:
     same = Places(("a", "b", "c"), np.zeros((3, 2)), np.full((3, 2), SIDE / 2))
 
