@@ -24,6 +24,7 @@ from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_values import file_unit
 from headstart.data.raster_writing import write_plain
 from headstart.data.rasters import RASTER_SUFFIXES, open_raster, read_window
+from headstart.data.tiling import MOST_PHOTO_PIXELS
 from headstart.errors import ConfigError, DataError
 from headstart.locking import locked
 from headstart.map_options import MIN_PIXELS, SIMPLIFY, MapOptions
@@ -35,9 +36,6 @@ from headstart.saved import FittedSegmenter
 from headstart.scenes.predicting import predict_scene
 from headstart.scenes.spec import NODATA, PolygonSpec, ScenePrediction, SceneSpec
 
-# A photo is seen whole; past so many pixels its maps would fill the memory of a laptop, and it is
-# seen by windows, as a scene is.
-MOST_PIXELS = 16_000_000
 # Sides of the windows of a scene, of those that the crops of training had: more of the surroundings
 # is seen, and less is seen twice.
 _WINDOW, _OVERLAP = 2, 0.5
@@ -180,7 +178,7 @@ class _Mapping:
         contract = self.fitted.predictor.contract
         values, valid = read_chip(sample.path, contract)
         height, width = valid.shape
-        is_whole = height * width <= MOST_PIXELS
+        is_whole = height * width <= MOST_PHOTO_PIXELS
         window = max(height, width) if is_whole else _WINDOW * contract.height
         overlap = 0 if is_whole else round(_OVERLAP * contract.height)
         with locked(targets.mask), _staging(targets.mask) as folder:
