@@ -25,8 +25,8 @@ LONGEST_SIDE = 1024
 # Of a window: the blocks that GDAL gives a COG, so that a window is one read; and it holds a few
 # crops of training.
 WINDOW_SIDE = 512
-# A photo is decoded whole whatever is wanted of it, so only where its maps would fill the memory of a
-# laptop is it cut, and seen by windows in prediction.
+# A photo is decoded whole whatever is wanted of it, so it is cut (and in prediction seen by windows)
+# only where its maps would fill the memory of a laptop.
 MOST_PHOTO_PIXELS = 16_000_000
 _THREADS = 4  # headers are read in a fraction of a millisecond; more threads only wait
 
