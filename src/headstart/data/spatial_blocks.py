@@ -12,17 +12,17 @@ for what is claimed without.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.contracts import Dataset, Sample
+from headstart.contracts import Dataset
 from headstart.data.leaks import LeakedSample
 from headstart.data.listing import count
 from headstart.data.places import Places
 from headstart.data.splits import SplitPlan
+from headstart.data.window_ids import picture_of
 
 # Fewer would leave two to test on, of which no interval can be told.
 MIN_BLOCKS = 10
@@ -35,8 +35,6 @@ MOST_BUFFERED = 0.25
 SAME_GROUND = 0.1
 # Scenes without a place on Earth are kept whole if there are so many of them: enough for splits.
 _MIN_SCENES = 5
-# What the id of a window ends with.
-_WINDOW = re.compile(r"#\d+,\d+$")
 _NUM_COMPARED = 600  # pictures in a correlogram: 180,000 pairs, in a second
 _MIN_COMPARED = 12
 _NUM_SHUFFLES = 99  # the envelope of 95% is then the fifth largest
@@ -324,7 +322,7 @@ def _neighbours(
     columns = np.array([i for i, name in enumerate(given) if name in against], int)
     if not len(rows) or not len(columns):
         return
-    names = [_WINDOW.sub("", id_) if _WINDOW.search(id_) else "" for id_ in places.ids]
+    names = [picture_of(id_) for id_ in places.ids]
     _, files = np.unique(names, return_inverse=True)
     is_window = np.array([bool(name) for name in names])
     num_at_once = max(1, _MOST_PAIRS // len(columns))
@@ -366,11 +364,6 @@ def leaked_places(plan: SplitPlan, blocks: SpatialBlocks) -> tuple[LeakedSample,
                 split = plan.assignment[near.partner]
                 found.append(LeakedSample(near.id, "place", near.partner, split, why))
     return tuple(found)
-
-
-def window_of_file(sample: Sample) -> str:
-    """The id of the picture that a window is of."""
-    return sample.id.rpartition("#")[0]
 
 
 def _told(length: float, unit: str) -> str:
