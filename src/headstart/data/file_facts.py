@@ -176,7 +176,8 @@ def _read_window(sample: Sample, window: tuple[int, int, int, int], reading: Rea
 
     Its place is a part of the hash: two windows of a lake are no copies of each other.
     """
-    header, seen, empty = None, [0, 1, 2], ()
+    header, seen = None, [0, 1, 2]
+    empty: tuple[str, ...] = ()
     if sample.path.suffix.lower() in RASTER_SUFFIXES:
         with open_raster(sample.path) as raster:
             values, valid = raster.read(Window(*window))
