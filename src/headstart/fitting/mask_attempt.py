@@ -105,6 +105,7 @@ class MaskAttempt(Attempt):
             num_train=size.num_train,
             crops_a_chip=self.crops_a_chip,
             map_bytes=self.map_bytes("train"),
+            is_from_above=self._is_from_above(),
             learns_stem=stem_is_adapted(self.backbone),
         )
         return settle_masks(
@@ -113,6 +114,12 @@ class MaskAttempt(Attempt):
             sizes=sizes,
             device_type=self.where.device.type,
         )
+
+    def _is_from_above(self) -> bool:
+        """Whether all training chips say where on Earth they lie."""
+        facts = self.where.data.checkup.facts
+        headers = [facts[sample.id].raster for sample in self.where.data.samples("train")]
+        return all(header is not None and header.crs for header in headers)
 
     def class_weights(self, counts: Mapping[str, int], *, num_samples: int) -> Tensor:
         """(K,) weights of the loss, by the pixels of the training chips."""
