@@ -20,7 +20,9 @@ from pydantic import ValidationError
 
 import headstart
 from headstart import showing
-from headstart.cli_predict import predict
+from headstart.cli_predict import Device, predict
+from headstart.cli_stac import Quiet
+from headstart.cli_stac import app as stac_app
 from headstart.config import FitOptions, RankOptions, Units, explain, load_options
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
 from headstart.inspect_options import InspectOptions
@@ -38,14 +40,7 @@ app = App(
 )
 cache_app = App(name="cache", help="Show, limit or empty the cache of features and weights.")
 app.command(cache_app)
-app.command(  # loaded when it is called
-    "headstart.cli_stac:app",
-    name="stac",
-    help="Search catalogues of Earth observation data, and fetch from them.",
-)
-
-Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Only warnings and results.")]
-Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")]
+app.command(stac_app)
 
 
 def _progress(*, quiet: bool = False) -> Progress:

@@ -14,12 +14,11 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from headstart import showing
-from headstart.cli_stac import Filters
+from headstart.cli_stac import Filters, Quiet
 from headstart.errors import ConfigError
 from headstart.map_options import MapOptions
 from headstart.progress import ConsoleSink, Progress
 
-Quiet = Annotated[bool, Parameter(name="--quiet", negative="", help="Only warnings and results.")]
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")]
 _MASKS = Group("Masks", help="Of a model that answers with masks.", sort_key=1)
 _SEARCH = Group(
@@ -77,16 +76,16 @@ def predict(
                 f"`{model}` answers with masks, which need a folder: give --output MASKS/."
             )
         (masks or MapOptions()).check()  # before anything is fetched
+        catalogues = [path for path in paths if api.is_catalogue(path)]
         scenes = _fetched(
             model,
-            paths,
+            [*catalogues, stac] if stac is not None else catalogues,
             output=output,
-            stac=stac,
             filters=filters,
             on_bad=on_bad,
             progress=progress,
         )
-        files = [path for path in paths if not api.is_catalogue(path)]
+        files = [path for path in paths if path not in catalogues]
         mapped = api.map_pictures(
             model,
             [*files, *scenes],
@@ -119,21 +118,17 @@ def predict(
 
 def _fetched(
     model: str,
-    paths: Sequence[str],
+    catalogues: Sequence[str],
     *,
     output: Path,
-    stac: str | None,
     filters: Filters | None,
     on_bad: Literal["stop", "skip"],
     progress: Progress,
 ) -> list[Path]:
-    """Scenes of the catalogue and of the items among the paths."""
+    """Scenes of catalogues, and of items that are given as one."""
     from headstart import api
     from headstart.stac import make_criteria
 
-    catalogues = [path for path in paths if api.is_catalogue(path)]
-    if stac is not None:
-        catalogues.append(stac)
     if filters is not None and not catalogues:
         raise ConfigError(
             f"{_given(filters)} is of catalogues, and none is given. Add --stac CATALOGUE, or "

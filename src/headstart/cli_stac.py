@@ -1,6 +1,6 @@
 """The shell over catalogues of Earth observation data: `headstart stac search` and its like.
 
-Loaded when one of them is called. Wires nothing: the verbs are in `stac`.
+Wires nothing: the verbs are in `stac`. Quick to import.
 """
 
 from __future__ import annotations

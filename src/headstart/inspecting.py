@@ -99,7 +99,10 @@ def inspect(
 
     Raises:
         DataError: Nothing there can be recognised.
+        TypeError: There is no such option.
     """
+    if unknown := set(reading) - DataOptions.__annotations__.keys():
+        raise TypeError(f"inspect() has no option `{min(unknown)}`.")
     from headstart.data.leaks import leak_findings, near_duplicate_findings
     from headstart.data.mask_classes import pixel_counts, unlearnt_findings
     from headstart.data.near_duplicates import find_near_duplicates

@@ -28,16 +28,23 @@ def locked(target: Path) -> Iterator[None]:
             holds the number of the process meanwhile. One that a killed process left is taken over.
 
     Raises:
-        ConfigError: Another holds it; the message says who.
-        OSError: The lock cannot be written.
+        ConfigError: Another holds it; the message says who. Or its folder cannot be written to, or
+            is on a disk that has no locks.
 
     Example:
         >>> with locked(Path("maps/scene.tif")):  # doctest: +SKIP
         ...     write()
     """
     path = lock_path(target)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = _taken(path, target)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _taken(path, target)
+    except OSError as error:
+        raise ConfigError(
+            f"`{target}` cannot be written: its lock `{path.name}` is refused there "
+            f"({error.strerror or error}). Make sure that the folder can be written to, or give "
+            "--output another."
+        ) from error
     try:
         yield
     finally:
@@ -56,7 +63,12 @@ def lock_path(target: Path) -> Path:
 
 
 def _taken(path: Path, target: Path) -> BinaryIO:
-    """The lock file, open and held."""
+    """The lock file, open and held.
+
+    Raises:
+        ConfigError: Another holds it.
+        OSError: It cannot be written, or there are no locks on this disk.
+    """
     while True:
         file = path.open("a+b")
         if not _hold(file):

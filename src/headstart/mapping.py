@@ -19,10 +19,12 @@ from headstart.contracts import Sample
 from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.chips import bands_to_read, is_for_photos, read_chip
 from headstart.data.ground import pixel_area_m2
+from headstart.data.listing import count
 from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_values import file_unit
 from headstart.data.raster_writing import write_plain
 from headstart.data.rasters import RASTER_SUFFIXES, open_raster, read_window
+from headstart.data.tiling import MOST_PHOTO_PIXELS
 from headstart.errors import ConfigError, DataError
 from headstart.locking import locked
 from headstart.map_options import MIN_PIXELS, SIMPLIFY, MapOptions
@@ -34,9 +36,6 @@ from headstart.saved import FittedSegmenter
 from headstart.scenes.predicting import predict_scene
 from headstart.scenes.spec import NODATA, PolygonSpec, ScenePrediction, SceneSpec
 
-# A photo is seen whole; past so many pixels its maps would fill the memory of a laptop, and it is
-# seen by windows, as a scene is.
-MOST_PIXELS = 16_000_000
 # Sides of the windows of a scene, of those that the crops of training had: more of the surroundings
 # is seen, and less is seen twice.
 _WINDOW, _OVERLAP = 2, 0.5
@@ -179,7 +178,7 @@ class _Mapping:
         contract = self.fitted.predictor.contract
         values, valid = read_chip(sample.path, contract)
         height, width = valid.shape
-        is_whole = height * width <= MOST_PIXELS
+        is_whole = height * width <= MOST_PHOTO_PIXELS
         window = max(height, width) if is_whole else _WINDOW * contract.height
         overlap = 0 if is_whole else round(_OVERLAP * contract.height)
         with locked(targets.mask), _staging(targets.mask) as folder:
@@ -243,7 +242,8 @@ class _Mapping:
         area_m2 = pixel_area_m2(facts)
         num_pixels = math.ceil(self.options.min_area / (area_m2 or 1) - 1e-6)
         told = (
-            f"--min-area {self.options.min_area:g} is {num_pixels:,} pixels of {area_m2:.3g} m²"
+            f"--min-area {self.options.min_area:g} is {count(num_pixels, 'pixel')} of "
+            f"{area_m2:.3g} m²"
             if area_m2 is not None
             else f"--min-area {self.options.min_area:g} is taken for pixels: a picture that does "
             "not know where it lies has no square metres"

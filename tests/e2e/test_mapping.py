@@ -138,7 +138,7 @@ def test_a_photo_that_is_too_large_to_be_seen_whole_is_seen_by_windows(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo, scene = (save(tmp_path / name, 23, side=700) for name in ("photo.png", "scene.tif"))
-    monkeypatch.setattr(mapping, "MOST_PIXELS", 10_000)
+    monkeypatch.setattr(mapping, "MOST_PHOTO_PIXELS", 10_000)
     large, tiff = headstart.map_pictures(run, [photo, scene], tmp_path / "maps")
     assert (np.asarray(Image.open(large.mask)) == values_of(tiff.mask)[0]).all()
     assert large.overlay is not None

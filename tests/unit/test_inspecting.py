@@ -31,6 +31,11 @@ def leaking(tmp_path: Path) -> Path:
     return tmp_path / "d"
 
 
+def test_an_option_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="no option `label_colum`"):
+        inspect(tmp_path, label_colum="kind")  # type: ignore[call-arg]
+
+
 def test_a_ready_made_test_is_checked_and_shown(leaking: Path, tmp_path: Path) -> None:
     found = inspect(leaking, output=tmp_path / "page.html")
     kinds = {f.kind: f.ids for f in found.findings}

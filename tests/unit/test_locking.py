@@ -75,3 +75,9 @@ def test_two_threads_do_not_hold_one_lock(tmp_path: Path) -> None:
         locked(tmp_path / "out.tif"),
     ):
         pass
+
+
+def test_a_folder_that_takes_no_lock_is_told_as_one_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "maps").write_text("a file where the folder should be")
+    with pytest.raises(ConfigError, match="cannot be written"), locked(tmp_path / "maps" / "a.tif"):
+        pass

@@ -102,9 +102,10 @@ def warn_of_strange_values(
             continue
     strange = [sentence for sentence in found if sentence]
     if strange:
-        others = f" So are {len(strange) - 1} others of {len(found)}." if len(strange) > 1 else ""
+        others = f" In all it is so of {len(strange)} of the {len(found)} that were looked at."
         progress.warn(
-            f"{strange[0]}{others} Make sure that they are of the same sensor and product."
+            f"{strange[0]}{others if len(found) > 1 else ''} Make sure that they are of the same "
+            "sensor and product."
         )
 
 

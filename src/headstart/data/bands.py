@@ -71,6 +71,8 @@ SENSORS: dict[str, tuple[Band, ...]] = {
         Band("B8", "pan", 710.0),
     ),
 }
+# These stand for each other where a sensor has but one of them.
+NEAR_INFRARED = ("nir", "nir08")
 # Where no sensor is known: the middle of the range that STAC's `eo` gives to each common name.
 _COMMON_WAVELENGTHS = {
     **{"coastal": 425.0, "blue": 485.0, "green": 560.0, "yellow": 600.0, "red": 645.0},
@@ -190,16 +192,53 @@ def choose_bands(
         >>> choose_bands(["nir", "B04", 1], ["B02", "B04", "B08"], source="a.tif")
         [2, 1, 0]
     """
-    origin = sensor_of([str(name) for name in wanted]) or sensor
+    meant = meanings([str(name) for name in wanted], sensor=sensor)
     return [
-        _choose(name, available, sensor=sensor, origin=origin, source=source) for name in wanted
+        _choose(name, available, meaning=meaning, sensor=sensor, source=source)
+        for name, meaning in zip(wanted, meant, strict=True)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What is meant by the name of a band that somebody asks for.
+
+    Attributes:
+        common: What it is commonly called; empty where the name does not say.
+        is_foreign: Whether it is the name that another sensor gives, so that a band which is called
+            the same here is not meant.
+    """
+
+    common: str
+    is_foreign: bool
+
+
+def meanings(wanted: Sequence[str], *, sensor: str) -> list[Meaning]:
+    """What is meant by names that are asked for together of one sensor.
+
+    Args:
+        wanted: As a user or a model gives them.
+        sensor: Of the bands that are there, a row of SENSORS; empty when it is not known.
+
+    Example:
+        >>> meanings(["B04", "B11"], sensor="landsat-8")[1]
+        Meaning(common='swir16', is_foreign=True)
+    """
+    origin = sensor_of(wanted) or sensor
+    is_another = bool(sensor) and origin != sensor
+    return [
+        Meaning(
+            common_name(name, sensor=origin),
+            is_another and _sensor_band(name, origin) is not None,
+        )
+        for name in wanted
     ]
 
 
 def _choose(
-    wanted: str | int, available: Sequence[str], *, sensor: str, origin: str, source: str
+    wanted: str | int, available: Sequence[str], *, meaning: Meaning, sensor: str, source: str
 ) -> int:
-    """The place of one band; `origin` is the sensor whose habit the wanted name follows."""
+    """The place of one band."""
     listed = ", ".join(available)
     if isinstance(wanted, int) or wanted.strip().isdigit():
         number = int(wanted)
@@ -210,8 +249,7 @@ def _choose(
             )
         return number - 1
     name = wanted.strip()
-    is_foreign = bool(sensor) and origin != sensor and _sensor_band(name, origin) is not None
-    common = common_name(name, sensor=origin)
+    is_foreign, common = meaning.is_foreign, meaning.common
     tests = (
         lambda band: not is_foreign and band == name,
         lambda band: not is_foreign and _plain(band) == _plain(name),
@@ -247,10 +285,10 @@ def _is_of_sentinel_2(name: str) -> bool:
 
 def _nearby_infrared(common: str, available: Sequence[str], sensor: str) -> int | None:
     """The one near-infrared band, where `nir` or `nir08` was asked for and the other is there."""
-    if common not in ("nir", "nir08"):
+    if common not in NEAR_INFRARED:
         return None
     commons = [common_name(band, sensor=sensor) for band in available]
-    places = [i for i, common in enumerate(commons) if common in ("nir", "nir08")]
+    places = [i for i, common in enumerate(commons) if common in NEAR_INFRARED]
     return places[0] if len(places) == 1 else None
 
 

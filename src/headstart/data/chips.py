@@ -16,7 +16,7 @@ import numpy as np
 from headstart.contracts import IGNORE, Example, InputContract, Legend, Sample
 from headstart.data.bands import choose_bands, common_name
 from headstart.data.chip_transforms import ChipAugment, ChipTransform, chip_transform
-from headstart.data.images import PictureError, picture_facts, read_image
+from headstart.data.images import ALPHA_MODES, PictureError, picture_facts, read_image
 from headstart.data.mask_files import read_mask
 from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_values import read_in_units, refuse_other_range
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PHOTO_BANDS = ("R", "G", "B")
-_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 class PrepareChip:
@@ -209,7 +208,7 @@ def _read_photo(path: Path, contract: InputContract) -> tuple[np.ndarray, np.nda
     valid = np.ones(values.shape[1:], bool)
     # Transparent pixels are laid on white, which is no part of any class. Other formats that can be
     # transparent are drawings, or not read by `rasters` everywhere.
-    if path.suffix.lower() == ".png" and picture_facts(path).mode in _WITH_ALPHA:
+    if path.suffix.lower() == ".png" and picture_facts(path).mode in ALPHA_MODES:
         with open_raster(path) as raster:
             _, valid = raster.read_stored()
         if valid.shape != values.shape[1:]:

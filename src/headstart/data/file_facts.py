@@ -16,6 +16,7 @@ import numpy as np
 
 from headstart.contracts import Sample
 from headstart.data.images import (
+    ALPHA_MODES,
     PictureError,
     is_over_eight_bits,
     is_transparent,
@@ -38,8 +39,6 @@ from headstart.progress import Progress
 
 # Rasters of more values than this get no miniature: to read one whole takes 128 MB for bytes.
 MAX_SHRUNK_VALUES = 1 << 27
-# Photos whose alpha channel says of each pixel whether there is one; as `chips` takes them.
-_WITH_ALPHA = ("RGBA", "LA", "PA", "La", "RGBa")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +133,7 @@ def _read_file(sample: Sample, reading: Reading) -> tuple[FileFacts, DataError |
     read = _read_raster if is_raster else _read_photo
     try:
         facts = read(path, data, digest.hex(), kept, reading)
-        if may_be_empty and facts.mode in _WITH_ALPHA and is_transparent(data):
+        if may_be_empty and facts.mode in ALPHA_MODES and is_transparent(data):
             raise PictureError(f"`{path}` is transparent all over.", kind="empty-picture")
         return facts, None
     except DataError as trouble:
@@ -177,10 +176,11 @@ def _read_window(sample: Sample, window: tuple[int, int, int, int], reading: Rea
 
     Its place is a part of the hash: two windows of a lake are no copies of each other.
     """
-    header, seen = None, [0, 1, 2]
+    header, seen, empty = None, [0, 1, 2], ()
     if sample.path.suffix.lower() in RASTER_SUFFIXES:
         with open_raster(sample.path) as raster:
             values, valid = raster.read(Window(*window))
+            empty = () if valid.any() else bands_without_data(raster, Window(*window))
             header = raster.facts.part(window)
             seen = visible_bands(header.bands, sensor=header.sensor)
         format_, mode = header.format, f"{len(header.bands)} x {header.dtype}"
@@ -211,6 +211,7 @@ def _read_window(sample: Sample, window: tuple[int, int, int, int], reading: Rea
         mode,
         perceptual,
         header,
+        empty,
         part_of=str(sample.path),
     )
 

@@ -39,6 +39,9 @@ PICTURE_SUFFIXES = frozenset(
 # pass; Pillow itself refuses to open more than this (twice its Image.MAX_IMAGE_PIXELS).
 MAX_PIXELS = 178_956_970
 
+# Modes with an opacity of each pixel, as Pillow calls them.
+ALPHA_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
+
 # What to do about a single file that cannot be used.
 REPLACE_OR_SKIP = "Replace it, or leave it out with `--on-bad skip`."
 

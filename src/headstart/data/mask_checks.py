@@ -31,9 +31,10 @@ from headstart.data.raster_header import RasterFacts
 from headstart.data.rasters import (
     RASTER_SUFFIXES,
     Window,
+    holds_data,
     is_same_crs,
+    open_raster,
     raster_facts,
-    read_window,
 )
 from headstart.errors import DataError
 from headstart.progress import Progress
@@ -178,6 +179,9 @@ def _check(sample: Sample, question: _Question) -> CheckedMask:
         else:
             checked.troubles["unreadable-mask"] = str(error).removesuffix(f" {REPLACE_OR_SKIP}")
         return checked
+    except DataError as error:  # of a file beside it, or of polygons
+        checked.troubles["unreadable-mask"] = str(error)
+        return checked
     if sample.window is not None:
         _ignore_without_data(sample, mask.indices)
     counts = np.bincount(mask.indices.ravel() - IGNORE, minlength=len(legend.names) + 1)
@@ -202,14 +206,17 @@ def _check(sample: Sample, question: _Question) -> CheckedMask:
 
 
 def _ignore_without_data(sample: Sample, indices: np.ndarray) -> None:
-    """What the picture does not show cannot be learnt, whatever the mask says of it."""
+    """What the picture shows in no band cannot be learnt, whatever the mask says of it."""
     if sample.window is None or sample.path.suffix.lower() not in RASTER_SUFFIXES:
         return
     try:
-        _, valid = read_window(sample.path, Window(*sample.window))
-    except PictureError:
+        with open_raster(sample.path) as raster:
+            values, opaque = raster.read_stored(Window(*sample.window))
+    except DataError:
         return  # the checks of pictures find it
-    indices[~valid] = IGNORE
+    # Which bands a model will take is not settled yet: with one that is dead all over, it need not.
+    shown = [holds_data(values[i : i + 1], raster.facts.nodata) for i in range(len(values))]
+    indices[~(opaque & np.any(shown, axis=0))] = IGNORE
 
 
 def _lay_on_picture(sample: Sample, mask: RasterFacts, checked: CheckedMask, *, name: str) -> None:

@@ -15,6 +15,7 @@ from headstart.contracts import Dataset, Finding, Legend, Sample
 from headstart.data.legend_files import legend_file_of
 from headstart.data.listing import count, series
 from headstart.data.mask_files import ignoring_option, told_value, told_values
+from headstart.data.window_ids import picture_of
 
 if TYPE_CHECKING:
     from headstart.data.mask_checks import MaskFacts
@@ -105,7 +106,7 @@ def unlabelled_scene_findings(samples: Sequence[Sample], empty: Set[str]) -> Ite
     of_scene: dict[str, list[str]] = defaultdict(list)
     for sample in samples:
         if sample.window is not None:
-            of_scene[sample.id.rpartition("#")[0]].append(sample.id)
+            of_scene[picture_of(sample.id)].append(sample.id)
     bare = sorted(name for name, ids in of_scene.items() if empty >= set(ids))
     if bare:
         yield Finding(

@@ -84,9 +84,14 @@ class Places:
         if len(self.ids) < 2:
             return self.side
         some = np.unique(np.linspace(0, len(self.ids) - 1, 500).round().astype(int))
-        distances = self.distances(some, np.arange(len(self.ids)))
-        distances[np.arange(len(some)), some] = np.inf
-        return float(np.median(distances.min(axis=1)))
+        everything = np.arange(len(self.ids))
+
+        def nearest(row: int) -> float:
+            distances = self.distances(np.array([row]), everything)[0]
+            distances[row] = np.inf
+            return float(distances.min())
+
+        return float(np.median([nearest(row) for row in some]))
 
     def blocks(self, size: float) -> list[tuple[int, int]]:
         """The cell (column, row) of a square grid that each centre lies in.
@@ -150,6 +155,8 @@ def _flat(ids: tuple[str, ...], corners: np.ndarray, *, crs: str) -> Places | No
         scales = np.ones((1, 2))
     if not np.isfinite(scales).all() or (np.abs(scales / scales[0] - 1) > _FLAT).any():
         return None
+    if (high - low)[0] * scales[0, 0] > np.pi * _EARTH_RADIUS_M:
+        return None  # more than half around: what is east of the date line may be near what is west
     placed = corners * scales[0]
     return Places(ids, placed.mean(axis=1), _halves(placed))
 

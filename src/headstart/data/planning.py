@@ -19,9 +19,9 @@ from headstart.data.spatial_blocks import (
     find_blocks,
     leaked_places,
     too_near,
-    window_of_file,
 )
 from headstart.data.splits import SplitPlan, split_dataset
+from headstart.data.window_ids import picture_of
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def spatial_blocks(
     windows: dict[str, dict[str, tuple[int, int, int, int]]] = {}
     for sample in dataset:
         if sample.window is not None and sample.id not in placed:
-            windows.setdefault(window_of_file(sample), {})[sample.id] = sample.window
+            windows.setdefault(picture_of(sample.id), {})[sample.id] = sample.window
     in_files: dict[str, Places] = {name: places_in_file(each) for name, each in windows.items()}
     shares = {
         id_: [n / max(1, sum(of_mask.pixels)) for n in of_mask.pixels]

@@ -15,9 +15,11 @@ from headstart.contracts import IGNORE, Legend
 from headstart.data.polygons import POLYGON_SUFFIXES, PolygonMask, Polygons, read_polygons
 from headstart.data.raster_header import RasterFacts
 from headstart.data.rasters import Window, raster_facts
+from headstart.data.stamps import Stamp, file_stamp
 
-# Files and scenes whose polygons are kept: of a scene those alone that touch it.
-_NUM_FILES, _NUM_SCENES = 4, 256
+# Files and scenes whose polygons are kept: of a scene those alone that touch it, so that all scenes
+# of a file keep little more than the file.
+_NUM_FILES, _NUM_SCENES = 4, 4096
 
 
 def is_polygon_file(path: Path) -> bool:
@@ -32,7 +34,7 @@ def polygons_of(path: Path, *, column: str | None) -> Polygons:
         DataError: See `read_polygons`.
         MissingExtraError: See `read_polygons`.
     """
-    return _kept_polygons(path, column, _stamp(path))
+    return _kept_polygons(path, column, file_stamp(path))
 
 
 def draw_mask(
@@ -57,22 +59,13 @@ def draw_mask(
         path,
         scene,
         (legend.names, legend.column, legend.outside),
-        (_stamp(path), _stamp(scene)),
+        (file_stamp(path), file_stamp(scene)),
     )
     return mask.read(window or Window(0, 0, facts.width, facts.height)), facts
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    """What changes when a file does; zeros where there is none, which reading it then says."""
-    try:
-        status = path.stat()
-    except OSError:
-        return (0, 0)
-    return (status.st_mtime_ns, status.st_size)
-
-
 @lru_cache(maxsize=_NUM_FILES)
-def _kept_polygons(path: Path, column: str | None, stamp: tuple[int, int]) -> Polygons:
+def _kept_polygons(path: Path, column: str | None, stamp: Stamp) -> Polygons:
     del stamp  # a part of the key
     return read_polygons(path, column=column)
 
@@ -82,7 +75,7 @@ def _kept_mask(
     path: Path,
     scene: Path,
     reading: tuple[tuple[str, ...], str | None, str | None],
-    stamps: tuple[tuple[int, int], tuple[int, int]],
+    stamps: tuple[Stamp, Stamp],
 ) -> tuple[PolygonMask, RasterFacts]:
     names, column, outside = reading
     facts = raster_facts(scene)

@@ -10,6 +10,7 @@ import importlib.util
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from headstart.data.rasters import Window, rasterise, reproject
 from headstart.errors import DataError, MissingExtraError, did_you_mean
 
 POLYGON_SUFFIXES = frozenset({".gpkg", ".geojson", ".shp", ".fgb"})
+_SEEN_POINTS = 21  # along each side of a scene, by which its place in other coordinates is found
 _MAX_LABELS = 64  # a column with more different values is rather a number or a name of places
 
 
@@ -48,6 +50,20 @@ class Polygons:
     def classes(self) -> tuple[str, ...]:
         """Class names, sorted."""
         return tuple(sorted(set(self.labels)))
+
+    @cached_property
+    def shapes(self) -> np.ndarray:
+        """(n,) the geometries as shapely has them."""
+        import shapely
+
+        return np.array([shapely.geometry.shape(geometry) for geometry in self.geometries], object)
+
+    @cached_property
+    def bounds(self) -> np.ndarray:
+        """(n, 4) left, bottom, right and top of each."""
+        import shapely
+
+        return np.asarray(shapely.bounds(self.shapes))
 
 
 def read_polygons(path: Path, *, column: str | None = None, layer: str | None = None) -> Polygons:
@@ -124,7 +140,7 @@ def overlapping_labels(polygons: Polygons) -> Counter[tuple[str, str]]:
     """
     import shapely
 
-    shapes = np.array([shapely.geometry.shape(g) for g in polygons.geometries], object)
+    shapes = polygons.shapes
     first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
     labels = np.array(polygons.labels, object)
     is_wanted = (first < second) & (labels[first] != labels[second])
@@ -173,27 +189,25 @@ class PolygonMask:
                 + did_you_mean(min(unknown), classes)
             )
         index_of = {name: index for index, name in enumerate(classes)}
-        there = reproject(polygons.geometries, source=polygons.crs, target=scene.crs)
+        # One file may have the polygons of many scenes: those of others are not looked at.
+        near = _near(polygons, scene)
+        there = reproject(
+            [polygons.geometries[i] for i in near], source=polygons.crs, target=scene.crs
+        )
         shapes = np.array([shapely.geometry.shape(geometry) for geometry in there], object)
         pixels = shapely.transform(shapes, _to_pixels(scene.transform))
         for i in np.flatnonzero(
             ~shapely.is_valid(pixels)
         ):  # corners that came to lie on each other
             pixels[i] = _areas_only(shapely.make_valid(pixels[i]))
-        whole = shapely.box(0, 0, scene.width, scene.height)
-        if not shapely.intersects(pixels, whole).any():
-            raise DataError(
-                f"No polygon of `{polygons.path}` touches the scene: they reach from "
-                f"{_told(shapely.total_bounds(shapes))}, the scene from "
-                f"{_told(_bounds(scene.corners))}, in {scene.crs[:60]}. Check that both are of the "
-                "same place, and that the coordinate reference systems are right."
-            )
-        # One file may have the polygons of many scenes: of the others nothing is kept.
-        near = np.flatnonzero(shapely.intersects(pixels, whole))
+        is_on = shapely.intersects(pixels, shapely.box(0, 0, scene.width, scene.height))
+        if not is_on.any():
+            raise _elsewhere(polygons, scene)
+        near, pixels = near[is_on], pixels[is_on]
         # Where polygons overlap, the smaller lies on top, since the larger would hide all of it.
-        order = near[np.argsort(-shapely.area(pixels[near]), kind="stable")]
+        order = np.argsort(-shapely.area(pixels), kind="stable")
         self._shapes = pixels[order]
-        self._values = [index_of[polygons.labels[i]] + 1 for i in order]
+        self._values = [index_of[polygons.labels[i]] + 1 for i in near[order]]
         self._tree = shapely.STRtree(self._shapes)
         self._outside = outside
 
@@ -220,6 +234,48 @@ class PolygonMask:
         ]
         drawn = rasterise(shapes, window.height, window.width).astype(np.int64)
         return np.where(drawn > 0, drawn - 1, self._outside)
+
+
+def _near(polygons: Polygons, scene: RasterFacts) -> np.ndarray:
+    """The numbers of the polygons that may touch a scene, by its place in their coordinates."""
+    everything = np.arange(len(polygons.geometries))
+    assert scene.transform is not None
+    a, b, c, d, e, f = scene.transform
+    columns, rows = np.meshgrid(
+        np.linspace(0, scene.width, _SEEN_POINTS), np.linspace(0, scene.height, _SEEN_POINTS)
+    )
+    places = np.stack([a * columns + b * rows + c, d * columns + e * rows + f], -1).reshape(-1, 2)
+    geometry = {"type": "MultiPoint", "coordinates": places.tolist()}
+    try:
+        (there,) = reproject([geometry], source=scene.crs, target=polygons.crs)
+    except DataError:  # there may still be a way back
+        return everything
+    points = np.array([point[:2] for point in there["coordinates"]], float)
+    bounds = polygons.bounds
+    # Degrees that go on behind 180 are the same places as those that begin anew at -180.
+    goes_on = np.abs(bounds[:, [0, 2]]).max() > 180 >= np.abs(points[:, 0]).max()
+    if not np.isfinite(points).all() or goes_on:
+        return everything
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = (high - low) / (_SEEN_POINTS - 1)  # an edge bends less between two of the points
+    low, high = low - margin, high + margin
+    is_near = (bounds[:, :2] <= high).all(axis=1) & (bounds[:, 2:] >= low).all(axis=1)
+    return np.flatnonzero(is_near)
+
+
+def _elsewhere(polygons: Polygons, scene: RasterFacts) -> DataError:
+    """That no polygon touches a scene, with the places of both."""
+    import shapely
+
+    bounds = polygons.bounds
+    around = shapely.box(*bounds[:, :2].min(axis=0), *bounds[:, 2:].max(axis=0))
+    (there,) = reproject([shapely.geometry.mapping(around)], source=polygons.crs, target=scene.crs)
+    return DataError(
+        f"No polygon of `{polygons.path}` touches the scene: they reach from "
+        f"{_told(shapely.geometry.shape(there).bounds)}, the scene from "
+        f"{_told(_bounds(scene.corners))}, in {scene.crs[:60]}. Check that both are of the same "
+        "place, and that the coordinate reference systems are right."
+    )
 
 
 def _label_column(

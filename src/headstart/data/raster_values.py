@@ -7,13 +7,13 @@ of `units.UNITS` takes it for that, and an empty string leaves its values as the
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from headstart.data.rasters import Raster, Window, open_raster
+from headstart.data.stamps import Stamp, file_stamp
 from headstart.data.units import UNITS, Unit, recognise_unit
 from headstart.errors import DataError
 
@@ -74,7 +74,7 @@ def file_unit(source: Path | str, *, bands: Bands | None, units: str) -> Unit:
     try:
         unit = recognise_file(source, bands=bands)
     except DataError as error:
-        low, high, dtype = _looked_at(str(source), _stamp(source), _key(bands))
+        low, high, dtype = _looked_at(str(source), file_stamp(source), _key(bands))
         # It need not be told from other units any more: a glint, or nothing but a dark sea.
         if dtype.startswith("float") and max(-low, high) <= _MOST_REFLECTANCE:
             return Unit("reflectance", 1.0, 0.0, "Values are read as they are, as reflectance.")
@@ -100,7 +100,7 @@ def recognise_file(source: Path | str, *, bands: Bands | None, declared: str | N
         DataError: More than one unit is possible, or `declared` is not; see `recognise_unit`.
         PictureError: The file cannot be read.
     """
-    return _recognised(str(source), _stamp(source), _key(bands), declared)
+    return _recognised(str(source), file_stamp(source), _key(bands), declared)
 
 
 def refuse_other_range(raster: Raster, *, bands: Bands, scale: float) -> None:
@@ -117,7 +117,7 @@ def refuse_other_range(raster: Raster, *, bands: Bands, scale: float) -> None:
     """
     if raster.facts.dtype == "uint8":
         return
-    low, high, dtype = _looked_at(raster.name, _stamp(raster.name), _key(bands))
+    low, high, dtype = _looked_at(raster.name, file_stamp(raster.name), _key(bands))
     is_fraction = dtype.startswith("float") and 0 < high <= 1
     if low < -1 or high > scale or is_fraction:
         raise DataError(
@@ -186,21 +186,11 @@ def _patches(left: int, top: int, width: int, height: int) -> list[Window]:
     ]
 
 
-Stamp = tuple[int, int]
 Key = tuple[str | int, ...] | None
 
 
 def _key(bands: Bands | None) -> Key:
     return None if bands is None else tuple(bands)
-
-
-def _stamp(source: Path | str) -> Stamp:
-    """Changes when the file does; of what is no file here, nothing is known."""
-    try:
-        stat = os.stat(source)  # noqa: PTH116 - a source may be no path
-    except OSError:
-        return (0, 0)
-    return (stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=_MOST_REMEMBERED)

@@ -12,17 +12,17 @@ for what is claimed without.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.contracts import Dataset, Sample
+from headstart.contracts import Dataset
 from headstart.data.leaks import LeakedSample
 from headstart.data.listing import count
 from headstart.data.places import Places
 from headstart.data.splits import SplitPlan
+from headstart.data.window_ids import picture_of
 
 # Fewer would leave two to test on, of which no interval can be told.
 MIN_BLOCKS = 10
@@ -35,12 +35,14 @@ MOST_BUFFERED = 0.25
 SAME_GROUND = 0.1
 # Scenes without a place on Earth are kept whole if there are so many of them: enough for splits.
 _MIN_SCENES = 5
-# What the id of a window ends with.
-_WINDOW = re.compile(r"#\d+,\d+$")
 _NUM_COMPARED = 600  # pictures in a correlogram: 180,000 pairs, in a second
 _MIN_COMPARED = 12
 _NUM_SHUFFLES = 99  # the envelope of 95% is then the fifth largest
 _MOST_BINS, _MIN_PAIRS = 30, 10
+# Sizes of blocks that are tried: among pictures a thousandth as wide as the likeness reaches, all
+# sizes in steps of one would take minutes.
+_MOST_SIZES = 64
+_MOST_PAIRS = 1 << 20  # of pictures whose distances are worked out at once: some 100 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +124,11 @@ def _blocks_of(
     adjoins = abs(places.spacing - places.side) < 0.1 * places.side
     step = places.side if adjoins else 0.25 * places.side
     wanted = max(reach or 0.0, places.side)
-    number = max(1, int(np.ceil(wanted / step - 1e-6))) if adjoins else None
-    size = wanted if number is None else number * step
+    size = max(1, int(np.ceil(wanted / step - 1e-6))) * step if adjoins else wanted
+    step *= max(1, int(np.ceil((size - places.side) / step / _MOST_SIZES - 1e-6)))
     largest = size
-    while size - step >= places.side * 0.999 and len(set(places.blocks(size))) < min_blocks:
-        size = max(size - step, places.side) if not adjoins else size - step
+    while size > places.side * 1.001 and len(set(places.blocks(size))) < min_blocks:
+        size = max(size - step, places.side)
     cells = places.blocks(size)
     names = [f"{name} {column},{row}" for column, row in cells]
     told, num_blocks = _told(size, places.unit), len(set(names))
@@ -225,7 +227,7 @@ def too_near(
     Headstart draws the test: of neighbours nearer than the likeness reaches and than a picture is
     wide, since what reaches further is a matter of regions, which blocks keep apart; the nearest
     first, and at most a quarter of the training. Splits that came with the data stay as they are,
-    and a validation that is carved out beside a given test costs no training: the test is honest
+    and a validation that is carved out beside a given test gets no buffer: the test is honest
     without.
 
     Args:
@@ -252,11 +254,11 @@ def too_near(
         for split, against in (("train", drawn), ("validation", ("test",))):
             if split == "validation" and "test" not in drawn:
                 continue
-            for id_, gap, common in _nearest(places, plan, split, against):
-                if common > SAME_GROUND:
-                    out[id_] = "shows the same ground as a picture held out"
-                elif split == "train" and gap < buffer:
-                    nearness[id_] = round(gap / buffer, 2)
+            for near in _neighbours(places, plan, split, against):
+                if near.common > SAME_GROUND:
+                    out[near.id] = "shows the same ground as a picture held out"
+                elif split == "train" and near.gap < buffer:
+                    nearness[near.id] = round(near.gap / buffer, 2)
     notes = []
     if out:
         notes.append(
@@ -294,28 +296,49 @@ def too_near(
     return out, tuple(notes)
 
 
-def _nearest(
+@dataclass(frozen=True)
+class _Neighbour:
+    """What is near a picture of a split, among those of other splits.
+
+    Attributes:
+        id: Of the picture.
+        gap: To the edge of the nearest, in the unit of the places.
+        common: The largest share that it has in common with one.
+        partner: The id of that one.
+    """
+
+    id: str
+    gap: float
+    common: float
+    partner: str
+
+
+def _neighbours(
     places: Places, plan: SplitPlan, split: str, against: Sequence[str]
-) -> Iterable[tuple[str, float, float]]:
-    """Id, smallest gap and largest common share of each picture of a split with those of others."""
+) -> Iterable[_Neighbour]:
+    """Of each picture of a split; windows of one file have nothing in common, however it lies."""
     given = [plan.assignment.get(id_, "") for id_ in places.ids]
     rows = np.array([i for i, name in enumerate(given) if name == split], int)
     columns = np.array([i for i, name in enumerate(given) if name in against], int)
     if not len(rows) or not len(columns):
         return
-    for start in range(0, len(rows), 512):
-        some = rows[start : start + 512]
-        gap, common = _apart(places, some, columns)
+    names = [picture_of(id_) for id_ in places.ids]
+    _, files = np.unique(names, return_inverse=True)
+    is_window = np.array([bool(name) for name in names])
+    num_at_once = max(1, _MOST_PAIRS // len(columns))
+    for start in range(0, len(rows), num_at_once):
+        some = rows[start : start + num_at_once]
+        gap, common = places.gaps(some, columns)
+        is_one = (files[some][:, None] == files[columns]) & is_window[some][:, None]
+        common = np.where(is_one, 0.0, common)
         for i, row in enumerate(some):
-            yield places.ids[row], float(gap[i].min()), float(common[i].max())
-
-
-def _apart(places: Places, rows: np.ndarray, columns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """As `Places.gaps`; windows of one file have nothing in common, however askew it lies."""
-    gap, common = places.gaps(rows, columns)
-    files = np.array([_WINDOW.sub("", id_) if _WINDOW.search(id_) else "" for id_ in places.ids])
-    is_one = (files[rows][:, None] == files[columns]) & (files[rows][:, None] != "")
-    return gap, np.where(is_one, 0.0, common)
+            best = int(common[i].argmax())
+            yield _Neighbour(
+                places.ids[row],
+                float(gap[i].min()),
+                float(common[i, best]),
+                places.ids[columns[best]],
+            )
 
 
 def _starves(plan: SplitPlan, dataset: Dataset, out: Mapping[str, str], *, most: float) -> bool:
@@ -335,25 +358,12 @@ def leaked_places(plan: SplitPlan, blocks: SpatialBlocks) -> tuple[LeakedSample,
     """The pictures of the test that show the same ground as one of train or validation."""
     found = []
     for places in blocks.frames:
-        given = [plan.assignment.get(id_, "") for id_ in places.ids]
-        tested = np.array([i for i, name in enumerate(given) if name == "test"], int)
-        fitted = np.array([i for i, name in enumerate(given) if name in ("train", "validation")])
-        if not len(tested) or not len(fitted):
-            continue
-        for row in tested:
-            common = _apart(places, np.array([row]), fitted.astype(int))[1][0]
-            best = int(common.argmax())
-            if common[best] > SAME_GROUND:
-                partner = places.ids[fitted[best]]
-                split = plan.assignment[partner]
-                why = f"same place, {common[best]:.0%} of it"
-                found.append(LeakedSample(places.ids[row], "place", partner, split, why))
+        for near in _neighbours(places, plan, "test", ("train", "validation")):
+            if near.common > SAME_GROUND:
+                why = f"same place, {near.common:.0%} of it"
+                split = plan.assignment[near.partner]
+                found.append(LeakedSample(near.id, "place", near.partner, split, why))
     return tuple(found)
-
-
-def window_of_file(sample: Sample) -> str:
-    """The id of the picture that a window is of."""
-    return sample.id.rpartition("#")[0]
 
 
 def _told(length: float, unit: str) -> str:

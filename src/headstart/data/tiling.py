@@ -17,6 +17,7 @@ from headstart.data.images import PictureError, upright_size
 from headstart.data.listing import count
 from headstart.data.polygon_masks import is_polygon_file
 from headstart.data.rasters import RASTER_SUFFIXES, raster_facts
+from headstart.data.window_ids import window_id
 from headstart.errors import DataError
 
 # A raster with a longer side is cut: published chips have up to 1,024 pixels (LoveDA, Wang et al.
@@ -25,8 +26,8 @@ LONGEST_SIDE = 1024
 # Of a window: the blocks that GDAL gives a COG, so that a window is one read; and it holds a few
 # crops of training.
 WINDOW_SIDE = 512
-# A photo is decoded whole whatever is wanted of it, so it is cut only where its maps would fill the
-# memory of a laptop.
+# A photo is decoded whole whatever is wanted of it, so it is cut (in prediction: seen by windows)
+# only where its maps would fill the memory of a laptop.
 MOST_PHOTO_PIXELS = 16_000_000
 _THREADS = 4  # headers are read in a fraction of a millisecond; more threads only wait
 
@@ -65,7 +66,8 @@ def _edges(length: int, side: int) -> list[int]:
 def tiled(dataset: Dataset, *, longest: int = LONGEST_SIDE, side: int = WINDOW_SIDE) -> Dataset:
     """The data set with a sample for each window of its large pictures.
 
-    A window of `scene.tif` is called `scene.tif#LEFT,TOP`, whatever else is in the data.
+    A window of `scene.tif` is called `scene.tif#LEFT,TOP`, whatever else is in the data; see
+    `window_ids`.
 
     Args:
         dataset: Without masks it stays as it is.
@@ -119,7 +121,7 @@ def _cut(sample: Sample, *, longest: int, side: int) -> _Cut:
             return _Cut((), ("size-mismatch", f"`{sample.id}` is {told}"))
     return _Cut(
         tuple(
-            replace(sample, id=f"{sample.id}#{place[0]},{place[1]}", window=place)
+            replace(sample, id=window_id(sample.id, left=place[0], top=place[1]), window=place)
             for place in windows(*size, side=side)
         )
     )

@@ -7,6 +7,7 @@ model without a sign.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,9 +64,9 @@ def recognise_unit(
     """The unit of a raster, and how it is known.
 
     What decides, from first to last: the user, unless the header says otherwise, which is an error;
-    scale and offset in the file or its STAC item; 8 bit
-    integers; NBITS of the file; floating-point values between 0 and about 1; the processing
-    baseline, offset or day of a Sentinel-2 product, by its tags, item or name.
+    scale and offset in the file or its STAC item; 8 bit integers; floating-point values between 0
+    and about 1; NBITS of the file; the processing baseline, offset or day of a Sentinel-2 product,
+    by its tags, item or name.
 
     Args:
         facts: Of the raster.
@@ -110,7 +111,7 @@ def _declared(name: str, facts: RasterFacts, low: float, high: float, source: st
         raise DataError(f"`--units {name}` is no unit. {did_you_mean(name, UNITS)}")
     scale, offset, words = UNITS[name]
     said = _stated(facts, source)
-    if said is not None and (said.scale, said.offset) != (scale, offset):
+    if said is not None and not _is_of(name, said.scale, said.offset):
         raise DataError(
             f"`--units {name}` ({words}) contradicts what `{source}` says of itself. "
             f"{said.sentence} Leave --units away, or correct the file."
@@ -136,12 +137,21 @@ def _stated(facts: RasterFacts, source: str) -> Unit | None:
 
 def _scaled(facts: RasterFacts) -> Unit:
     scale, offset = _one_or_all(facts.scales), _one_or_all(facts.offsets)
-    for name, (known_scale, known_offset, _) in UNITS.items():
-        if scale == known_scale and offset == known_offset:
+    for name in UNITS:
+        if _is_of(name, scale, offset):
             return _unit(name, "by the scale and offset that it comes with")
     words = f"times {_told(scale)}, plus {_told(offset)}"
     sentence = f"Values are read {words} (scaled): the scale and offset that it comes with."
     return Unit("scaled", scale, offset, sentence)
+
+
+def _is_of(name: str, scale: float | tuple[float, ...], offset: float | tuple[float, ...]) -> bool:
+    """Whether scale and offset are those of a unit, in single precision as files may keep them."""
+    if isinstance(scale, tuple) or isinstance(offset, tuple):
+        return False
+    known_scale, known_offset, _ = UNITS[name]
+    is_offset = math.isclose(offset, known_offset, rel_tol=1e-6, abs_tol=1e-9)
+    return is_offset and math.isclose(scale, known_scale, rel_tol=1e-6)
 
 
 def _one_or_all(values: Sequence[float]) -> float | tuple[float, ...]:

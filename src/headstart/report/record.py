@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.contracts import SPLITS, BackboneSpec, InputContract, Measure
+from headstart.data.window_ids import picture_of
 from headstart.errors import RunError
 from headstart.report.chips import Chips, read_chips
 from headstart.report.colours import Colour, class_colours
@@ -23,7 +23,6 @@ from headstart.rundir import RunFolder
 _HEADLINES = ("accuracy", "miou", "macro_f1", "map", "balanced_accuracy")
 _DENSE = ("semantic-segmentation",)
 # What the id of a window has behind that of its picture: its left and top edge.
-_WINDOW = re.compile(r"#\d+,\d+$")
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ class RunRecord:
 
     def sample_path(self, sample_id: str) -> Path:
         """Where a sample of the run's data set lay; of a window the file that it is of."""
-        return Path(self.dataset["root"]) / _WINDOW.sub("", sample_id)
+        return Path(self.dataset["root"]) / (picture_of(sample_id) or sample_id)
 
 
 def read_record(folder: RunFolder) -> RunRecord:

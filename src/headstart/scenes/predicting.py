@@ -160,8 +160,10 @@ def _start(
 ) -> State:
     """Where to begin: where an interrupted prediction of the very same was, or at the start."""
     key = scene_key(source, facts, spec)
-    saved = saved_state(work_folder(output)) if resume else None
-    if saved is not None and saved.key == key:
+    has_probabilities = spec.probabilities is not None
+    if resume and (
+        saved := saved_state(work_folder(output), key=key, has_probabilities=has_probabilities)
+    ):
         return saved
     return State(key, next_row=0, counts=(0,) * len(spec.classes))
 

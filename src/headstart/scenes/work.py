@@ -186,12 +186,21 @@ def work_folder(output: Path) -> Path:
     return output.with_name(f".{output.name}.unfinished")
 
 
-def saved_state(folder: Path) -> State | None:
-    """The state in a work folder; None where there is none, or a file is gone."""
-    needed = [folder / name for name in ("state.json", "classes.raw", "sums-0.raw", "sums-1.raw")]
-    if not all(path.is_file() for path in needed):
+def saved_state(folder: Path, *, key: str, has_probabilities: bool) -> State | None:
+    """The state in a work folder; None where there is none, or a file is gone.
+
+    Args:
+        folder: See `work_folder`.
+        key: See `scene_key`; a state of another one is none.
+        has_probabilities: Whether they are kept, too.
+    """
+    names = ["state.json", "classes.raw", "sums-0.raw", "sums-1.raw"]
+    names += ["probabilities.raw"] if has_probabilities else []
+    if not all((folder / name).is_file() for name in names):
         return None
-    values: dict[str, Any] = json.loads(needed[0].read_text(encoding="utf-8"))
+    values: dict[str, Any] = json.loads((folder / names[0]).read_text(encoding="utf-8"))
+    if values.get("key") != key:
+        return None
     return State(**{**values, "counts": tuple(values["counts"])})
 
 

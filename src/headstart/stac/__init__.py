@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from headstart.stac.labels import LabelledSet
     from headstart.stac.searching import Found
 
-_PHOTO_BANDS = ("R", "G", "B")
-
 
 def search(
     catalogue: str,
@@ -139,6 +137,7 @@ def fetch_scenes(
         MissingExtraError: The packages of the extra `geo` are missing.
     """
     _need_geo("Fetching from a STAC catalogue")
+    from headstart.data.chips import is_for_photos
     from headstart.stac.grids import Wanted
     from headstart.stac.model_input import fetch_input
 
@@ -147,7 +146,7 @@ def fetch_scenes(
         found,
         wanted,
         output=Path(output),
-        is_for_the_eye=contract.bands == _PHOTO_BANDS and not contract.units,
+        is_for_the_eye=is_for_photos(contract) and contract.units in ("", "8bit"),
         on_bad=on_bad,
         progress=progress or Progress(),
     )

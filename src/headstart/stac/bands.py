@@ -12,7 +12,7 @@ from typing import Any
 
 import pystac
 
-from headstart.data.bands import common_name, sensor_of
+from headstart.data.bands import NEAR_INFRARED, Meaning, common_name, meanings, sensor_of
 from headstart.errors import ConfigError, DataError, did_you_mean
 from headstart.stac.sign_in import shown
 
@@ -130,6 +130,8 @@ def choose_bands(
 ) -> list[AssetBand]:
     """The bands that are asked for, in that order; without names all of the item's one picture.
 
+    What names mean is as in `data.bands.choose_bands`.
+
     Args:
         item: Where they are looked for.
         names: Names of bands (`B04`), common names (`red`, also `R`) or keys of assets; case does
@@ -147,7 +149,11 @@ def choose_bands(
         rasters, key=lambda key: _is_for_the_eye(key, rasters[key]) is not is_for_the_eye
     )
     bands = [band for key in ranked for band in bands_of(key, rasters[key])]
-    return [_choose(item, name, bands) for name in names]
+    sensor = sensor_of([band.name for band in bands], product=item.id)
+    return [
+        _choose(item, name, bands, meaning=meaning, sensor=sensor)
+        for name, meaning in zip(names, meanings(names, sensor=sensor), strict=True)
+    ]
 
 
 def parse_bands(text: str | None) -> tuple[str, ...]:
@@ -167,21 +173,25 @@ def parse_bands(text: str | None) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _choose(item: pystac.Item, name: str, bands: Sequence[AssetBand]) -> AssetBand:
+def _choose(
+    item: pystac.Item, name: str, bands: Sequence[AssetBand], *, meaning: Meaning, sensor: str
+) -> AssetBand:
     wanted = name.lower()
     # A band's own name says it best; a key comes next, but only of an asset with one band.
     by_name = [band for band in bands if band.name.lower() == wanted]
     by_key = [b for b in bands if b.asset.lower() == wanted and _is_only(b, bands)]
     # What it is commonly called, by the item or by its sensor's habits: `R` and `B04` are red.
-    sensor = sensor_of([band.name for band in bands], product=item.id)
-    common = common_name(name, sensor=sensor) or wanted
-    by_meaning = [
-        band
-        for band in bands
-        if {wanted, common}
-        & {(band.common_name or "").lower(), common_name(band.name, sensor=sensor)}
+    commons = [
+        {(band.common_name or "").lower(), common_name(band.name, sensor=sensor)} for band in bands
     ]
-    found = [*by_name, *by_key, *by_meaning]
+
+    def called(*names: str) -> list[AssetBand]:
+        return [band for band, known in zip(bands, commons, strict=True) if known & {*names}]
+
+    found = [] if meaning.is_foreign else [*by_name, *by_key]
+    found += called(wanted, meaning.common or wanted)
+    if not found and meaning.common in NEAR_INFRARED:
+        found = called(*NEAR_INFRARED)
     if found:
         return found[0]
     if not bands:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from headstart.contracts import IGNORE
+from headstart.data import polygons as polygons_module
 from headstart.data.polygons import PolygonMask, Polygons, read_polygons
 from headstart.data.raster_header import RasterFacts
 from headstart.data.rasters import Window, reproject
@@ -169,3 +170,29 @@ def test_what_is_no_polygon_file_says_what_is_needed(tmp_path: Path) -> None:
     point = {"type": "Point", "coordinates": (500000, 5300000)}
     with pytest.raises(DataError, match="holds a Point, but only polygons"):
         read_polygons(write(tmp_path / "c.geojson", (point, {"label": "a"})))
+
+
+def test_of_many_polygons_those_of_the_scene_alone_are_brought_onto_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shapes = tuple(box(x, 0, x + 10, 10) for x in range(-4000, 4000, 20))
+    degrees = reproject(shapes, source=CRS, target="EPSG:4326")
+    brought: list[int] = []
+
+    def watched(geometries, **options):  # type: ignore[no-untyped-def]
+        brought.append(len(geometries))
+        return reproject(geometries, **options)
+
+    monkeypatch.setattr(polygons_module, "reproject", watched)
+    polygons = Polygons(Path("a"), tuple(degrees), ("a",) * len(shapes), "EPSG:4326")
+    mask = PolygonMask(polygons, scene(), classes=["a"]).read(Window(0, 0, 40, 30))
+    assert (mask[:10] == np.where(np.arange(40) % 20 < 10, 0, IGNORE)).all()
+    assert max(brought) <= 8
+
+
+def test_degrees_that_go_on_behind_the_date_line_are_found() -> None:
+    crossing = scene(crs="EPSG:32601", transform=(1000.0, 0.0, 300000.0, 0.0, -1000.0, 30000.0))
+    places = [(-180 + x / 100, y / 100) for x, y in ((120, 1), (150, 1), (150, 20), (120, 20))]
+    shape = {"type": "Polygon", "coordinates": [[(x + 360, y) for x, y in (*places, places[0])]]}
+    mask = PolygonMask(Polygons(Path("a"), (shape,), ("a",), "EPSG:4326"), crossing, classes=["a"])
+    assert (mask.read(Window(0, 0, 40, 30)) == 0).any()

@@ -195,4 +195,4 @@ def test_pictures_unlike_training_are_told_once(tmp_path: Path, reflectance: np.
     warn_of_strange_values(samples, other, progress=Progress([Sink()]))
     (sentence,) = told
     assert sentence.startswith("`0.tif` is unlike what the model was fitted on: the median of B08")
-    assert "So are 2 others of 3." in sentence
+    assert "In all it is so of 3 of the 3 that were looked at." in sentence

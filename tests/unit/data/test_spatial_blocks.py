@@ -240,6 +240,37 @@ def test_a_buffer_is_a_matter_of_neighbours_and_of_drawn_tests() -> None:
     assert too_near(plan, blocks, dataset) == ({}, ())
 
 
+def test_pictures_on_both_sides_of_the_date_line_are_neighbours() -> None:
+    headers = {
+        f"{west}": RasterFacts(
+            "GTiff", 10, 10, ("b",), "uint8", crs="EPSG:4326",
+            transform=(0.01, 0, west, 0, -0.01, 0.05),
+        )
+        for west in (179.8, -179.9)
+    }  # fmt: skip
+    places = places_on_earth(headers)
+    assert places is not None
+    apart = places.distances(np.array([0]), np.array([1]))[0, 0]
+    assert apart == pytest.approx(0.3 * 111_195, rel=0.01)
+
+
+def test_few_sizes_of_blocks_are_tried_however_small_pictures_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(0)
+    centres = np.sort(rng.uniform(0, 1e6, (300, 2)), axis=0)  # 20 m wide, along 1,000 km
+    places = Places(tuple(map(str, range(300))), centres, np.full((300, 2), 10.0))
+    tried = []
+    blocks = Places.blocks
+    monkeypatch.setattr(
+        Places, "blocks", lambda self, size: tried.append(size) or blocks(self, size)
+    )
+    shares = {id_: (i / 300, 1 - i / 300) for i, id_ in enumerate(places.ids)}
+    found = find_blocks(places, {}, shares, min_blocks=100)
+    assert len(set(found.block_of.values())) >= 100
+    assert 3 < len(tried) < 70
+
+
 def test_pictures_of_one_place_are_split_without_blocks_and_that_is_said() -> None:
     same = Places(("a", "b", "c"), np.zeros((3, 2)), np.full((3, 2), SIDE / 2))
 

@@ -166,3 +166,24 @@ def test_pixels_without_data_are_ignored_in_the_target(scene: Path) -> None:
     assert target is not None
     assert (target[:, 2:] == IGNORE).all()
     assert (target[:, :2] == 0).all()
+
+
+def test_a_band_that_is_dead_all_over_costs_no_window_but_a_warning(scene: Path, geo: Any) -> None:
+    values = np.full((3, 90, 200), 0.5, np.float32)
+    values[2] = np.nan
+    values[:, :, :64] = np.nan
+    geo.write_scene(scene / "dead.tif", values)
+    geo.write_scene(scene / "masks/dead.tif", np.tile(np.uint8([1, 2]), (1, 90, 100)))
+    cut = tiled(dataset_of(scene, "dead.tif"), longest=100, side=64)
+    checked = check_masks(cut, progress=Progress())
+    assert {s.window[0] for s in checked.dataset if s.window is not None} == {64, 128}
+    checkup = check_dataset(checked.dataset, decode=False, progress=Progress(), masks=checked.facts)
+    warned = [f for f in checkup.findings if f.kind == "empty-band"]
+    assert [f.ids for f in warned] == [("dead.tif#128,0", "dead.tif#64,0")]
+
+
+def test_a_damaged_file_beside_a_mask_is_a_finding(scene: Path, geo: Any) -> None:
+    (scene / "masks/scene.json").write_text("{")
+    cut = tiled(dataset_of(scene, "scene.tif"), longest=1000, side=64)
+    (finding,) = check_masks(cut, progress=Progress()).findings
+    assert (finding.kind, finding.ids) == ("unreadable-mask", ("scene.tif",))

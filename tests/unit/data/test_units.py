@@ -48,6 +48,10 @@ def test_scale_and_offset_of_the_file_are_taken_as_they_are() -> None:
     landsat = unit("uint16", 7000, 20000, scales=(2.75e-5,) * 2, offsets=(-0.2, -0.2))
     assert (landsat.name, landsat.scale, landsat.offset) == ("scaled", 2.75e-5, -0.2)
     assert unit("int16", 1, 9000, scales=(1e-4,), offsets=(0.0,)).name == "dn10000"
+    single = 0.00009999999747378752  # as a file in single precision has it
+    for declared in ("dn10000", None):
+        found = unit("int16", 1, 9000, scales=(single,), offsets=(0.0,), declared=declared)
+        assert found.name == "dn10000"
     mixed = unit("uint16", 1, 9, scales=(1e-4, 1e-4), offsets=(-0.1, 0.0))
     assert mixed.offset == (-0.1, 0.0)
 

@@ -430,3 +430,12 @@ def test_a_truncated_scene_is_told_and_what_was_done_is_kept(write_scene: WriteS
     with pytest.raises(PictureError, match="truncated"):
         predict(scene)
     assert not scene.with_name("classes.tif").exists()
+
+
+def test_a_prediction_that_lost_a_file_starts_anew(write_scene: WriteScene) -> None:
+    scene = write_scene(smooth_noise(3, 130, 200))
+    spec = replace(SPEC, probabilities=scene.with_name("probabilities.tif"))
+    with pytest.raises(Killed):
+        predict(scene, dies_after(by_pixel, 9), spec=spec)
+    (work_folder(scene.with_name("classes.tif")) / "probabilities.raw").unlink()
+    assert predict(scene, spec=spec).num_resumed == 0

@@ -102,3 +102,15 @@ def test_an_item_without_any_raster_is_told(make: Any) -> None:
 def test_lists_of_bands_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match=r"no band|twice"):
         parse_bands(text)
+
+
+def test_names_of_another_sensor_are_meant_by_what_they_see(make: Any) -> None:
+    names = {"B4": "red", "B5": "nir08", "B6": "swir16", "B8": "pan", "B11": "lwir12"}
+    assets = {
+        common: {"href": f"{n}.tif", "type": COG, "eo:bands": [{"name": n, "common_name": common}]}
+        for n, common in names.items()
+    }
+    landsat = pystac.Item.from_dict(make.item("LC08_L2SP_1", (0, 0, 1, 1), assets))
+    found = choose_bands(landsat, ["B04", "B08", "B11"])
+    assert [band.asset for band in found] == ["red", "nir08", "swir16"]
+    assert [band.asset for band in choose_bands(landsat, ["B11", "nir"])] == ["lwir12", "nir08"]
