@@ -15,9 +15,12 @@ from headstart.backbones.stem import stem_is_adapted
 from headstart.contracts import Split
 from headstart.data.balance import pixel_weights
 from headstart.errors import ConfigError
-from headstart.fitting.attempt import Attempt, Embedder, Situation
+from headstart.fitting.attempt import NUM_TRIED, Attempt, Embedder, Situation
 from headstart.fitting.feeding import Feed, Loading
+from headstart.fitting.judging_masks import judge
 from headstart.fitting.map_feed import MOST_IN_MEMORY, MapPass
+from headstart.fitting.recording import record_start
+from headstart.fitting.saving_masks import save_masks
 from headstart.fitting.settle import Choice, Choices, DataSize
 from headstart.fitting.settle_masks import CROP_SIDE, MaskSizes, settle_masks
 from headstart.linear_decoder import LINEAR
@@ -60,6 +63,16 @@ class MaskAttempt(Attempt):
             device=self.where.device,
             compute_format=self.compute_format,
         )
+
+    def rehearse(self) -> None:
+        """Evaluate, draw and save a few validation samples, in a folder that is then removed."""
+        data, folder = self.where.data, self.where.folder
+        samples = (data.samples("validation") or data.samples("train"))[:NUM_TRIED]
+        judged = judge(self.new_predictor(), samples)
+        with folder.rehearsal() as rehearsal:
+            rehearsal.write_text(rehearsal.log, "")
+            record_start(rehearsal, self.record())
+            save_masks(rehearsal, self, judged)
 
     def new_twin(self) -> MapTwin:
         """What gives the maps of the backbone as it is now."""
