@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,12 +97,14 @@ class MaskAttempt(Attempt):
         num_bytes = views * self.map_bytes("train") + self.map_bytes("train", "validation")
         is_large = num_bytes > MOST_IN_MEMORY
         if is_large:
+            where.folder.maps.unlink(missing_ok=True)  # those of a fit that was interrupted
             _refuse_without_room(where.folder.path, num_bytes)
             where.progress.note(
                 f"  The maps take more than {MOST_IN_MEMORY / 1e9:.0f} GB, and are kept in "
                 f"`{where.folder.maps}` until the fit is over."
             )
-        return MapPass(
+        started = time.monotonic()
+        of_maps = MapPass(
             feed=feed,
             twin=self.new_twin(),
             augment=self.loading.augment,
@@ -111,6 +114,8 @@ class MaskAttempt(Attempt):
             path=where.folder.maps if is_large else None,
             progress=where.progress,
         ).run()
+        where.seconds["features"] = time.monotonic() - started
+        return of_maps
 
     def settle_autos(self, size: DataSize) -> list[Choice]:
         """As they are for masks."""

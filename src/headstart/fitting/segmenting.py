@@ -256,7 +256,8 @@ class Segmenting:
         told = frozen_stem_warning(self.attempt.backbone)
         if told and self.attempt.name == "probe":
             self.progress.warn(told)
-        self.where.seconds["fit"] = time.monotonic() - started
+        seconds = self.where.seconds
+        seconds["fit"] = time.monotonic() - started - seconds.get("features", 0.0)
 
     def _evaluate(self) -> None:
         """The sealed test set, once, after all choices have been made."""
