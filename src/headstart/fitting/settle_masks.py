@@ -24,7 +24,7 @@ _LEARNING_RATES = {
     "scratch": (1e-3, "random weights have far to go"),
 }
 # Augmented views whose maps are cached: as for pictures, see `settle`. All maps together take no
-# more than this on the disk, in bytes; what is above `cached_maps.MOST_IN_MEMORY` is put there.
+# more than this on the disk, in bytes; what is above `map_feed.MOST_IN_MEMORY` is put there.
 _VIEWS, MOST_CACHED = 3, 20 * 10**9
 # A class with less of the pixels is rare, see `loss_for`.
 _RARE_SHARE = 0.01
