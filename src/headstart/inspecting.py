@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headstart.data.checks import Checkup
     from headstart.data.leaks import LeakedSample
     from headstart.data.near_duplicates import NearDuplicates
+    from headstart.data.splits import SplitPlan
 
 
 # Six rows of crops that show what is done to a chip, on a page that stays small.
@@ -121,6 +122,7 @@ def inspect(
     seed = reading.get("seed", 0)
     leaks: tuple[LeakedSample, ...] = ()
     unlearnt: tuple[Finding, ...] = ()
+    unread: tuple[Finding, ...] = ()
     assignment: Mapping[str, Split] | None = None
     if usable.samples:
         try:
@@ -134,8 +136,9 @@ def inspect(
             for note in planned.split.notes:
                 progress.note(note)
             unlearnt = tuple(unlearnt_findings(usable, checkup.masks, assignment))
+            unread = _unread_together(usable, checkup, planned.split, reading)
     told = (*near_duplicate_findings(dataset, near), *unlearnt, *leak_findings(leaks))
-    findings = (*checkup.errors, *checkup.warnings, *told)
+    findings = (*checkup.errors, *unread, *checkup.warnings, *told)
     page = Path(output) if output is not None else None
     picture = sheet_path = None
     if augment is not None:
@@ -202,6 +205,27 @@ def _checked(path: Path, reading: DataOptions, progress: Progress) -> tuple[Data
         checked = check_masks(dataset, progress=progress, ignore_values=ignored)
         dataset, masks = checked.dataset, checked.facts
     return dataset, check_dataset(dataset, decode=True, progress=progress, hashed=True, masks=masks)
+
+
+def _unread_together(
+    usable: Dataset, checkup: Checkup, split: SplitPlan, reading: DataOptions
+) -> tuple[Finding, ...]:
+    """What a fit of masks would say of rasters whose bands or units differ or cannot be told."""
+    if usable.legend is None or not any(checkup.facts[s.id].raster for s in usable):
+        return ()  # no rasters: nothing of torch is loaded for photos
+    from headstart.config import make_options
+    from headstart.data.chips import PHOTO_BANDS
+    from headstart.fitting.preparing import PreparedData
+    from headstart.fitting.sensing import sense
+
+    options = make_options({name: reading.get(name) for name in ("bands", "units")})
+    data = PreparedData(usable.root, usable, checkup, split)
+    try:
+        sense(options, data, known=PHOTO_BANDS)
+    except DataError as error:
+        remedy = "`headstart fit` takes --bands and --units in the same way."
+        return (Finding("bands-or-units", "error", str(error), remedy),)
+    return ()
 
 
 def _sizes(facts: Sequence[Any]) -> dict[str, tuple[int, float, int]]:

@@ -95,8 +95,7 @@ class MapBatches:
     know of pixels beyond them, which those of a crop of the picture would not.
 
     Args:
-        chips: One a sample: its views, each as a list of windows. All sides are multiples of
-            `divisor`, and at least `side`.
+        chips: One a sample: its views, each as a list of windows. All sides are at least `side`.
         shape: Of the maps.
         side: Of the crops, a multiple of `divisor`.
         divisor: Of the decoder: the largest stride, or a multiple of it.
@@ -152,9 +151,10 @@ class MapBatches:
         views = self.chips[chip]
         windows = views[int(rng.integers(len(views)))]
         stored = windows[int(rng.integers(len(windows)))]
+        # Of the mask's own sides: a window of a large chip may be enlarged for its maps.
         top, left = (
             self.divisor * int(rng.integers((length - self.side) // self.divisor + 1))
-            for length in stored.padded
+            for length in stored.target.shape
         )
         cut = [
             level[

@@ -13,6 +13,9 @@ from headstart.data.rasters import RASTER_SUFFIXES
 from headstart.errors import ConfigError
 from headstart.map_options import MapOptions
 
+# A folder may be called so, but who types one of these means a file.
+_FILES = RASTER_SUFFIXES | {".png", ".jpg", ".jpeg", ".gpkg", ".geojson", ".json", ".csv"}
+
 
 @dataclass(frozen=True)
 class ToMap:
@@ -87,8 +90,14 @@ def targets_of(
     of a TIFF both are given.
 
     Raises:
-        ConfigError: Two pictures would write the same file, or one would replace a picture.
+        ConfigError: Two pictures would write the same file, one would replace a picture, or the
+            output is named like a file.
     """
+    if output.suffix.lower() in _FILES and not output.is_dir():
+        raise ConfigError(
+            f"--output {output} is named like a file, but masks go into a folder, each under the "
+            f"name of its picture. Give a folder, such as --output {output.with_suffix('')}."
+        )
     given = {each.sample.path.resolve() for each in pictures}
     owners: dict[Path, Sample] = {}
     found = []

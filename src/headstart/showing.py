@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ def show_run(run: Run, progress: Progress) -> None:
     target = " --output MASKS/" if "miou" in run.metrics else ""
     progress.note(
         f"Report:  {run.report}\n"
-        f"Predict: headstart predict {run.path} NEW_PICTURES/{target}\n"
+        f"Predict: headstart predict {shlex.quote(str(run.path))} NEW_PICTURES/{target}\n"
         f"Weights: {run.folder.weights}"
     )
 

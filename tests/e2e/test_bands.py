@@ -20,7 +20,7 @@ NAMES = ("B02", "B03", "B04", "B08")
 SIDE = 64
 OPTIONS: dict[str, Any] = {
     **{"backbone": "test_resnet", "weights": "random", "strategy": "full"},
-    **{"epochs": 4, "batch_size": 4, "lr": 0.01},
+    **{"epochs": 6, "batch_size": 4, "lr": 0.01},
 }
 
 
@@ -35,11 +35,13 @@ def draw_plants(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return values, is_plant
 
 
-def write(path: Path, reflectance: np.ndarray, *, baseline: str) -> Path:
+def write(path: Path, reflectance: np.ndarray, *, baseline: str, place: int = 0) -> Path:
+    """Places are so far apart that each is a neighbourhood of its own."""
+    west = 500_000 + 200 * SIDE * place
     offset = 1000 if float(baseline) >= 4 else 0
     with rasterio.open(
         path, "w", driver="GTiff", width=SIDE, height=SIDE, count=4, dtype="uint16",
-        crs="EPSG:32633", transform=rasterio.Affine(10, 0, 500000, 0, -10, 4600000),
+        crs="EPSG:32633", transform=rasterio.Affine(10, 0, west, 0, -10, 4_600_000),
         photometric="MINISBLACK",
     ) as file:  # fmt: skip
         file.write(np.rint(reflectance * 10_000).astype(np.uint16) + offset)
@@ -56,9 +58,8 @@ def plants(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir(parents=True)
     for number in range(12):
         values, is_plant = draw_plants(number)
-        write(
-            folder / "images" / f"{number:02}.tif", values, baseline=("03.01", "04.00")[number % 2]
-        )
+        path = folder / "images" / f"{number:02}.tif"
+        write(path, values, baseline=("03.01", "04.00")[number % 2], place=number)
         Image.fromarray(is_plant.astype(np.uint8) + 1).save(folder / "masks" / f"{number:02}.png")
     (folder / "classes.txt").write_text("1 soil\n2 plants\n", encoding="utf-8")
     return folder
@@ -131,10 +132,14 @@ def test_a_head_on_chosen_bands_learns_its_stem_and_is_saved_with_it(
     backbone = load_backbone("test_resnet", weights="random")
     save_file(backbone.module.state_dict(), weights)
     options = {**OPTIONS, "weights": str(weights), "strategy": "head", "epochs": 1}
-    run = headstart.fit(plants, output=tmp_path / "run", bands="red,nir", **options)
+    run = headstart.fit(
+        plants, output=tmp_path / "run", bands="red,nir", control="scratch", **options
+    )
     contract = json.loads((run.path / "input.json").read_text(encoding="utf-8"))
     assert contract["bands"] == ["red", "nir"]
     assert headstart.evaluate(run.path, plants).n == 12
+    metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["transfer"]["metric"] == "miou"  # its control saw the same bands
     old = load_file(weights)
     new = load_file(run.path / "model.safetensors")
     stem = "backbone.trunk.conv1.0.weight"

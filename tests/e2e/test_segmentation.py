@@ -220,7 +220,7 @@ def test_an_interrupted_fit_of_masks_goes_on_to_the_same_end(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"strategy": "as-is"}, "--strategy as-is is not for masks. Take one of"),
+        ({"strategy": "as-is"}, "brings no decoder, so it cannot draw masks as it is"),
         ({"classifier": "knn"}, "the probe of masks is a logistic regression"),
         ({"balance": "sampling"}, "Take --balance weights, which weighs their pixels"),
         ({"strategy": "probe", "views": 2}, "draws pixels of the chips as they are"),

@@ -3,10 +3,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from rasterio.transform import Affine
 
 from headstart.inspecting import inspect
 
@@ -64,3 +66,27 @@ def test_what_would_stop_the_split_is_told_and_stops_no_inspection(
     found = inspect(make_photos({"cat": 4, "dog": 4}), group="(cat|dog)")
     assert "Each class needs one group to learn from" in found.split_reason
     assert found.counts == {"all": {"cat": 4, "dog": 4}}
+
+
+@pytest.mark.parametrize(
+    ("reading", "told"),
+    [
+        ({}, "4 bands without names"),
+        ({"bands": ("1", "2", "3", "4")}, "The unit of"),
+        ({"bands": ("1", "2", "3", "4"), "units": "dn10000"}, None),
+    ],
+)
+def test_bands_and_units_that_stop_a_fit_are_told(
+    tmp_path: Path, geo: Any, reading: Any, told: str | None
+) -> None:
+    generator = np.random.default_rng(0)
+    for i in range(6):
+        values = generator.integers(100, 4000, (4, 24, 24)).astype(np.uint16)
+        place = geo.PLACE * Affine.translation(100 * i, 0)
+        geo.write_scene(tmp_path / "images" / f"{i}.tif", values, transform=place)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        mask = np.ones((24, 24), np.uint8)
+        mask[:, 6 + i :] = 2
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{i}.png")
+    findings = [f for f in inspect(tmp_path, **reading).findings if f.kind == "bands-or-units"]
+    assert [told in f.message and f.severity == "error" for f in findings] == [True] * bool(told)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from headstart.data.bands import band_in_file_name, choose_bands, sensor_of
+from headstart.data.bands import band_in_file_name, choose_bands, common_name, sensor_of
 from headstart.data.images import REPLACE_OR_SKIP, PictureError
 from headstart.data.raster_header import RasterFacts
 from headstart.data.side_files import SideItem, category_names, side_item
@@ -141,7 +141,9 @@ class Raster:
         numbers = [self._number(i) for i in places]
         try:
             values = self._file.read(numbers, window=place)
-            if self.facts.has_alpha or MaskFlags.per_dataset in self._file.mask_flag_enums[0]:
+            flags = self._file.mask_flag_enums[0]
+            has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+            if self.facts.has_alpha or has_mask:
                 opaque = self._file.dataset_mask(window=place) > 0
             else:
                 opaque = np.ones(values.shape[1:], bool)
@@ -151,10 +153,7 @@ class Raster:
 
     def _number(self, place: int) -> int:
         """The number in the file of a band that is not alpha, from 1."""
-        from rasterio.enums import ColorInterp
-
-        data = [i for i, c in enumerate(self._file.colorinterp, 1) if c is not ColorInterp.alpha]
-        return data[place]
+        return _data_bands(self._file, self.name)[place]
 
 
 @contextmanager
@@ -322,11 +321,9 @@ def holds_data(values: np.ndarray, nodata: float | None) -> np.ndarray:
 
 
 def _facts(source: Path | str, file: DatasetReader) -> RasterFacts:
-    from rasterio.enums import ColorInterp
-
     path = Path(source)
     item = side_item(path)
-    numbers = [i for i, c in enumerate(file.colorinterp, 1) if c is not ColorInterp.alpha]
+    numbers = _data_bands(file, path)
     if not numbers:
         raise PictureError(f"`{source}` has no band but alpha. {REPLACE_OR_SKIP}")
     tags = _tags(file, item)
@@ -353,6 +350,23 @@ def _facts(source: Path | str, file: DatasetReader) -> RasterFacts:
         offsets=offsets,
         tags=tags,
     )
+
+
+def _data_bands(file: DatasetReader, source: Path | str) -> list[int]:
+    """Numbers from 1 of the bands that are not alpha.
+
+    GDAL marks the fourth band of 8 bits as alpha unless it is told otherwise, also where that is
+    the near infrared: a band that is described as one which sees something is no alpha.
+    """
+    from rasterio.enums import ColorInterp
+
+    described = [(text or "").strip() for text in file.descriptions]
+    sensor = sensor_of(described, product=Path(source).stem)
+    return [
+        i
+        for i, colour in enumerate(file.colorinterp, 1)
+        if colour is not ColorInterp.alpha or common_name(described[i - 1], sensor=sensor)
+    ]
 
 
 def _tags(file: DatasetReader, item: SideItem | None) -> dict[str, str]:

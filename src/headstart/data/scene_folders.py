@@ -287,7 +287,7 @@ def _findings(troubles: Mapping[str, Mapping[str, str]]) -> Iterable[Finding]:
         concerned = troubles[kind]
         if not concerned:
             continue
-        told = next(iter(concerned.values()))
+        told = next(iter(concerned.values())).removesuffix(f" {remedy}")
         message = f"{_counted(len(concerned), noun)} {what}"
         message += f", for one: {told}" if told else "."
         yield Finding(kind, "error", message, remedy, tuple(sorted(concerned)))

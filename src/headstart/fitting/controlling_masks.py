@@ -66,7 +66,7 @@ def _compare(kept: Attempt, *, before: Sequence[Judged], after: Sequence[Judged]
         _counts([by_id[each.sample.id] for each in after]),
         _counts(after),
         kept.classes,
-        groups=group_numbers(after, kept.where.data.split.groups),
+        groups=group_numbers([each.sample.id for each in after], kept.where.data.split.groups),
         names=("random weights", "pretrained weights"),
     )
 

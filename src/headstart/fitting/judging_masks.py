@@ -108,16 +108,24 @@ def evaluate_chips(
     boundary = np.stack([each.boundary for each in judged])
     task: Any = predictor.task
     found: Evaluation = task.evaluate(
-        counts, predictor.classes, groups=group_numbers(judged, groups), boundary=boundary
+        counts,
+        predictor.classes,
+        groups=group_numbers([each.sample.id for each in judged], groups),
+        boundary=boundary,
     )
     return found
 
 
 def group_numbers(
-    judged: Sequence[Judged], groups: Mapping[str, str | None]
+    ids: Sequence[str], groups: Mapping[str, str | None] | Mapping[str, str]
 ) -> NDArray[np.int64] | None:
-    """(n,) numbers of the groups that chips are of; None where each is one of its own."""
-    names = [groups.get(each.sample.id) or each.sample.id for each in judged]
+    """(n,) numbers of the groups that samples are of; None where each is one of its own.
+
+    Args:
+        ids: Of n samples.
+        groups: Sample id -> group; a sample that has none is its own.
+    """
+    names = [groups.get(id_) or id_ for id_ in ids]
     if len(set(names)) == len(names):
         return None
     return np.unique(names, return_inverse=True)[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import statistics
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +16,12 @@ from headstart.backbones.stem import stem_is_adapted
 from headstart.contracts import Split
 from headstart.data.balance import pixel_weights
 from headstart.errors import ConfigError
-from headstart.fitting.attempt import Attempt, Embedder, Situation
+from headstart.fitting.attempt import NUM_TRIED, Attempt, Embedder, Situation
 from headstart.fitting.feeding import Feed, Loading
+from headstart.fitting.judging_masks import judge
 from headstart.fitting.map_feed import MOST_IN_MEMORY, MapPass
+from headstart.fitting.recording import record_start
+from headstart.fitting.saving_masks import save_masks
 from headstart.fitting.settle import Choice, Choices, DataSize
 from headstart.fitting.settle_masks import CROP_SIDE, MaskSizes, settle_masks
 from headstart.linear_decoder import LINEAR
@@ -61,6 +65,16 @@ class MaskAttempt(Attempt):
             compute_format=self.compute_format,
         )
 
+    def rehearse(self) -> None:
+        """Evaluate, draw and save a few validation samples, in a folder that is then removed."""
+        data, folder = self.where.data, self.where.folder
+        samples = (data.samples("validation") or data.samples("train"))[:NUM_TRIED]
+        judged = judge(self.new_predictor(), samples)
+        with folder.rehearsal() as rehearsal:
+            rehearsal.write_text(rehearsal.log, "")
+            record_start(rehearsal, self.record())
+            save_masks(rehearsal, self, judged)
+
     def new_twin(self) -> MapTwin:
         """What gives the maps of the backbone as it is now."""
         assert isinstance(self.model, DenseModel)
@@ -83,12 +97,14 @@ class MaskAttempt(Attempt):
         num_bytes = views * self.map_bytes("train") + self.map_bytes("train", "validation")
         is_large = num_bytes > MOST_IN_MEMORY
         if is_large:
+            where.folder.maps.unlink(missing_ok=True)  # those of a fit that was interrupted
             _refuse_without_room(where.folder.path, num_bytes)
             where.progress.note(
                 f"  The maps take more than {MOST_IN_MEMORY / 1e9:.0f} GB, and are kept in "
                 f"`{where.folder.maps}` until the fit is over."
             )
-        return MapPass(
+        started = time.monotonic()
+        of_maps = MapPass(
             feed=feed,
             twin=self.new_twin(),
             augment=self.loading.augment,
@@ -98,6 +114,8 @@ class MaskAttempt(Attempt):
             path=where.folder.maps if is_large else None,
             progress=where.progress,
         ).run()
+        where.seconds["features"] = time.monotonic() - started
+        return of_maps
 
     def settle_autos(self, size: DataSize) -> list[Choice]:
         """As they are for masks."""
@@ -105,6 +123,7 @@ class MaskAttempt(Attempt):
             num_train=size.num_train,
             crops_a_chip=self.crops_a_chip,
             map_bytes=self.map_bytes("train"),
+            is_from_above=self._is_from_above(),
             learns_stem=stem_is_adapted(self.backbone),
         )
         return settle_masks(
@@ -113,6 +132,12 @@ class MaskAttempt(Attempt):
             sizes=sizes,
             device_type=self.where.device.type,
         )
+
+    def _is_from_above(self) -> bool:
+        """Whether all training chips say where on Earth they lie."""
+        facts = self.where.data.checkup.facts
+        headers = [facts[sample.id].raster for sample in self.where.data.samples("train")]
+        return all(header is not None and header.crs for header in headers)
 
     def class_weights(self, counts: Mapping[str, int], *, num_samples: int) -> Tensor:
         """(K,) weights of the loss, by the pixels of the training chips."""

@@ -5,26 +5,27 @@ Computed from a table of pixels, once the test set has been read. Wiring.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from headstart.contracts import Evaluation, FeatureTable
+from headstart.contracts import Evaluation
 from headstart.data.splits import SplitPlan, random_twin
 from headstart.fitting.attempt import Attempt
-from headstart.fitting.pixel_tables import pixel_tables
+from headstart.fitting.judging_masks import group_numbers
+from headstart.fitting.pixel_tables import (
+    PixelTables,
+    fit_drawn_pixels,
+    pixel_tables,
+    table_of_pixels,
+)
 from headstart.fitting.preparing import PreparedData
 from headstart.map_twin import MapTwin
 from headstart.metrics.segmentation import count_confusion
 from headstart.strategies.linear_fit import LinearFit
 from headstart.strategies.logistic import fit_logistic
-from headstart.strategies.probe import fit_linear_probe
-
-Pixels = Mapping[str, tuple[Tensor, Tensor]]
 
 
 def may_leak(data: PreparedData, *, seed: int) -> bool:
@@ -56,7 +57,7 @@ def leakage_by_pixels(attempt: Attempt, twin: MapTwin) -> dict[str, Any] | None:
     return measure_mask_leakage(attempt, pixels)
 
 
-def measure_mask_leakage(attempt: Attempt, pixels: Pixels) -> dict[str, Any] | None:
+def measure_mask_leakage(attempt: Attempt, pixels: PixelTables) -> dict[str, Any] | None:
     """The part `leakage` of metrics.json; None where there is nothing to tell.
 
     A linear classifier of single pixels is fitted twice, with the same strength: under the split of
@@ -64,8 +65,7 @@ def measure_mask_leakage(attempt: Attempt, pixels: Pixels) -> dict[str, Any] | N
 
     Args:
         attempt: Fitted, or at least settled; its classifier has no part in this.
-        pixels: Sample id -> features (n, d) float32 and class indices (n,) int64 of some of its
-            pixels, as many of each class as it has if possible; of all splits.
+        pixels: Of samples of all splits, as many of each class as a sample has if possible.
 
     Raises:
         DataError: A feature is not finite.
@@ -106,7 +106,7 @@ def measure_mask_leakage(attempt: Attempt, pixels: Pixels) -> dict[str, Any] | N
 
 
 def _scores(
-    attempt: Attempt, pixels: Pixels, plans: Sequence[SplitPlan]
+    attempt: Attempt, pixels: PixelTables, plans: Sequence[SplitPlan]
 ) -> list[Evaluation | None]:
     """Of a linear classifier under some splits; None where too little is left to learn or test."""
     out = attempt.where.data.left_out
@@ -119,9 +119,11 @@ def _scores(
         classes = {k for i in learnt for k in pixels[i][1].tolist()}
         if len(classes) < 2 or not tested:
             return [None] * len(plans)
-        table = _table(attempt, pixels, learnt, plan)
+        table = table_of_pixels(
+            {i: pixels[i] for i in learnt}, plan.groups, num_classes=len(attempt.classes)
+        )
         if strength is None:
-            fit, told = fit_linear_probe(table, attempt.settings)
+            fit, told = fit_drawn_pixels(table, attempt.settings)
             strength = float(told.facts["C"])
         else:
             fit = fit_logistic(
@@ -129,27 +131,13 @@ def _scores(
                 table.targets,
                 num_classes=table.num_classes,
                 C=strength,
-                class_weights=attempt.settings.class_weights,
             )
         found.append(_evaluated(attempt, pixels, tested, plan=plan, fit=fit))
     return found
 
 
-def _table(attempt: Attempt, pixels: Pixels, ids: Sequence[str], plan: SplitPlan) -> FeatureTable:
-    """Pixels of some pictures; folds keep whole what the plan keeps whole."""
-    names = {name: number for number, name in enumerate(dict.fromkeys(plan.groups.values()))}
-    numbers = torch.tensor([names[plan.groups[i]] for i in ids])
-    lengths = torch.tensor([len(pixels[i][1]) for i in ids])
-    return FeatureTable(
-        features=torch.cat([pixels[i][0] for i in ids]),
-        targets=torch.cat([pixels[i][1] for i in ids]),
-        groups=numbers.repeat_interleave(lengths),
-        num_classes=len(attempt.classes),
-    )
-
-
 def _evaluated(
-    attempt: Attempt, pixels: Pixels, ids: Sequence[str], *, plan: SplitPlan, fit: LinearFit
+    attempt: Attempt, pixels: PixelTables, ids: Sequence[str], *, plan: SplitPlan, fit: LinearFit
 ) -> Evaluation:
     """With intervals over what the plan keeps whole."""
     counts = np.stack(
@@ -162,9 +150,10 @@ def _evaluated(
             for i in ids
         ]
     )
-    groups = np.unique([plan.groups[i] for i in ids], return_inverse=True)[1]
     task: Any = attempt.task
-    evaluation: Evaluation = task.evaluate(counts, attempt.classes, groups=groups)
+    evaluation: Evaluation = task.evaluate(
+        counts, attempt.classes, groups=group_numbers(ids, plan.groups)
+    )
     return evaluation
 
 

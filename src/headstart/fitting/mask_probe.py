@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 
 from headstart.contracts import Sample
 from headstart.fitting.mask_attempt import MaskAttempt
-from headstart.fitting.pixel_tables import pixel_tables, table_of_pixels
+from headstart.fitting.pixel_tables import fit_drawn_pixels, pixel_tables, table_of_pixels
 from headstart.linear_decoder import LinearDecoder
-from headstart.strategies.probe import fit_linear_probe
 from headstart.trust.pixels import prior_shift
 
 
@@ -46,9 +44,7 @@ def fit_mask_probe(attempt: MaskAttempt, samples: Sequence[Sample]) -> None:
         on_error=data.note_unreadable,
     )
     table = table_of_pixels(tables, data.split.groups, num_classes=num_classes)
-    # Weights are in the drawing already: all classes count alike.
-    settings = replace(attempt.settings, class_weights=None, classifier="logistic")
-    fit, found = fit_linear_probe(table, settings)
+    fit, found = fit_drawn_pixels(table, attempt.settings)
     bias = fit.bias
     if attempt.value("balance") != "weights":
         masks = data.checkup.masks

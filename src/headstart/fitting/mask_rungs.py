@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.contracts import IGNORE, Example, FeatureTable, Sample
+from headstart.contracts import IGNORE, Example, Sample
 from headstart.fitting.attempt import Attempt
+from headstart.fitting.judging_masks import group_numbers
+from headstart.fitting.pixel_tables import fit_drawn_pixels, table_of_pixels
 from headstart.fitting.rungs import Rung
 from headstart.metrics.segmentation import count_confusion, evaluate_segmentation, gain_in_miou
-from headstart.strategies.probe import fit_linear_probe
 from headstart.trust.pixels import draw_pixels, pixel_features, prior_shift
 
 # Chips that are read, evenly spread over those there are; and pixels of each class of one of them:
@@ -52,15 +53,16 @@ def judged_rung(
 ) -> JudgedRung:
     """A rung with its metrics on validation samples, and its gain over the one below it."""
     groups = attempt.where.data.split.groups
-    numbers = np.unique([groups[id_] for id_ in counts], return_inverse=True)[1]
-    found = evaluate_segmentation(np.stack(list(counts.values())), attempt.classes, groups=numbers)
+    found = evaluate_segmentation(
+        np.stack(list(counts.values())), attempt.classes, groups=group_numbers(list(counts), groups)
+    )
     gain = None
     if below is not None:
         shared = [id_ for id_ in below.counts if id_ in counts]
         gain = gain_in_miou(
             np.stack([below.counts[id_] for id_ in shared]),
             np.stack([counts[id_] for id_ in shared]),
-            groups=np.unique([groups[id_] for id_ in shared], return_inverse=True)[1],
+            groups=group_numbers(shared, groups),
         )
     rung = Rung(
         name,
@@ -138,10 +140,8 @@ def _majority(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
 def _single_pixels(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
     generator = torch.Generator().manual_seed(attempt.settings.seed)
     num_classes = len(attempt.classes)
-    group_of = attempt.where.data.split.groups
-    numbers = np.unique([group_of[id_] for id_ in chips], return_inverse=True)[1]
-    rows, targets, groups = [], [], []
-    for number, chip in zip(numbers.tolist(), chips.values(), strict=True):
+    pixels = {}
+    for id_, chip in chips.items():
         assert chip.target is not None
         places = draw_pixels(
             chip.target,
@@ -149,16 +149,15 @@ def _single_pixels(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
             num_classes=num_classes,
             generator=generator,
         )
-        rows.append(pixel_features(chip.inputs)[places])
-        targets.append(chip.target.flatten()[places])
-        groups.append(torch.full_like(places, number))
-    features = torch.cat(rows)
-    mean, std = features.mean(dim=0), features.std(dim=0).clamp_min(1e-6)
-    table = FeatureTable(
-        (features - mean) / std, torch.cat(targets), torch.cat(groups), num_classes
+        pixels[id_] = (pixel_features(chip.inputs)[places], chip.target.flatten()[places])
+    table = table_of_pixels(pixels, attempt.where.data.split.groups, num_classes=num_classes)
+    mean, std = table.features.mean(dim=0), table.features.std(dim=0).clamp_min(1e-6)
+    fit, _ = fit_drawn_pixels(
+        replace(table, features=(table.features - mean) / std), attempt.settings
     )
-    fit, _ = fit_linear_probe(table, attempt.settings)
-    shift = prior_shift(_pixel_counts(attempt, chips), table.targets)
+    shift = torch.zeros(num_classes)
+    if attempt.value("balance") != "weights":  # as the probe above it answers
+        shift = prior_shift(_pixel_counts(attempt, chips), table.targets)
 
     def answer(inputs: Tensor) -> np.ndarray:
         logits = fit.logits((pixel_features(inputs) - mean) / std) + shift

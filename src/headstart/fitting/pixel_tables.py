@@ -1,4 +1,4 @@
-"""Features of some pixels of chips with masks, from all depths of a frozen backbone. Wiring.
+"""Features of some pixels of chips with masks, and a classifier of such pixels. Wiring.
 
 Of every chip as many pixels of each class as there are, up to a number: rare classes then count as
 much as common ones, and neighbours, which tell the same, are few.
@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from headstart.contracts import FeatureTable, InputContract, Sample, Task
+from headstart.contracts import FeatureTable, Initialised, InputContract, Sample, Task
 from headstart.data.loader import eval_batches
 from headstart.errors import DataError
 from headstart.map_twin import MapTwin
 from headstart.mask_predictor import in_parts, most_at_once, pixels_at_once
+from headstart.strategies import StrategySettings
+from headstart.strategies.linear_fit import LinearFit
+from headstart.strategies.probe import fit_linear_probe
 from headstart.trust.pixels import draw_pixels
 
 # Rows of all chips together, and of each class of one of them. A logistic regression on 512
@@ -151,3 +155,17 @@ def table_of_pixels(
         ),
         num_classes=num_classes,
     )
+
+
+def fit_drawn_pixels(
+    table: FeatureTable, settings: StrategySettings
+) -> tuple[LinearFit, Initialised]:
+    """A logistic regression on drawn pixels, C by cross-validation, and what was found on the way.
+
+    Whatever weights the classes are to have: as many pixels of each were drawn, so that they count
+    alike already. Who wants answers by the true shares of the classes adds `trust.prior_shift`.
+
+    Raises:
+        DataError: A feature is not finite.
+    """
+    return fit_linear_probe(table, replace(settings, class_weights=None))

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from headstart.backbones import load_backbone
 from headstart.backbones.pyramid import as_pyramid
-from headstart.backbones.stem import frozen_stem_warning
+from headstart.backbones.stem import adapt_stem, frozen_stem_warning
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Task
 from headstart.data.mask_classes import pixel_counts
@@ -44,20 +44,6 @@ from headstart.strategies.as_is import knows_masks
 from headstart.tasks.semantic_segmentation import SemanticSegmentation
 
 _STRATEGIES = ("as-is", "probe", "head", "gradual", "full", "scratch")
-
-
-class SavedAttempt(MaskAttempt):
-    """One whose rehearsal tries what the end of this fit will do."""
-
-    def rehearse(self) -> None:
-        """Evaluate, draw and save a few validation samples, in a folder that is then removed."""
-        data, folder = self.where.data, self.where.folder
-        samples = (data.samples("validation") or data.samples("train"))[:NUM_TRIED]
-        judged = judge(self.new_predictor(), samples)
-        with folder.rehearsal() as rehearsal:
-            rehearsal.write_text(rehearsal.log, "")
-            record_start(rehearsal, self.record())
-            save_masks(rehearsal, self, judged)
 
 
 class Segmenting:
@@ -147,15 +133,14 @@ class Segmenting:
             record_transfer(self.where.folder, transfer)
 
     def _new_control(self, where: Situation) -> MaskAttempt:
-        """The same architecture, from random weights."""
+        """The same architecture, from random weights, that sees what the kept one sees."""
         reference = self.attempt.value("backbone")
         loaded = load_backbone(reference, weights="random", progress=where.progress)
-        choices = Choices(where.options, progress=where.progress)
-        loaded = sensing_backbone(
-            loaded, where.data, where.options, choices=choices, progress=where.progress
-        )
+        contract = self.attempt.backbone.contract
+        loaded = adapt_stem(loaded, contract.bands)
         loaded.module.to(where.device)
-        backbone = as_pyramid(replace(loaded, contract=self.attempt.backbone.contract))
+        backbone = as_pyramid(replace(loaded, contract=contract))
+        choices = Choices(where.options, progress=where.progress)
         embedder = Embedder(backbone, self.attempt.embedder.inference)
         return MaskAttempt("scratch", where, embedder=embedder, choices=choices)
 
@@ -178,7 +163,7 @@ class Segmenting:
         self.embedder = Embedder(backbone, self._inference(backbone))
         self.untrained = self._untrained_twin()
         first = "probe" if strategy == "auto" else strategy
-        self.attempt: MaskAttempt = self._new_attempt(first)
+        self.attempt = self._new_attempt(first)
 
     def _untrained_twin(self) -> MapTwin | None:
         """The backbone before anything is learnt, where leakage is to be measured by it."""
@@ -213,7 +198,7 @@ class Segmenting:
         task = where.task.with_model(decoder=self.choices.value("decoder"), losses=losses)
         self.where = replace(where, task=cast(Task, task))
 
-    def _new_attempt(self, strategy: str, *, is_held: bool = False) -> SavedAttempt:
+    def _new_attempt(self, strategy: str, *, is_held: bool = False) -> MaskAttempt:
         """A strategy, settled.
 
         Args:
@@ -226,7 +211,7 @@ class Segmenting:
             own = replace(embedder.backbone, module=copy.deepcopy(embedder.backbone.module))
             embedder = replace(embedder, backbone=own)
         choices = self.choices.branch(is_held=is_held)
-        attempt = SavedAttempt(strategy, self.where, embedder=embedder, choices=choices)
+        attempt = MaskAttempt(strategy, self.where, embedder=embedder, choices=choices)
         # Speed was measured on crops: chips have more pixels. What follows training looks at the
         # validation samples thrice more (norms before and after, and the ladder), and at crops.
         num_validation, num_test = (len(self.where.data.samples(n)) for n in ("validation", "test"))
@@ -280,7 +265,8 @@ class Segmenting:
         told = frozen_stem_warning(self.attempt.backbone)
         if told and self.attempt.name == "probe":
             self.progress.warn(told)
-        self.where.seconds["fit"] = time.monotonic() - started
+        seconds = self.where.seconds
+        seconds["fit"] = time.monotonic() - started - seconds.get("features", 0.0)
 
     def _evaluate(self) -> None:
         """The sealed test set, once, after all choices have been made."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from headstart.backbones.catalog import catalog
 from headstart.backbones.stem import adapt_stem, origins, stem_is_adapted, told_together
 from headstart.config import FitOptions
-from headstart.contracts import Backbone, Sample
+from headstart.contracts import Backbone, Sample, Split
 from headstart.data.band_statistics import measure_bands
 from headstart.data.bands import choose_bands, common_name, sensor_of
 from headstart.data.chips import PHOTO_BANDS, gives_photo, is_unnamed
@@ -74,12 +74,24 @@ def refuse_senseless(options: FitOptions, data: PreparedData) -> None:
     With `--on-bad skip`, what differs from the rest is left out.
 
     Raises:
-        DataError: With all pictures that are the reason, and what to do.
+        DataError: With all pictures that are the reason, and what to do; or nothing would be left
+            of a split.
     """
     rows = catalog()
     row = rows.get(options.backbone)
     known = PHOTO_BANDS if row is None else row.contract.bands
-    data.left_out.update(sense(options, data, known=known).left_out)
+    found = sense(options, data, known=known).left_out
+    splits: tuple[Split, ...] = ("train", "validation", "test")
+    for split in splits:
+        samples = data.samples(split)
+        if samples and all(sample.id in found for sample in samples):
+            why = found[samples[0].id]
+            raise DataError(
+                f"Nothing is left of {split}: all of its {count(len(samples), 'picture')} would be "
+                f"left out, for one: {why.removeprefix(_LEFT_OUT)}\nBring them to the bands and "
+                "the unit of the others, or take others into it."
+            )
+    data.left_out.update(found)
 
 
 def sense(options: FitOptions, data: PreparedData, *, known: Sequence[str]) -> Sensed:
@@ -95,10 +107,12 @@ def sense(options: FitOptions, data: PreparedData, *, known: Sequence[str]) -> S
     """
     pictures = _pictures(data)
     bands, why_bands, troubles = _choose_bands(options, pictures, known=tuple(known))
-    left_out = _judged(troubles, options, what=f"do not have the bands {', '.join(bands)}")
+    what = f"without all of the bands {', '.join(bands)}, or with others besides"
+    left_out = _judged(troubles, options, what=what, remedy="Choose bands that all have (--bands)")
     seen = [picture for picture in pictures if picture.sample.id not in left_out]
     units, why_units, told, troubles = _choose_units(options, seen, bands=bands)
-    left_out |= _judged(troubles, options, what="cannot be read in one unit")
+    what, remedy = "that cannot be read in one unit with the others", "Bring all to one unit"
+    left_out |= _judged(troubles, options, what=what, remedy=remedy)
     sensors = {picture.sensor for picture in seen}
     sensor = sensors.pop() if len(sensors) == 1 else ""
     why_of = {p.sample.path: left_out[p.sample.id] for p in pictures if p.sample.id in left_out}
@@ -192,8 +206,12 @@ def _is_plain(facts: RasterFacts) -> bool:
     return is_unnamed(facts.bands) and gives_photo(facts)
 
 
-def _judged(troubles: Mapping[str, str], options: FitOptions, *, what: str) -> dict[str, str]:
+def _judged(
+    troubles: Mapping[str, str], options: FitOptions, *, what: str, remedy: str
+) -> dict[str, str]:
     """sample id -> why it is left out.
+
+    Choices that a message lists are told once, behind all messages.
 
     Raises:
         DataError: None is to be left out; all are listed.
@@ -203,11 +221,19 @@ def _judged(troubles: Mapping[str, str], options: FitOptions, *, what: str) -> d
     if options.on_bad == "skip":
         return {id_: _LEFT_OUT + trouble for id_, trouble in troubles.items()}
     lines = [f"{count(len(troubles), 'picture')} {what}:"]
-    lines += [f"- {trouble}" for trouble in list(troubles.values())[:_MOST_NAMED]]
+    choices: dict[str, None] = {}
+    for trouble in list(troubles.values())[:_MOST_NAMED]:
+        told, has_choices, listed = trouble.partition("\n")
+        if has_choices:
+            told, _, ask = told.rpartition(". ")
+            choices[f"{ask}\n{listed}"] = None
+            told += "."
+        lines.append(f"- {told}")
     if len(troubles) > _MOST_NAMED:
         others = list(troubles)[_MOST_NAMED:]
         lines.append(f"- likewise {', '.join(f'`{id_}`' for id_ in others)}")
-    lines.append("Choose bands that all have with --bands, or leave these out: --on-bad skip.")
+    lines += choices
+    lines.append(f"{remedy}, or leave these out: --on-bad skip.")
     raise DataError("\n".join(lines))
 
 
@@ -336,12 +362,12 @@ def _choose_units(
             continue
         found[id_] = unit.name
         sentences.setdefault(unit.name, unit.sentence)
-    if options.units is not None:
-        return options.units, "as --units says", (), troubles
     if troubles and len(troubles) == len(pictures):
         # All are of one kind, so that one sentence with the choices says it.
         num = count(len(troubles), "picture")
         raise DataError(f"{next(iter(troubles.values()))}\nThis is so of {num}.")
+    if options.units is not None:
+        return options.units, "as --units says", (), troubles
     counts = Counter(found.values())
     told = tuple(
         f"{sentence} ({count(counts[name], 'picture')})" for name, sentence in sentences.items()

@@ -98,11 +98,6 @@ class CrossValidation:
     fit: LinearFit
     basis: Tensor | None = None
 
-    @property
-    def is_at_edge(self) -> bool:
-        """Whether a smaller or larger C than those tried may be better."""
-        return self.C in (self.Cs[0], self.Cs[-1])
-
 
 @dataclass(frozen=True, eq=False)
 class LabelledFeatures:

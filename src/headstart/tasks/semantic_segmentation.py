@@ -127,7 +127,7 @@ class SemanticSegmentation:
     def logits(self, model: DenseModel, batch: Batch) -> Tensor:
         """(B, num_classes, H, W) float32, at the size of the inputs.
 
-        Of a batch of cached maps, whose rows `decoders.MapShape` explains, at that of its targets.
+        Of a batch of cached maps, whose rows `MapShape` explains, at that of its targets.
         """
         if batch.features is not None:
             assert batch.targets is not None

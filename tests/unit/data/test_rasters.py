@@ -157,6 +157,25 @@ def test_alpha_is_no_band_and_hides_pixels(tmp_path: Path) -> None:
     assert valid[5:].all()
 
 
+def test_a_fourth_band_that_is_named_is_no_alpha(tmp_path: Path) -> None:
+    """GDAL marks the fourth of 8 bits as alpha where nobody says otherwise."""
+    values = ramp(4).astype(np.uint8)
+    values[3, :5] = 0
+    path = tmp_path / "rgbn.tif"
+    with rasterio.open(
+        path, "w", driver="GTiff", width=40, height=30, count=4, dtype="uint8", transform=ROTATED
+    ) as file:
+        file.descriptions = ("red", "green", "blue", "nir")
+        file.write(values)
+        assert file.colorinterp[3] is ColorInterp.alpha
+    facts = raster_facts(path)
+    assert facts.bands == ("red", "green", "blue", "nir")
+    assert not facts.has_alpha
+    part, valid = read_window(path)
+    np.testing.assert_array_equal(part, values)
+    assert valid.all()
+
+
 def test_several_windows_are_read_from_one_open_file(write: Write) -> None:
     values = ramp()
     with open_raster(write(values)) as raster:

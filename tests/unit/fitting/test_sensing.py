@@ -108,7 +108,7 @@ def test_files_that_lack_a_band_are_listed_together(tmp_path: Path, add: Add) ->
     with pytest.raises(DataError) as raised:
         sensed(tmp_path)
     message = str(raised.value)
-    assert message.startswith("3 pictures do not have the bands B02, B03, B04, B08:")
+    assert message.startswith("3 pictures without all of the bands B02, B03, B04, B08,")
     for name in (first, second):
         assert f"{name}` has no band `B08`" in message
     assert f"{more}` has others besides: B02, B03, B04, B08, B11." in message
@@ -134,15 +134,42 @@ def test_a_unit_that_cannot_be_told_lists_the_choices(tmp_path: Path, add: Add) 
         add(4, bands=("blue", "green", "red", "nir"))
     with pytest.raises(DataError, match=r"cannot be told(.|\n)*--units dn10000(.|\n)*6 pictures"):
         sensed(tmp_path)
-    with pytest.raises(DataError, match=r"6 pictures cannot be read in one unit(.|\n)*reach"):
-        sensed(tmp_path, units="reflectance")
+    for on_bad in ("stop", "skip"):  # leaving all of them out is no remedy
+        with pytest.raises(DataError, match=r"reach(.|\n)*--units dn10000(.|\n)*6 pictures"):
+            sensed(tmp_path, units="reflectance", on_bad=on_bad)
+
+
+def test_the_choices_of_units_are_listed_once(tmp_path: Path, add: Add) -> None:
+    for _ in range(4):
+        add(4, bands=("blue", "green", "red", "nir"))
+    for _ in range(3):
+        add(4, "uint8", bands=("blue", "green", "red", "nir"), high=200)
+    with pytest.raises(DataError, match="4 pictures that cannot be read") as raised:
+        sensed(tmp_path)
+    assert str(raised.value).count("`--units dn10000`") == 1
+    assert str(raised.value).count("cannot be told") == 4
+
+
+def test_a_split_of_which_skipping_leaves_nothing_is_told(tmp_path: Path, add: Add) -> None:
+    for _ in range(8):
+        add(4, bands=("blue", "green", "red", "nir"))
+    data = prepared(tmp_path, on_bad="skip")
+    held_out = {sample.path for sample in data.samples("test")}
+    for path in held_out:
+        with rasterio.open(path, "r+") as file:
+            file.set_band_description(4, "swir16")
+    options = make_options({"on_bad": "skip", "units": "dn10000"})
+    data = prepared(tmp_path, on_bad="skip")
+    assert {sample.path for sample in data.samples("test")} == held_out
+    with pytest.raises(DataError, match=r"Nothing is left of test(.|\n)*no band `nir`"):
+        refuse_senseless(options, data)
 
 
 def test_a_unit_that_some_files_contradict_is_told_with_them(tmp_path: Path, add: Add) -> None:
     for _ in range(5):
         add(bands=NAMES, tags=OLD)
     odd = add(bands=NAMES, tags=NEW)
-    with pytest.raises(DataError, match=rf"1 picture cannot be(.|\n)*contradicts .*{odd}"):
+    with pytest.raises(DataError, match=rf"1 picture that cannot be(.|\n)*contradicts .*{odd}"):
         sensed(tmp_path, units="dn10000")
 
 
