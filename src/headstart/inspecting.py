@@ -218,7 +218,7 @@ def _unread_together(
     from headstart.fitting.preparing import PreparedData
     from headstart.fitting.sensing import sense
 
-    options = make_options({name: reading.get(name) for name in ("bands", "units")})
+    options = make_options({"bands": reading.get("bands"), "units": reading.get("units")})
     data = PreparedData(usable.root, usable, checkup, split)
     try:
         sense(options, data, known=PHOTO_BANDS)

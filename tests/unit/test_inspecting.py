@@ -73,11 +73,11 @@ def test_what_would_stop_the_split_is_told_and_stops_no_inspection(
     [
         ({}, "4 bands without names"),
         ({"bands": ("1", "2", "3", "4")}, "The unit of"),
-        ({"bands": ("1", "2", "3", "4"), "units": "dn10000"}, None),
+        ({"bands": ("1", "2", "3", "4"), "units": "dn10000"}, ""),
     ],
 )
 def test_bands_and_units_that_stop_a_fit_are_told(
-    tmp_path: Path, geo: Any, reading: Any, told: str | None
+    tmp_path: Path, geo: Any, reading: Any, told: str
 ) -> None:
     generator = np.random.default_rng(0)
     for i in range(6):

@@ -89,7 +89,7 @@ def recognise_unit(
     if facts.dtype == "uint8":
         return _unit("8bit", "its values are 8 bits wide")
     if facts.dtype.startswith("float"):
-        if low >= -_MAX_REFLECTANCE and 0 < high <= _MAX_REFLECTANCE:
+        if _is_reflectance(low, high):
             return _unit("reflectance", f"floating-point values from {low:.3g} to {high:.3g}")
         raise _undecidable(facts, low, high, source)
     if facts.tags.get("NBITS") == "12":
@@ -116,6 +116,14 @@ def _declared(name: str, facts: RasterFacts, low: float, high: float, source: st
             f"`--units {name}` ({words}) contradicts what `{source}` says of itself. "
             f"{said.sentence} Leave --units away, or correct the file."
         )
+    is_fraction = facts.dtype.startswith("float") and _is_reflectance(low, high)
+    if said is None and is_fraction and name != "reflectance":
+        # Read as if it counted to 10,000, it would be a picture of nothing, without a sign.
+        raise DataError(
+            f"`--units {name}` ({words}; as the model was fitted, where it is not given) cannot be "
+            f"the unit of `{source}`: floating-point values from {low:.3g} to {high:.3g} are "
+            "reflectance from 0 to 1. Give --units reflectance."
+        )
     most = high * scale + offset
     limits = {"8bit": 1.0, "12bit": 1.0, "16bit": 1.0}
     if most > limits.get(name, 10.0):
@@ -124,6 +132,10 @@ def _declared(name: str, facts: RasterFacts, low: float, high: float, source: st
             f"{high:,.6g}, {facts.dtype}. {_choices()}"
         )
     return _unit(name, "as --units says")
+
+
+def _is_reflectance(low: float, high: float) -> bool:
+    return low >= -_MAX_REFLECTANCE and 0 < high <= _MAX_REFLECTANCE
 
 
 def _stated(facts: RasterFacts, source: str) -> Unit | None:

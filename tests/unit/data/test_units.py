@@ -85,6 +85,14 @@ def test_what_cannot_be_told_is_an_error_with_the_choices(
     assert f"{dtype}, values from 0 to {high:,}" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", sorted(set(UNITS) - {"reflectance"}))
+def test_fractions_are_not_taken_for_what_counts_to_thousands(name: str) -> None:
+    """A model fitted with --units dn10000 saw one class everywhere in such a scene."""
+    with pytest.raises(DataError, match=r"0.001 to 0.26 are reflectance.*--units reflectance"):
+        unit("float32", 0.001, 0.26, declared=name)
+    assert unit("float32", 0, 2600, declared=name if name.startswith("dn") else "16bit")
+
+
 def test_what_the_user_says_wins_unless_it_cannot_be() -> None:
     assert unit("uint16", 0, 9000, declared="dn10000").name == "dn10000"
     with pytest.raises(DataError, match=r"--units reflectance.* cannot be the unit of `scene.tif`"):
