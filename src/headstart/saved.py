@@ -30,7 +30,7 @@ from headstart.decoders import build_decoder
 from headstart.errors import ConfigError, RunError
 from headstart.mask_predictor import MaskPredictor
 from headstart.model import Model
-from headstart.predictor import EmbedOnly, Predictor, example_input
+from headstart.predictor import EmbedOnly, Predictor, example_input, speed_name
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.strategies.heads import build_head
@@ -199,7 +199,7 @@ def _load_parts(folder: RunFolder, device: str) -> dict[str, Any]:
             model if task.is_dense else EmbedOnly(model),
             example_input(contract, target),
             mode="inference",
-            name=spec.reference + (" masks" if task.is_dense else ""),
+            name=speed_name(model, spec.reference, is_dense=task.is_dense),
         ).compute_format
     return {
         "model": model.to(target),
@@ -279,7 +279,7 @@ def load_pretrained_segmenter(
         example_input(backbone.contract, target),
         mode="inference",
         precision="float32",
-        name=f"{backbone.spec.reference} masks",
+        name=speed_name(model, backbone.spec.reference, is_dense=True),
     )
     progress.choice("format", measured.compute_format, measured.reason)
     predictor = MaskPredictor(
