@@ -29,7 +29,9 @@ def start_decoder(decoder: nn.Module, start: nn.Module | None) -> bool:
         return False
     if _but_classes(decoder) != _but_classes(start):
         return False
-    decoder.decoder.load_state_dict(start.decoder.state_dict())
+    state = {k: v for k, v in start.state_dict().items() if not k.startswith("classifier.")}
+    left = decoder.load_state_dict(state, strict=False)
+    assert {name.partition(".")[0] for name in left.missing_keys} == {"classifier"}
     return True
 
 

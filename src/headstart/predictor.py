@@ -155,6 +155,19 @@ class EmbedOnly(torch.nn.Module):
         return features
 
 
+def speed_name(model: torch.nn.Module, reference: str, *, is_dense: bool) -> str:
+    """By what the speed of a model is remembered; of masks decoders are told apart by their size.
+
+    Args:
+        model: Whole.
+        reference: Of its backbone.
+        is_dense: Whether it answers pixel by pixel.
+    """
+    if not is_dense:
+        return reference
+    return f"{reference} masks, {sum(p.numel() for p in model.parameters())} parameters"
+
+
 def example_input(contract: InputContract, device: torch.device) -> Tensor:
     """(1, bands, height, width) noise: what a probe or a fold can be tried on.
 

@@ -25,11 +25,12 @@ from headstart.contracts import (
     Prediction,
 )
 from headstart.data import find_pictures
+from headstart.data.raster_values import STRETCHED
 from headstart.decoders import build_decoder
 from headstart.errors import ConfigError, RunError
 from headstart.mask_predictor import MaskPredictor
 from headstart.model import Model
-from headstart.predictor import EmbedOnly, Predictor, example_input
+from headstart.predictor import EmbedOnly, Predictor, example_input, speed_name
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.strategies.heads import build_head
@@ -118,15 +119,23 @@ def read_in_units_of(fitted: FittedSegmenter, units: str | None) -> None:
     """From now on take all rasters for what their user says they are; None: as in the fit.
 
     Raises:
-        ConfigError: The model does not count in reflectance.
+        ConfigError: The model takes values as they are stored; or one of the two is reflectance,
+            and the other has been stretched for the eye.
     """
     if units is None:
         return
     predictor = fitted.predictor
-    if not predictor.contract.units:
+    known = predictor.contract.units
+    if not known:
         raise ConfigError(
             f"--units {units} has no effect: the model was fitted on values as they are stored, "
             "and takes them so. Leave it away."
+        )
+    if units != known and not {units, known}.isdisjoint(STRETCHED):
+        raise ConfigError(
+            f"--units {units} is none that the model can take: it was fitted on {known}, and what "
+            "has been stretched for the eye cannot be made into reflectance, nor the other way "
+            "round. Leave it away, or fit a model to rasters of this kind."
         )
     predictor.contract = replace(predictor.contract, units=units)
 
@@ -190,7 +199,7 @@ def _load_parts(folder: RunFolder, device: str) -> dict[str, Any]:
             model if task.is_dense else EmbedOnly(model),
             example_input(contract, target),
             mode="inference",
-            name=spec.reference + (" masks" if task.is_dense else ""),
+            name=speed_name(model, spec.reference, is_dense=task.is_dense),
         ).compute_format
     return {
         "model": model.to(target),
@@ -270,7 +279,7 @@ def load_pretrained_segmenter(
         example_input(backbone.contract, target),
         mode="inference",
         precision="float32",
-        name=f"{backbone.spec.reference} masks",
+        name=speed_name(model, backbone.spec.reference, is_dense=True),
     )
     progress.choice("format", measured.compute_format, measured.reason)
     predictor = MaskPredictor(

@@ -22,8 +22,9 @@ def test_rows_are_read_back_as_they_were_added(
     store = MapStore(tmp_path / "room" / "maps.bin" if is_file else None, dtype)
     rows = [torch.randn(n) for n in (5, 1, 8)]
     for row in rows:
-        store.add(row)
-        row += 0.0
+        passed = row.clone()
+        store.add(passed)
+        passed += 1  # what is kept is a copy
     found = store.rows()
     assert len(found) == 3
     for row, kept in zip(rows, found, strict=True):
@@ -65,6 +66,20 @@ def test_crops_of_all_maps_and_of_the_mask_are_of_one_place() -> None:
             )
             places |= {int(target[0, 0]) for target in batch.targets}
     assert places == {100 * top + left for top in (0, 4, 8) for left in (0, 4, 8, 12, 16)}
+
+
+def test_no_crop_reaches_beyond_the_mask_into_what_its_maps_were_enlarged_by() -> None:
+    whole = stored(0)
+    window = StoredMaps("0", whole.row, whole.target[:14, :21], whole.padded)
+    batches = MapBatches(
+        [[[window]]], shape=SHAPE, side=8, divisor=4, batch_size=30, repeats=30, seed=0
+    )
+    (batch,) = batches.batches(0)
+    assert batch.targets is not None
+    assert batch.targets.shape == (30, 8, 8)
+    tops, lefts = batch.targets[:, 0, 0] // 100, batch.targets[:, 0, 0] % 100
+    assert set(tops.tolist()) == {0, 4}
+    assert set(lefts.tolist()) == {0, 4, 8, 12}
 
 
 def test_an_epoch_is_a_function_of_its_number() -> None:

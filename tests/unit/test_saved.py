@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import headstart as hs
+from headstart.contracts import InputContract, Legend
 from headstart.errors import ConfigError, RunError
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
-from headstart.saved import load_model, load_pretrained
+from headstart.saved import FittedSegmenter, load_model, load_pretrained, read_in_units_of
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +113,37 @@ def test_a_backbone_without_a_classifier_cannot_predict_as_it_comes(
     )
     with pytest.raises(ConfigError, match="Fit it to your labels first"):
         load_pretrained("timm:test_resnet", device="cpu", progress=Progress())
+
+
+# --- units of rasters -------------------------------------------------------------------------
+
+
+def segmenter_of(units: str) -> FittedSegmenter:
+    contract = InputContract(("R", "G", "B"), 32, 32, (0.0,) * 3, (1.0,) * 3, units=units)
+    predictor: Any = SimpleNamespace(contract=contract)
+    return FittedSegmenter(predictor, Legend(("a", "b"), ((0,), (1,))), key="")
+
+
+@pytest.mark.parametrize("fitted", ["reflectance", "dn10000"])
+def test_a_model_of_reflectance_takes_all_that_stands_for_it(fitted: str) -> None:
+    model = segmenter_of(fitted)
+    read_in_units_of(model, "dn10000-offset")
+    assert model.predictor.contract.units == "dn10000-offset"
+    read_in_units_of(model, None)
+    assert model.predictor.contract.units == "dn10000-offset"
+
+
+@pytest.mark.parametrize(
+    ("fitted", "units", "words"),
+    [
+        ("", "dn10000", "has no effect"),
+        ("8bit", "dn10000", "fitted on 8bit"),
+        ("reflectance", "8bit", "fitted on reflectance"),
+        ("8bit", "16bit", "fitted on 8bit"),
+    ],
+)
+def test_units_that_the_model_cannot_take_are_refused(fitted: str, units: str, words: str) -> None:
+    model = segmenter_of(fitted)
+    with pytest.raises(ConfigError, match=words):
+        read_in_units_of(model, units)
+    assert model.predictor.contract.units == fitted

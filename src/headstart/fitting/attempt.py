@@ -25,7 +25,13 @@ from headstart.fitting.rungs import Climb, only_rung
 from headstart.fitting.settle import Choice, Choices, DataSize, settle_training, without_effect
 from headstart.interrupt import StopSignal
 from headstart.model import Model
-from headstart.predictor import EmbedOnly, Predictor, batch_size_for, example_input
+from headstart.predictor import (
+    EmbedOnly,
+    Predictor,
+    batch_size_for,
+    example_input,
+    speed_name,
+)
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.strategies import StrategySettings, make_strategy
@@ -394,7 +400,6 @@ def measure_format(
     """
     name = f"{mode} format"
     is_dense = where.task.is_dense
-    size = sum(p.numel() for p in model.parameters())  # which tells decoders apart
     if name in choices.earlier:
         value = choices.earlier[name]
         measured = MeasuredFormat(ComputeFormat.parse(value), 0.0, "as when the fit began")
@@ -404,7 +409,7 @@ def measure_format(
             example_input(backbone.contract, where.device),
             mode=mode,
             precision=precision or where.options.precision,
-            name=backbone.spec.reference + (f" masks, {size} parameters" if is_dense else ""),
+            name=speed_name(model, backbone.spec.reference, is_dense=is_dense),
         )
     choices.add(Choice(name, str(measured.compute_format), measured.reason))
     return measured

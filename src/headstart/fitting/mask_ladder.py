@@ -58,7 +58,7 @@ class _Candidate:
 
     @property
     def miou(self) -> float:
-        return self.judged.rung.metrics["miou"].value
+        return _miou(self.judged)
 
 
 class MaskLadder:

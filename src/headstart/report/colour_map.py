@@ -46,6 +46,22 @@ def map_colours(values: np.ndarray) -> np.ndarray:
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
+def css_colour(share: float) -> str:
+    """The colour of one share, from 0 to 1, as style sheets have it; needs no numpy.
+
+    Example:
+        >>> css_colour(0.0), css_colour(1.0), css_colour(0.5)
+        ('#440154', '#fde725', '#21918c')
+    """
+    place = min(max(share, 0.0), 1.0) * (len(VIRIDIS) - 1)
+    i = min(int(place), len(VIRIDIS) - 2)
+    mixed = (
+        round(low + (place - i) * (high - low))
+        for low, high in zip(VIRIDIS[i], VIRIDIS[i + 1], strict=True)
+    )
+    return "#{:02x}{:02x}{:02x}".format(*mixed)
+
+
 def css_gradient() -> str:
     """The whole range from left to right, as style sheets have it."""
     stops = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in VIRIDIS)

@@ -7,7 +7,7 @@ from html import escape
 
 from headstart.report.axes import Axis, Scale
 from headstart.report.chips import ChipScore
-from headstart.report.colour_map import VIRIDIS
+from headstart.report.colour_map import css_colour
 from headstart.report.drawing import LEFT, RIGHT, WIDTH, Drawing, frame, svg
 from headstart.report.footprint_map import scales_of
 from headstart.report.record import RunRecord
@@ -53,23 +53,12 @@ def _centre(chip: ChipScore) -> tuple[str, str]:
     return f"{longitude:.4f}", f"{latitude:.4f}"
 
 
-def _colour(share: float) -> str:
-    """Of a share of the largest error, between the two colours around it."""
-    place = min(max(share, 0.0), 1.0) * (len(VIRIDIS) - 1)
-    i = min(int(place), len(VIRIDIS) - 2)
-    mixed = (
-        round(low + (place - i) * (high - low))
-        for low, high in zip(VIRIDIS[i], VIRIDIS[i + 1], strict=True)
-    )
-    return "#{:02x}{:02x}{:02x}".format(*mixed)
-
-
 def _key(most: float) -> Iterator[str]:
     """The colour scale, from no error to the largest one."""
     start, end = LEFT + 34.0, float(WIDTH - RIGHT - 44)
     step = (end - start) / _STEPS
     for i in range(_STEPS):
-        colour = _colour(i / (_STEPS - 1))
+        colour = css_colour(i / (_STEPS - 1))
         yield (
             f'<rect x="{start + i * step:.1f}" y="6" width="{step + 0.5:.1f}" height="10" '
             f'style="fill:{colour}"/>'
@@ -80,7 +69,7 @@ def _key(most: float) -> Iterator[str]:
 
 def _place(chip: ChipScore, most: float, across: Scale, up: Scale) -> str:
     points = [(across(x), up(y)) for x, y in chip.corners]
-    style = f'style="fill:{_colour(_share_wrong(chip) / most)};stroke:var(--muted)"'
+    style = f'style="fill:{css_colour(_share_wrong(chip) / most)};stroke:var(--muted)"'
     name = f"<title>{escape(f'{chip.id}: {percent(_share_wrong(chip))} wrong')}</title>"
     if max(max(values) - min(values) for values in zip(*points, strict=True)) < _SMALLEST:
         x, y = (sum(values) / len(values) for values in zip(*points, strict=True))
