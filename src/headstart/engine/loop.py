@@ -41,6 +41,10 @@ from headstart.errors import InterruptedFit, TrainingError
 from headstart.model import Model
 
 
+# Of the time that is left after the first epoch: those that follow vary a little.
+_SHARE_OF_THE_REST = 0.95
+
+
 class LossOf(nn.Module):
     """A model whose forward is its task's loss, so that Fabric sees one forward a step."""
 
@@ -191,6 +195,21 @@ class Training:
             f"the budget holds no {asked}: an epoch takes about {epoch_s:.1f} s",
         )
 
+    def _plan_anew(self, epoch_s: float) -> None:
+        """As many epochs as the budget holds by a whole one: two rehearsed steps tell it poorly."""
+        state = self.state
+        if self.where.deadline is None:
+            return
+        left_s = _SHARE_OF_THE_REST * max(self.where.deadline - time.monotonic(), 0.0)
+        num_epochs = min(self.plan.num_epochs, 1 + max(int(left_s / epoch_s), 1))
+        if num_epochs == state.num_epochs:
+            return
+        self.where.progress.choice(
+            "epochs", num_epochs, f"what the budget holds, as the first one took {epoch_s:.1f} s"
+        )
+        state.num_epochs = num_epochs
+        state.total_steps = num_epochs * math.ceil(len(self.train) / self.plan.accumulate)
+
     # --- one step -----------------------------------------------------------------------------
 
     def _backward(self, batch: Batch, *, share: float) -> Tensor:
@@ -238,11 +257,15 @@ class Training:
 
     def _train(self) -> str:
         while self.state.epoch < self.state.num_epochs:
+            started = time.monotonic()
+            is_first = self.state.epoch == self.state.batch == 0
             is_cut = self._train_epoch()
             if self._finish_epoch():
                 return "patience"
             if is_cut:
                 return "budget"
+            if is_first:
+                self._plan_anew(time.monotonic() - started)
         asked = self.plan.num_epochs
         return "epochs" if self.state.num_epochs == asked else "budget"
 
@@ -345,8 +368,14 @@ class Training:
             return self.validate(self.model)
 
     def _keep(self, score: float) -> None:
-        """Keep the weights of this epoch if they are among the best; the earlier of equal ones."""
+        """Keep the weights of this epoch if they are among the best; the earlier of equal ones.
+
+        Those from before the share of the training that the plan keeps from give way.
+        """
         state, most = self.state, self.plan.num_kept
+        first = math.ceil(self.plan.keep_from * state.num_epochs)
+        if any(epoch < first for epoch in state.kept_epochs) and state.epoch + 1 >= first:
+            state.kept_scores, state.kept_epochs, self.kept = [], [], []
         place = sum(kept >= score for kept in state.kept_scores)
         if place < most:
             state.kept_scores.insert(place, score)

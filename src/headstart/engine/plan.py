@@ -36,6 +36,8 @@ class TrainingPlan:
         patience: Epochs without a better validation score after which to stop, or None.
         monitor: The validation metric that decides; `loss` is minimised, others maximised.
         num_kept: Weights of so many epochs are kept, those that scored best.
+        keep_from: Share of the epochs after which these are looked for; what came before counts
+            only where training stops before that.
         checkpoint_s: Write the state at least so often, besides at the end of each epoch.
     """
 
@@ -52,6 +54,7 @@ class TrainingPlan:
     monitor: str = "loss"
     seed: int = 0
     num_kept: int = 1
+    keep_from: float = 0.0
     checkpoint_s: float = 60.0
 
 

@@ -221,7 +221,7 @@ class Segmenting:
         attempt.num_looked_at_after = attempt.crops_a_chip * num_chips
         return attempt
 
-    def _pretrained_attempt(self) -> SavedAttempt | None:
+    def _pretrained_attempt(self) -> MaskAttempt | None:
         """The model as it comes, where it answers in the classes of the data."""
         classes = self.where.data.dataset.classes
         if not knows_masks(self.embedder.backbone, classes):
