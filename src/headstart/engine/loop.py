@@ -40,7 +40,6 @@ from headstart.engine.schedule import lr_factor
 from headstart.errors import InterruptedFit, TrainingError
 from headstart.model import Model
 
-
 # Of the time that is left after the first epoch: those that follow vary a little.
 _SHARE_OF_THE_REST = 0.95
 

@@ -101,7 +101,7 @@ def test_bands_that_are_asked_for_are_taken(
 
 
 def test_files_that_lack_a_band_are_listed_together(tmp_path: Path, add: Add) -> None:
-    for _ in range(6):
+    for _ in range(12):
         add(bands=NAMES, tags=OLD)
     first, second = (add(3, bands=NAMES[:3], tags=OLD) for _ in range(2))
     more = add(5, bands=(*NAMES, "B11"), tags=OLD)
