@@ -127,6 +127,7 @@ class Training:
         steps_an_epoch = math.ceil(len(self.train) / plan.accumulate)
         self.state = FitState(plan.num_epochs, total_steps=plan.num_epochs * steps_an_epoch)
         self.started = self.last_checkpoint = time.monotonic()
+        self.epoch_began: float | None = None  # None where an epoch is taken up half way
 
     def _rehearse(self) -> None:
         """Two steps, one validation and one saving, then everything as it was; also takes times.
@@ -256,15 +257,11 @@ class Training:
 
     def _train(self) -> str:
         while self.state.epoch < self.state.num_epochs:
-            started = time.monotonic()
-            is_first = self.state.epoch == self.state.batch == 0
             is_cut = self._train_epoch()
             if self._finish_epoch():
                 return "patience"
             if is_cut:
                 return "budget"
-            if is_first:
-                self._plan_anew(time.monotonic() - started)
         asked = self.plan.num_epochs
         return "epochs" if self.state.num_epochs == asked else "budget"
 
@@ -273,6 +270,7 @@ class Training:
         state, plan = self.state, self.plan
         state.phase = self.strategy.on_epoch(self.model, state.epoch, num_epochs=state.num_epochs)
         self.strategy.train_mode(self.model)
+        self.epoch_began = time.monotonic() if state.batch == 0 else None
         label = f"epoch {state.epoch + 1} of {state.num_epochs}"
         num_batches, is_cut = len(self.train), False
         batches = self.train.batches(state.epoch, start=state.batch)
@@ -330,6 +328,8 @@ class Training:
         state.num_bad_epochs = 0 if is_better else state.num_bad_epochs + 1
         state.plateau.after_epoch(is_better=is_better)
         self._tell_epoch(scores, lr, is_better=is_better)
+        if state.epoch == 0 and state.batch == len(self.train) and self.epoch_began is not None:
+            self._plan_anew(time.monotonic() - self.epoch_began)
         state.epoch += 1
         state.batch = state.num_seen = 0
         state.loss_sum = 0.0

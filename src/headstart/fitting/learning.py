@@ -275,12 +275,13 @@ def seconds_after_training(attempt: Attempt, tables: Sequence[Mapping[str, Tenso
 def pictures_after_training(attempt: Attempt) -> int:
     """At how many pictures a trained backbone will look until the fit is over.
 
-    Validation samples to be calibrated by, training samples to know strangers by, the test, and
-    what it takes to choose among weights. None for a frozen one, whose features are cached.
+    Validation samples to be calibrated by, training samples to know strangers by (not of masks),
+    the test, and what it takes to choose among weights. None for a frozen one, whose features are
+    cached.
     """
     if attempt.is_frozen:
         return 0
     data = attempt.where.data
     num_validation, num_test = (len(data.samples(name)) for name in ("validation", "test"))
-    num_train = min(len(data.samples("train")), NUM_NEIGHBOURS)
+    num_train = 0 if attempt.task.is_dense else min(len(data.samples("train")), NUM_NEIGHBOURS)
     return num_validation + num_train + num_test + attempt.num_looked_at_after

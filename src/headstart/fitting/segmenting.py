@@ -13,7 +13,7 @@ from headstart.backbones.stem import adapt_stem, frozen_stem_warning
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Task
 from headstart.data.mask_classes import pixel_counts
-from headstart.errors import ConfigError, RunError
+from headstart.errors import ConfigError, DataError, RunError
 from headstart.fitting.attempt import (
     NUM_TRIED,
     Embedder,
@@ -283,7 +283,10 @@ class Segmenting:
         if self.untrained is None:
             return
         started = time.monotonic()
-        self.leakage = leakage_by_pixels(self.attempt, self.untrained)
+        try:
+            self.leakage = leakage_by_pixels(self.attempt, self.untrained)
+        except DataError as error:  # the model is fitted and judged: that is not to be lost
+            self.progress.warn(f"What neighbours leak was not measured. {error}")
         if self.leakage is not None:
             self.progress.note(f"  {self.leakage['sentence']}")
         self.where.seconds["leakage"] = time.monotonic() - started

@@ -157,7 +157,7 @@ def sensing_backbone(
     adapted = adapt_stem(backbone, sensed.bands, sensor=sensed.sensor)
     if stem_is_adapted(adapted):
         found = origins(known.bands, sensed.bands, sensor=sensed.sensor)
-        reason = "filters for the bands begin as those of the weights, and learn: "
+        reason = "filters for the bands begin as those of the weights: "
         choices.add(Choice("stem", "adapted", reason + told_together(found)))
     contract = replace(adapted.contract, units=sensed.units)
     is_known = all(o.how == "own" for o in origins(known.bands, sensed.bands, sensor=sensed.sensor))

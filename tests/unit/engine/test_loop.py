@@ -221,6 +221,34 @@ def test_a_budget_for_part_of_the_plan_shortens_the_schedule(
     assert run.recorder.of("epoch")[-1].values["lr"] < 0.001  # one-cycle came to its end
 
 
+def test_epochs_are_planned_anew_by_the_first_whole_one(
+    lab: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("headstart.engine.loop.time.monotonic", lambda: now[0])
+
+    class SlowAtFirst(ImageClassification):
+        def loss(self, model: Model, batch: Batch) -> Tensor:
+            now[0] += 5.0 if now[0] < 10.0 else 1.0  # the two rehearsed steps, then all others
+            return super().loss(model, batch)
+
+    plan = replace(PLAN, num_epochs=100, checkpoint_s=1e9)
+    run = lab(plan=plan, task=SlowAtFirst(), deadline=10.0 + 100.0)
+    result = run.fit()
+    told = [event.values["value"] for event in run.recorder.of("choice")]
+    assert told == [3, 15]  # 0.9 of 100 s at 30 s an epoch; then 0.95 of 94 s at 6 s, and the first
+    assert (result.num_epochs, result.stopped) == (15, "budget")
+    assert run.recorder.of("epoch")[-1].values["lr"] < 0.001
+
+
+def test_epochs_before_the_rate_has_fallen_are_not_kept(lab: Callable[..., Any]) -> None:
+    losses = (3.0, 1.0, 2.5, 2.0)
+    plan = replace(PLAN, num_epochs=4, keep_from=0.7)
+    assert lab(validate=Scripted(*losses), plan=plan).fit().best_epoch == 4
+    stopped = lab("two", validate=Scripted(*losses), plan=replace(plan, num_epochs=40, patience=2))
+    assert stopped.fit().best_epoch == 2  # all that there is
+
+
 # --- interrupted and resumed ------------------------------------------------------------------
 
 
