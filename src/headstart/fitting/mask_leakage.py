@@ -90,11 +90,19 @@ def measure_mask_leakage(attempt: Attempt, pixels: PixelTables) -> dict[str, Any
             found.update(grouped=_metrics(grouped), random=_metrics(shuffled))
             before, after = (each.metrics["miou"].value for each in (shuffled, grouped))
             kept = "neighbourhoods and groups" if data.split.blocks else "groups"
-            sentences.append(
-                f"Under a random split a linear classifier of single pixels would have scored "
-                f"{100 * (before - after):+.1f} points of mean IoU ({before:.1%} against "
-                f"{after:.1%}): that is what {kept} kept whole take off, besides chance."
-            )
+            what = "of a linear classifier of single pixels"
+            if before > after:
+                sentences.append(
+                    f"Under a random split the mean IoU {what} would have been "
+                    f"{100 * (before - after):.1f} points higher ({before:.1%} against "
+                    f"{after:.1%}): that is what {kept} kept whole take off, besides chance."
+                )
+            else:
+                sentences.append(
+                    f"Under a random split the mean IoU {what} would have been no higher "
+                    f"({before:.1%} against {after:.1%}): that {kept} were kept whole took nothing "
+                    "off here."
+                )
     if not leaks and not found:
         return None
     return {

@@ -65,7 +65,7 @@ def test_what_only_neighbours_share_is_told_as_a_gap() -> None:
     grouped, shuffled = found["grouped"]["miou"], found["random"]["miou"]
     assert shuffled["value"] > grouped["value"] + 0.1
     assert grouped["low"] <= grouped["value"] <= grouped["high"]
-    gap = f"{100 * (shuffled['value'] - grouped['value']):+.1f} points of mean IoU"
+    gap = f"{100 * (shuffled['value'] - grouped['value']):.1f} points higher"
     assert gap in found["sentence"]
     assert "neighbourhoods and groups" in found["sentence"]
 
