@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from headstart.backbones import load_backbone
+from headstart.backbones.catalog import catalog
 from headstart.backbones.pyramid import as_pyramid
 from headstart.backbones.stem import adapt_stem, frozen_stem_warning
 from headstart.config import FitOptions
@@ -40,7 +41,7 @@ from headstart.map_twin import MapTwin
 from headstart.predictor import example_input
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
-from headstart.strategies.as_is import knows_masks
+from headstart.strategies.as_is import knows_masks, no_decoder
 from headstart.tasks.semantic_segmentation import SemanticSegmentation
 
 _STRATEGIES = ("as-is", "probe", "head", "gradual", "full", "scratch")
@@ -119,6 +120,9 @@ class Segmenting:
                 f"--strategy {options.strategy} is not for masks. Take one of "
                 f"{', '.join(_STRATEGIES)}."
             )
+        row = catalog().get(options.backbone)
+        if options.strategy == "as-is" and (row is None or not row.decoder):
+            raise no_decoder(f"--backbone {options.backbone}")
         refuse_senseless(options, data)
 
     def control(self) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from headstart.contracts import SPLITS, BackboneSpec, InputContract, Measure
-from headstart.data.window_ids import picture_of
 from headstart.errors import RunError
 from headstart.report.chips import Chips, read_chips
 from headstart.report.colours import Colour, class_colours
@@ -198,6 +197,10 @@ class RunRecord:
 
     def sample_path(self, sample_id: str) -> Path:
         """Where a sample of the run's data set lay; of a window the file that it is of."""
+        from headstart.data.window_ids import (
+            picture_of,
+        )  # with the formats of data, which take time
+
         return Path(self.dataset["root"]) / (picture_of(sample_id) or sample_id)
 
 

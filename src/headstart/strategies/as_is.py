@@ -87,10 +87,7 @@ def pretrained_masks(backbone: Backbone, classes: Sequence[str]) -> Decoder:
     """
     name, decoder = backbone.spec.reference, backbone.pretrained_head
     if not isinstance(decoder, Decoder):
-        raise ConfigError(
-            f"`{name}` brings no decoder, so it cannot draw masks as it is. Take --backbone "
-            "ukis-csmask-4b-l2a or another one that does, or let one learn: --strategy full."
-        )
+        raise no_decoder(name)
     known = ", ".join(f"`{each}`" for each in backbone.pretrained_classes)
     own = ", ".join(f"`{each}`" for each in classes)
     try:
@@ -108,6 +105,14 @@ def pretrained_masks(backbone: Backbone, classes: Sequence[str]) -> Decoder:
             "of them. Give them one name in a classes.txt, or learn the classes: --strategy full."
         )
     return select_classes(decoder, rows)
+
+
+def no_decoder(reference: str) -> ConfigError:
+    """That weights cannot draw masks as they come."""
+    return ConfigError(
+        f"`{reference}` brings no decoder, so it cannot draw masks as it is. Take --backbone "
+        "ukis-csmask-4b-l2a or another one that does, or let one learn: --strategy full."
+    )
 
 
 def knows_masks(backbone: Backbone, classes: Sequence[str]) -> bool:
