@@ -37,7 +37,7 @@ import headstart as hs
 from headstart.backbones import load_backbone
 from headstart.contracts import Dataset
 from headstart.data.folds import folds
-from headstart.data.loader import eval_batches
+from headstart.data.reading_ahead import eval_batches
 from headstart.model import Normalise
 from headstart.strategies.linear_fit import DEFAULT_CS
 from headstart.strategies.logistic import cross_validate_logistic

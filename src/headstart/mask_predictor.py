@@ -15,7 +15,7 @@ from torch import Tensor
 
 from headstart.compute import FrozenTwin
 from headstart.contracts import IGNORE, Batch, ComputeFormat, InputContract, Sample, Task
-from headstart.data.loader import eval_batches
+from headstart.data.reading_ahead import eval_batches
 from headstart.errors import DataError
 from headstart.model import Model
 from headstart.predictor import example_input

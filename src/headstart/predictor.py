@@ -23,7 +23,7 @@ from headstart.contracts import (
     StrangerScores,
     Task,
 )
-from headstart.data.loader import eval_batches
+from headstart.data.reading_ahead import eval_batches
 from headstart.errors import DataError
 from headstart.model import Model
 from headstart.progress import Progress

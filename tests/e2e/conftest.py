@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,3 +78,25 @@ def fitted(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "fitted"
     assert run(["fit", str(photos), *TINY, "--output", str(path), "--quiet"]) == 0
     return path
+
+
+@pytest.fixture
+def stopping_after_an_epoch() -> Callable[[], AbstractContextManager[None]]:
+    """`with stopping_after_an_epoch():` a fit is asked to stop when its first epoch ends."""
+    from headstart.engine.loop import Training
+    from headstart.errors import InterruptedFit
+
+    @contextmanager
+    def stopping() -> Iterator[None]:
+        finish = Training._finish_epoch
+
+        def then_stop(training: Training) -> bool:
+            training.where.stop.is_set = True
+            return finish(training)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Training, "_finish_epoch", then_stop)
+            with pytest.raises(InterruptedFit):
+                yield
+
+    return stopping

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 from PIL import Image
 
 import headstart
-from headstart.errors import ConfigError, InterruptedFit
+from headstart.errors import ConfigError
+
+Stopping = Callable[[], AbstractContextManager[None]]
 
 SIDE = 64
 OPTIONS = {
@@ -124,42 +128,22 @@ def test_a_head_learns_and_its_backbone_does_not(
 
 
 def test_an_interrupted_head_goes_on_to_the_same_end(
-    on_maps: headstart.Run, fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    on_maps: headstart.Run, fields: Path, tmp_path: Path, stopping_after_an_epoch: Stopping
 ) -> None:
-    from headstart.engine.loop import Training
-
-    finish = Training._finish_epoch
-
-    def then_stop(training: Training) -> bool:
-        training.where.stop.is_set = True
-        return finish(training)
-
-    monkeypatch.setattr(Training, "_finish_epoch", then_stop)
-    with pytest.raises(InterruptedFit):
+    with stopping_after_an_epoch():
         headstart.fit(fields, output=tmp_path / "cut", **HEAD)
-    monkeypatch.setattr(Training, "_finish_epoch", finish)
     headstart.resume(tmp_path / "cut")
     first, second = (path / "model.safetensors" for path in (on_maps.path, tmp_path / "cut"))
     assert first.read_bytes() == second.read_bytes()
 
 
 def test_an_interrupted_ladder_leaves_the_probe_and_goes_on(
-    fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fields: Path, tmp_path: Path, stopping_after_an_epoch: Stopping
 ) -> None:
-    from headstart.engine.loop import Training
-
-    finish = Training._finish_epoch
-
-    def then_stop(training: Training) -> bool:
-        training.where.stop.is_set = True
-        return finish(training)
-
-    monkeypatch.setattr(Training, "_finish_epoch", then_stop)
-    with pytest.raises(InterruptedFit):
+    with stopping_after_an_epoch():
         headstart.fit(fields, epochs=2, output=tmp_path / "cut", **OPTIONS)
     usable = json.loads((tmp_path / "cut/checkpoint/best/config.json").read_text(encoding="utf-8"))
     assert usable["model"]["head"]["name"] == "linear"
-    monkeypatch.setattr(Training, "_finish_epoch", finish)
     run = headstart.resume(tmp_path / "cut")
     metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
     names = [rung["strategy"] for rung in metrics["rungs"]]

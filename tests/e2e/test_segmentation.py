@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from PIL import Image
 
 import headstart
 from headstart.cli import main
-from headstart.errors import ConfigError, InterruptedFit
+from headstart.errors import ConfigError
+
+Stopping = Callable[[], AbstractContextManager[None]]
 
 SIDE = 96
 OPTIONS = {"backbone": "test_resnet", "weights": "random", "epochs": 3, "batch_size": 4, "lr": 0.01}
@@ -198,20 +202,10 @@ def test_the_shell_wants_a_folder_for_masks(
 
 
 def test_an_interrupted_fit_of_masks_goes_on_to_the_same_end(
-    run: headstart.Run, fields: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: headstart.Run, fields: Path, tmp_path: Path, stopping_after_an_epoch: Stopping
 ) -> None:
-    from headstart.engine.loop import Training
-
-    finish = Training._finish_epoch
-
-    def then_stop(training: Training) -> bool:
-        training.where.stop.is_set = True
-        return finish(training)
-
-    monkeypatch.setattr(Training, "_finish_epoch", then_stop)
-    with pytest.raises(InterruptedFit):
+    with stopping_after_an_epoch():
         headstart.fit(fields, strategy="full", output=tmp_path / "cut", **OPTIONS)
-    monkeypatch.setattr(Training, "_finish_epoch", finish)
     headstart.resume(tmp_path / "cut")
     first, second = ((path / "model.safetensors") for path in (run.path, tmp_path / "cut"))
     assert first.read_bytes() == second.read_bytes()

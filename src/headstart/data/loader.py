@@ -1,4 +1,4 @@
-"""Batches from samples: read by threads for evaluation, by processes for augmented training.
+"""Batches of augmented samples for training, read by processes.
 
 The order of an epoch and the randomness of each sample are pure functions of the seed, the epoch
 and the sample: any number of workers, and a resumed run, give the same batches bit for bit.
@@ -7,154 +7,28 @@ Knows nothing of pictures: what turns a sample into a tensor is handed in.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import signal
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from headstart.contracts import Batch, Example, Sample
 from headstart.data.seeding import epoch_order, seeded_for
+from headstart.data.stacking import (
+    Prepare,
+    Stacked,
+    as_example,
+    check_at_least,
+    stack,
+    stack_targets,
+)
 from headstart.errors import ConfigError, DataError
 
-__all__ = ["Prepare", "TrainLoader", "epoch_order", "eval_batches", "number_of", "seeded_for"]
-
-Prepare = Callable[[Sample], Tensor | Example]
-"""Reads a sample and makes it the model's input, (bands, H, W), or an Example, which has a target
-too where the sample's label is a picture itself. Raises DataError with the path."""
-
-_BATCHES_AHEAD = 4  # read before they are asked for: enough to even out slow files, and bounded
-
-
-# --- evaluation: threads ----------------------------------------------------------------------
-
-
-def eval_batches(
-    samples: Sequence[Sample],
-    *,
-    prepare: Prepare,
-    target: Callable[[Sample], Any] | None,
-    batch_size: int,
-    num_threads: int,
-    on_error: Callable[[Sample, DataError], None] | None = None,
-    most_pixels: int | None = None,
-) -> Iterator[Batch]:
-    """Batches in the order of `samples`, read by threads while the caller computes.
-
-    Memory is bounded: some four batches are read ahead. Threads suffice because Pillow lets go of
-    the interpreter while it decodes and resizes. Closing the iterator ends the threads.
-
-    Args:
-        samples: Any number of them.
-        prepare: Called in the threads, so it must be thread-safe.
-        target: A sample's class index, or its vector (num_classes,); None for no targets but those
-            of examples.
-        batch_size: Of all batches but the last, and those after which the size of inputs changes: a
-            batch has one size, and all of its samples have targets or none has.
-        num_threads: At least 1.
-        on_error: Told of each sample that cannot be read, in order and in the caller's thread; the
-            sample is left out and the next one takes its place. None: the error is raised.
-        most_pixels: Of the inputs of a batch of more than one sample; None for no bound.
-
-    Raises:
-        ConfigError: `batch_size` or `num_threads` is below 1.
-        DataError: While iterating, of the first unreadable sample, when `on_error` is None.
-
-    Example:
-        >>> from pathlib import Path
-        >>> samples = [Sample(name, Path(name)) for name in "abc"]
-        >>> batches = eval_batches(
-        ...     samples,
-        ...     prepare=lambda sample: torch.zeros(3, 2, 2),
-        ...     target=None,
-        ...     batch_size=2,
-        ...     num_threads=1,
-        ... )
-        >>> [batch.ids for batch in batches]
-        [('a', 'b'), ('c',)]
-    """
-    _check_at_least(1, batch_size=batch_size, num_threads=num_threads)
-    # Where samples may be large, as a bound of pixels tells, fewer of them.
-    batches_ahead = _BATCHES_AHEAD if most_pixels is None else 1
-    ahead = max(batches_ahead * batch_size, 2 * num_threads)
-    reading = _read_ahead(samples, prepare=prepare, num_threads=num_threads, ahead=ahead)
-    return _collect(
-        reading,
-        is_full=lambda row, num: num >= batch_size or not _has_room(row, num, most_pixels),
-        target=target,
-        on_error=on_error,
-    )
-
-
-def _read_ahead(
-    samples: Sequence[Sample], *, prepare: Prepare, num_threads: int, ahead: int
-) -> Iterator[tuple[Sample, Future[Tensor | Example]]]:
-    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="headstart-read")
-    try:
-        rest = iter(samples)
-        waiting = deque((s, pool.submit(prepare, s)) for s in islice(rest, ahead))
-        while waiting:
-            oldest = waiting.popleft()
-            waiting.extend((s, pool.submit(prepare, s)) for s in islice(rest, 1))
-            yield oldest
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _collect(
-    reading: Iterator[tuple[Sample, Future[Tensor | Example]]],
-    *,
-    is_full: Callable[[Example, int], bool],
-    target: Callable[[Sample], Any] | None,
-    on_error: Callable[[Sample, DataError], None] | None,
-) -> Iterator[Batch]:
-    """Batches of what was read; `is_full` is told a row and how many like it are in the batch."""
-    samples: list[Sample] = []
-    rows: list[Example] = []
-
-    def batch() -> Batch:
-        inputs, targets = _stack(rows)
-        if target is not None:
-            targets = _stack_targets([target(s) for s in samples])
-        return Batch(tuple(s.id for s in samples), inputs=inputs, targets=targets)
-
-    with contextlib.closing(reading):  # type: ignore[type-var]  # it is a generator
-        for sample, future in reading:
-            try:
-                row = _as_example(future.result())
-            except DataError as error:
-                if on_error is None:
-                    raise
-                on_error(sample, error)
-                continue
-            if rows and not _go_together(rows[-1], row):
-                yield batch()
-                samples, rows = [], []
-            samples.append(sample)
-            rows.append(row)
-            if is_full(row, len(rows)):
-                yield batch()
-                samples, rows = [], []
-        if rows:
-            yield batch()
-
-
-# --- training: processes ----------------------------------------------------------------------
-
-
-class _Stacked(NamedTuple):
-    """The rows of a batch: inputs (B, bands, H, W), and targets (B, H, W) where they bring them."""
-
-    inputs: Tensor
-    targets: Tensor | None
+__all__ = ["Prepare", "TrainLoader", "epoch_order", "number_of", "seeded_for"]
 
 
 class _Draw(NamedTuple):
@@ -186,7 +60,7 @@ class _Examples:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitems__(self, draws: Sequence[_Draw]) -> _Stacked | _Failure:
+    def __getitems__(self, draws: Sequence[_Draw]) -> Stacked | _Failure:
         """(B, bands, H, W) of the dtype that `prepare` returns, and its targets if it has them."""
         rows: list[Example] = []
         for draw in draws:
@@ -194,10 +68,10 @@ class _Examples:
             index = number_of(sample)
             with seeded_for(self.seed, epoch=draw.epoch, index=index, repeat=draw.repeat):
                 try:
-                    rows.append(_as_example(self.prepare(sample)))
+                    rows.append(as_example(self.prepare(sample)))
                 except (DataError, ConfigError) as error:
                     return _Failure(error)
-        return _stack(rows)
+        return stack(rows)
 
 
 def number_of(sample: Sample) -> int:
@@ -272,8 +146,8 @@ class TrainLoader:
         sample_weights: Sequence[float] | None = None,
         repeats: int = 1,
     ) -> None:
-        _check_at_least(1, batch_size=batch_size, repeats=repeats)
-        _check_at_least(0, num_workers=num_workers)
+        check_at_least(1, batch_size=batch_size, repeats=repeats)
+        check_at_least(0, num_workers=num_workers)
         num_targets = len(samples) if targets is None else len(targets)
         if not samples or num_targets != len(samples):
             raise DataError(
@@ -281,7 +155,7 @@ class TrainLoader:
                 "least one sample and a target for each are needed. Check the labels and splits."
             )
         self._samples = tuple(samples)
-        self._targets = None if targets is None else _stack_targets(targets)
+        self._targets = None if targets is None else stack_targets(targets)
         self._batch_size = batch_size
         self._num_workers = num_workers
         self._seed = seed
@@ -351,7 +225,7 @@ class TrainLoader:
         order = epoch_order(self._num_draws, seed=self._seed, epoch=epoch, weights=self._weights)
         return [int(place) for place in order]
 
-    def _stacks(self, plan: list[list[_Draw]]) -> Iterator[_Stacked | _Failure]:
+    def _stacks(self, plan: list[list[_Draw]]) -> Iterator[Stacked | _Failure]:
         if self._num_workers == 0 or not plan:
             return map(self._examples.__getitems__, plan)
         if self._loader is None:
@@ -371,7 +245,7 @@ class TrainLoader:
         return iter(self._loader)
 
     def _assemble(
-        self, plan: list[list[_Draw]], stacks: Iterator[_Stacked | _Failure]
+        self, plan: list[list[_Draw]], stacks: Iterator[Stacked | _Failure]
     ) -> Iterator[Batch]:
         for draws in plan:
             try:
@@ -385,7 +259,7 @@ class TrainLoader:
             ids = tuple(self._samples[draw.sample].id for draw in draws)
             yield Batch(ids, inputs=stacked.inputs, targets=targets)
 
-    def _targets_of(self, draws: Sequence[_Draw], stacked: _Stacked) -> Tensor:
+    def _targets_of(self, draws: Sequence[_Draw], stacked: Stacked) -> Tensor:
         if self._targets is not None:
             return self._targets[[draw.sample for draw in draws]]
         if stacked.targets is None:
@@ -397,29 +271,6 @@ class TrainLoader:
         return stacked.targets
 
 
-def _as_example(prepared: Tensor | Example) -> Example:
-    return prepared if isinstance(prepared, Example) else Example(prepared)
-
-
-def _go_together(first: Example, second: Example) -> bool:
-    """Whether two examples fit into one batch."""
-    has_targets = first.target is not None
-    return first.inputs.shape == second.inputs.shape and has_targets == (second.target is not None)
-
-
-def _has_room(row: Example, num: int, most_pixels: int | None) -> bool:
-    """Whether another row of this size can go with so many of them."""
-    height, width = row.inputs.shape[-2:]
-    return most_pixels is None or (num + 1) * height * width <= most_pixels
-
-
-def _stack(rows: Sequence[Example]) -> _Stacked:
-    """Examples as a batch; without targets unless each has one."""
-    targets = [row.target for row in rows if row.target is not None]
-    inputs = torch.stack([row.inputs for row in rows])
-    return _Stacked(inputs, torch.stack(targets) if len(targets) == len(rows) else None)
-
-
 def _as_it_is(stack: Any) -> Any:
     return stack
 
@@ -427,18 +278,3 @@ def _as_it_is(stack: Any) -> Any:
 def _leave_interrupts_to_parent(worker_id: int) -> None:
     # Ctrl-C reaches every process of the terminal; the parent saves its state and ends the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _stack_targets(targets: Sequence[Any] | Tensor) -> Tensor:
-    """(n,) int64 from class indices, or (n, num_classes) float32 from vectors."""
-    if isinstance(targets, Tensor):
-        stacked = targets
-    else:
-        stacked = torch.as_tensor(np.asarray([np.asarray(target) for target in targets]))
-    return stacked.to(torch.int64 if stacked.ndim == 1 else torch.float32)
-
-
-def _check_at_least(smallest: int, **numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < smallest:
-            raise ConfigError(f"`{name}` is {number}, but must be at least {smallest}. Raise it.")

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from headstart.contracts import Batch, ComputeFormat, InputContract, Sample, Task
 from headstart.data.balance import sample_weights
-from headstart.data.loader import TrainLoader, eval_batches
+from headstart.data.loader import TrainLoader
 from headstart.data.mixing import MixedBatches, Mixing
+from headstart.data.reading_ahead import eval_batches
 from headstart.errors import DataError
 from headstart.features import CachedBatches
 from headstart.mask_predictor import in_parts, most_at_once, pixels_at_once

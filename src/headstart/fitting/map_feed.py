@@ -24,7 +24,8 @@ import torch
 
 from headstart.contracts import Batch, Example, Sample
 from headstart.data.chip_transforms import chip_transform
-from headstart.data.loader import eval_batches, number_of, seeded_for
+from headstart.data.loader import number_of, seeded_for
+from headstart.data.reading_ahead import eval_batches
 from headstart.errors import DataError
 from headstart.fitting.feeding import Feed, Loading
 from headstart.map_store import MapBatches, MapStore, StoredMaps

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.contracts import FeatureTable, Initialised, InputContract, Sample, Task
-from headstart.data.loader import eval_batches
+from headstart.data.reading_ahead import eval_batches
 from headstart.errors import DataError
 from headstart.map_twin import MapTwin
 from headstart.mask_predictor import in_parts, most_at_once, pixels_at_once

@@ -14,7 +14,8 @@ from headstart.contracts import IGNORE, InputContract, Legend, Sample
 from headstart.data import open_dataset
 from headstart.data.chips import PrepareChip, read_chip
 from headstart.data.images import PictureError
-from headstart.data.loader import TrainLoader, eval_batches
+from headstart.data.loader import TrainLoader
+from headstart.data.reading_ahead import eval_batches
 from headstart.data.seeding import seeded_for
 from headstart.errors import ConfigError, DataError
 

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from headstart.contracts import Batch, Sample
 from headstart.data.images import PictureError
-from headstart.data.loader import TrainLoader, epoch_order, eval_batches, seeded_for
+from headstart.data.loader import TrainLoader, epoch_order, seeded_for
+from headstart.data.reading_ahead import eval_batches
 from headstart.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.filterwarnings(
