@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol
+
+from typing_extensions import TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,6 +49,7 @@ class Sample:
             are explained by the legend of the data set.
         window: The part of the file that is this sample, as (left, top, width, height) in pixels;
             None where it is the whole file. The mask, if it is a raster, has the same grid.
+        text: What there is to read, where samples are texts.
     """
 
     id: str
@@ -56,6 +59,7 @@ class Sample:
     group: str | None = None
     mask: Path | None = None
     window: tuple[int, int, int, int] | None = None
+    text: str | None = None
 
     @property
     def label(self) -> str:
@@ -238,6 +242,34 @@ class InputContract:
 
 
 @dataclass(frozen=True)
+class TextContract:
+    """What the weights of a language model expect as input.
+
+    Attributes:
+        tokenizer: The tokenizer as its `tokenizer.json` is written; it comes with the weights, and
+            text is cut into tokens by nothing else.
+        window: The longest input in tokens, those that the tokenizer adds among them.
+        long: What becomes of longer texts: `cut` keeps their beginning, `head-tail` their beginning
+            and end, `windows` reads them part by part and averages the features.
+        prefix: What every text begins with, as some weights were trained (`query: `).
+    """
+
+    tokenizer: str
+    window: int
+    long: Literal["cut", "head-tail", "windows"] = "cut"
+    prefix: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """A dictionary that `from_json` reads back."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> TextContract:
+        """The contract that `to_json` wrote."""
+        return cls(**values)
+
+
+@dataclass(frozen=True)
 class BackboneSpec:
     """All that is needed to build a backbone again without its pretrained weights, as JSON.
 
@@ -276,15 +308,21 @@ class BackboneSpec:
         return cls(**values)
 
 
+C = TypeVar("C", default=InputContract)
+
+
 @dataclass
-class Backbone:
+class Backbone(Generic[C]):
     """A pretrained module with the input contract of its weights.
+
+    Without more words it is one of pictures; one of texts is a `Backbone[TextContract]`.
 
     Attributes:
         spec: How to build it again.
         contract: What its weights expect as input.
         module: images (B, bands, height, width) float, normalised by the contract -> features
-            (B, num_features), pooled, before any classifier.
+            (B, num_features), pooled, before any classifier. Of texts: token ids (B, length)
+            int64, -1 where a text is over, or (B, parts, length) of texts in parts.
         layer_groups: Names of the parameters of `module`, the group nearest the input first. Each
             parameter is in exactly one group. Layer-wise rates and gradual unfreezing go by these.
         pretrained_head: features (B, num_features) -> logits over `pretrained_classes`; of weights
@@ -295,7 +333,7 @@ class Backbone:
     """
 
     spec: BackboneSpec
-    contract: InputContract
+    contract: C
     module: nn.Module
     layer_groups: tuple[tuple[str, ...], ...]
     pretrained_head: nn.Module | None = None
