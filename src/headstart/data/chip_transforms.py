@@ -164,7 +164,7 @@ class ChipTransform:
     def __call__(self, inputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """inputs (bands, H, W), target (H, W) -> the same of (bands, *size) and size."""
         if self.own is not None:
-            inputs, target = _checked(self.own(inputs, target), inputs)
+            inputs, target = _checked(self.own(inputs.clone(), target), inputs)
         inputs, target = self._crop(inputs, target)
         if self.preset.has_turns:
             inputs, target = _turned(inputs, target)

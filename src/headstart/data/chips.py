@@ -15,6 +15,7 @@ import numpy as np
 
 from headstart.contracts import IGNORE, Example, InputContract, Legend, Sample
 from headstart.data.bands import choose_bands, common_name
+from headstart.data.chip_memory import ChipMemory
 from headstart.data.chip_transforms import ChipAugment, ChipTransform, chip_transform
 from headstart.data.images import ALPHA_MODES, PictureError, picture_facts, read_image
 from headstart.data.mask_files import read_mask
@@ -31,6 +32,8 @@ PHOTO_BANDS = ("R", "G", "B")
 
 class PrepareChip:
     """Reads a sample with its mask. May be called from many threads at once, and be pickled.
+
+    With `augment` it remembers what it has decoded, see `ChipMemory`.
 
     Args:
         contract: Names the bands; photos have `R, G, B`.
@@ -60,6 +63,7 @@ class PrepareChip:
         self.contract = contract
         self.legend = legend
         self.transform: ChipTransform | None = None
+        self._memory = ChipMemory()
         if augment is not None:
             size = size or (contract.height, contract.width)
             self.transform = chip_transform(
@@ -70,7 +74,7 @@ class PrepareChip:
             )
 
     def __call__(self, sample: Sample) -> Example:
-        """The sample as an Example.
+        """The sample as an Example, changed as training changes it where that was asked for.
 
         Returns:
             inputs (bands, H, W), uint8 where the file has 8 bits and stays as it is stored, else
@@ -85,14 +89,26 @@ class PrepareChip:
         """
         import torch
 
+        if self.transform is None:
+            return self._read(sample)
+        example = self._memory.get(sample.id)
+        if example is None:
+            example = self._read(sample)
+            self._memory.keep(sample.id, example)
+        if example.target is not None:
+            return Example(*self.transform(example.inputs, example.target))
+        # A crop without its mask has a use too: to see what training sees.
+        nothing = torch.full(example.inputs.shape[-2:], IGNORE, dtype=torch.int64)
+        return Example(self.transform(example.inputs, nothing)[0])
+
+    def _read(self, sample: Sample) -> Example:
+        """The whole chip as it is; raises what `__call__` does."""
+        import torch
+
         values, valid = read_chip(sample.path, self.contract, window=sample.window)
         inputs = torch.from_numpy(values)
         if sample.mask is None:
-            # A crop without its mask has a use too: to see what training sees.
-            if self.transform is None:
-                return Example(inputs)
-            nothing = torch.full(inputs.shape[-2:], IGNORE, dtype=torch.int64)
-            return Example(self.transform(inputs, nothing)[0])
+            return Example(inputs)
         indices = read_mask(sample, self.legend)
         if indices.shape != valid.shape:
             height, width = valid.shape
@@ -103,10 +119,7 @@ class PrepareChip:
             )
         if not valid.all():
             indices[~valid] = IGNORE
-        target = torch.from_numpy(np.ascontiguousarray(indices))
-        if self.transform is not None:
-            inputs, target = self.transform(inputs, target)
-        return Example(inputs, target)
+        return Example(inputs, torch.from_numpy(np.ascontiguousarray(indices)))
 
 
 def read_chip(

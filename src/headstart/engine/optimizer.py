@@ -49,6 +49,10 @@ def check_groups(model: nn.Module, groups: list[ParameterGroup]) -> None:
 def make_optimizer(groups: list[ParameterGroup], plan: TrainingPlan) -> Optimizer:
     """AdamW, or SGD with Nesterov momentum 0.9.
 
+    On a processor AdamW goes through all parameters in one kernel: a third of the time of the loop
+    over them, which for a U-Net on Lite0 is 3% of a step. On CUDA torch has a fast way by default,
+    and the one kernel would unscale float16 gradients itself, which their clipping does not bear.
+
     Source: Loshchilov & Hutter 2019; Sutskever et al. 2013.
     """
     described = [
@@ -61,4 +65,5 @@ def make_optimizer(groups: list[ParameterGroup], plan: TrainingPlan) -> Optimize
     ]
     if plan.optimizer == "sgd":
         return SGD(described, lr=plan.lr, momentum=0.9, nesterov=True)
-    return AdamW(described, lr=plan.lr)
+    is_on_cpu = all(p.device.type == "cpu" for group in groups for p in group.parameters)
+    return AdamW(described, lr=plan.lr, fused=True if is_on_cpu else None)

@@ -154,6 +154,32 @@ def test_training_crops_are_a_function_of_the_seed_and_survive_pickling(
     assert not torch.equal(first.inputs, other.inputs)
 
 
+def test_training_decodes_a_chip_once_and_crops_of_it_stay_what_they_were(
+    tmp_path: Path, values: np.ndarray
+) -> None:
+    sample = pair(tmp_path, values)
+
+    def flip_in_place(inputs: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, Any]:
+        return inputs.copy_(inputs.flip(-1)), target.copy_(target.flip(-1))
+
+    for augment in ("aerial", flip_in_place):
+        prepare = PrepareChip(PHOTO, LEGEND, augment)
+        with seeded_for(0, epoch=0, index=0):
+            first = prepare(sample)
+        sample.path.rename(tmp_path / "away")
+        with seeded_for(0, epoch=0, index=0):
+            again = prepare(sample)
+        assert torch.equal(first.inputs, again.inputs)
+        assert first.target is not None
+        assert again.target is not None
+        assert torch.equal(first.target, again.target)
+        assert again.target.dtype == torch.int64
+        if augment == "aerial":  # sent to another process it remembers nothing
+            with pytest.raises(DataError):
+                pickle.loads(pickle.dumps(prepare))(sample)
+        (tmp_path / "away").rename(sample.path)
+
+
 def test_a_picture_without_a_mask_can_be_seen_too(tmp_path: Path, values: np.ndarray) -> None:
     path = write(tmp_path / "a.tif", values)
     assert PrepareChip(PHOTO, LEGEND)(Sample("a.tif", path)).target is None
