@@ -106,14 +106,12 @@ def evaluate_chips(
         )
     counts = np.stack([each.counts for each in judged])
     boundary = np.stack([each.boundary for each in judged])
-    task: Any = predictor.task
-    found: Evaluation = task.evaluate(
+    return predictor.task.evaluate(
         counts,
         predictor.classes,
         groups=group_numbers([each.sample.id for each in judged], groups),
         boundary=boundary,
     )
-    return found
 
 
 def group_numbers(
