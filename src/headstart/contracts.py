@@ -10,6 +10,7 @@ Everything here is plain data or a Protocol; this module knows no other part of 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from headstart.errors import DataError
     from headstart.model import Model
 
 Split = Literal["train", "validation", "test"]
@@ -231,6 +233,11 @@ class InputContract:
     sixteen_bit_divisor: int = 257
     units: str = ""
 
+    @property
+    def described(self) -> str:
+        """In a few words, such as `3 x 224 x 224`."""
+        return f"{len(self.bands)} x {self.height} x {self.width}"
+
     def to_json(self) -> dict[str, Any]:
         """A dictionary that `from_json` reads back."""
         return asdict(self)
@@ -260,14 +267,27 @@ class TextContract:
     long: Literal["cut", "head-tail", "windows"] = "cut"
     prefix: str = ""
 
+    @property
+    def described(self) -> str:
+        """In a few words, such as `up to 512 tokens`."""
+        return f"up to {self.window} tokens"
+
     def to_json(self) -> dict[str, Any]:
-        """A dictionary that `from_json` reads back."""
-        return asdict(self)
+        """What `from_json` reads back; in place of the tokenizer, a file of its own, its sha256."""
+        sha256 = hashlib.sha256(self.tokenizer.encode()).hexdigest()
+        return {**asdict(self), "tokenizer": f"sha256:{sha256}"}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TextContract:
-        """The contract that `to_json` wrote."""
-        return cls(**values)
+    def from_json(cls, values: Mapping[str, Any], *, tokenizer: str) -> TextContract:
+        """The contract that `to_json` wrote, with its tokenizer.
+
+        Raises:
+            ValueError: It is another tokenizer.
+        """
+        contract = cls(**{**values, "tokenizer": tokenizer})
+        if contract.to_json()["tokenizer"] != values["tokenizer"]:
+            raise ValueError("another tokenizer than the one of the contract")
+        return contract
 
 
 @dataclass(frozen=True)
@@ -627,13 +647,14 @@ class Task(Protocol):
     completely.
 
     Attributes:
+        unit: What a sample is called: `picture` or `text`.
         is_multilabel: Whether each class is decided alone.
         is_dense: Whether each pixel has a target and an answer of its own; the head is then the
             task's, and samples are prepared as `Example`.
     """
 
     name: str
-
+    unit: str
     is_multilabel: bool
     is_dense: bool
 
@@ -677,6 +698,29 @@ class Task(Protocol):
 
 class LabelTask(Task, Protocol):
     """A task with one answer a sample: a class, or any number of them."""
+
+    def batches(
+        self,
+        samples: Sequence[Sample],
+        contract: Any,
+        *,
+        device: Any,
+        on_error: Callable[[Sample, DataError], None] | None = None,
+    ) -> Iterator[Batch]:
+        """Unlabelled batches as evaluation sees the samples, in any order.
+
+        Args:
+            samples: Any number.
+            contract: See `preparation`.
+            device: The torch.device that they are for, by which batches have their size.
+            on_error: Told of each sample that cannot be read, which is then left out; None: the
+                error is raised.
+        """
+        ...
+
+    def statistics(self, inputs: Tensor) -> Tensor:
+        """(B, m) float32: what is known of inputs without a backbone; m is 0 for nothing."""
+        ...
 
     def target(self, sample: Sample, classes: Sequence[str]) -> Any:
         """The sample's target as the loss wants it: a class index, or a 0/1 vector."""

@@ -131,6 +131,7 @@ def extract(
     batches: Callable[[Sequence[str]], Iterable[Batch]],
     should_stop: Callable[[], bool] | None = None,
     label: str = "reading pictures and their features",
+    unit: str = "pictures",
     progress: Progress,
 ) -> Extraction:
     """Features of samples, from the cache where they are there, else computed and added to it.
@@ -144,6 +145,7 @@ def extract(
         batches: Gives the batches of some ids; may leave out samples that cannot be read.
         should_stop: Asked after each batch; no further one is begun once it says so.
         label: For the progress bar.
+        unit: What it counts.
         progress: Is told of every batch.
     """
     started = time.monotonic()
@@ -161,7 +163,7 @@ def extract(
 
     is_cut = False
     if todo:
-        with progress.bar(label, total=len(todo), unit="pictures") as advance:
+        with progress.bar(label, total=len(todo), unit=unit) as advance:
             stream = iter(batches(todo))
             try:
                 for batch in stream:

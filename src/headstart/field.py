@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from headstart.backbones import load_backbone, resolve_auto
+from headstart.backbones import load_backbone_for, resolve_auto
 from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
+from headstart.backbones.model_files import find_local_files
+from headstart.backbones.text_catalog import PACKAGED_TEXT_DEFAULT, text_catalog
 from headstart.backbones.weights import find_local
 from headstart.contracts import LabelTask, Sample
 from headstart.errors import MissingExtraError, WeightsError
@@ -35,8 +37,18 @@ class Field:
     absent: tuple[tuple[str, str], ...]
 
 
-def default_backbones() -> list[str]:
-    """The packaged default, and all for photos in the catalogue whose weights are in the cache."""
+def default_backbones(unit: str) -> list[str]:
+    """The packaged default, and all that are named and whose weights are in the cache.
+
+    Args:
+        unit: What they are to read: `picture`, of which those for photos, or `text`.
+    """
+    if unit == "text":
+        return [
+            name
+            for name, row in text_catalog().items()
+            if name == PACKAGED_TEXT_DEFAULT or find_local_files(row.reference) is not None
+        ]
     return [
         name
         for name, row in catalog().items()
@@ -61,7 +73,7 @@ def enter(
         WeightsError: None can be had.
     """
     progress = where.progress
-    names = list(dict.fromkeys(_settled(name, progress) for name in references))
+    names = list(dict.fromkeys(_settled(name, where.task.unit, progress) for name in references))
     racers: list[Racer] = []
     absent: list[tuple[str, str]] = []
     with progress.bar("loading", total=len(names), unit="backbones") as advance:
@@ -87,7 +99,9 @@ def _racer_or_why(name: str, where: Situation[LabelTask]) -> Racer | str:
     """The backbone, ready to race, or in words why it cannot be had."""
     torch.manual_seed(where.options.seed)  # random weights are those that a fit would draw
     try:
-        backbone = load_backbone(name, weights=where.options.weights, progress=where.progress)
+        backbone = load_backbone_for(
+            where.task.unit, name, weights=where.options.weights, progress=where.progress
+        )
     except (WeightsError, MissingExtraError) as error:
         return str(error)
     measured = new_probe(where, backbone).embedder.inference
@@ -95,10 +109,10 @@ def _racer_or_why(name: str, where: Situation[LabelTask]) -> Racer | str:
     return Racer(name, backbone, measured.samples_per_s)
 
 
-def _settled(reference: str, progress: Progress) -> str:
+def _settled(reference: str, unit: str, progress: Progress) -> str:
     if reference != "auto":
         return reference
-    name, reason = resolve_auto(progress=progress)
+    name, reason = resolve_auto(unit)
     progress.choice("backbone", name, reason)
     return name
 
@@ -145,7 +159,7 @@ def _contender(race: Race, racer: Racer, best: Racer) -> Contender:
             reference=racer.reference,
             num_parameters=sum(p.numel() for p in racer.backbone.module.parameters()),
             num_features=spec.num_features,
-            input=f"{len(contract.bands)} x {contract.height} x {contract.width}",
+            input=contract.described,
             licence=spec.licence,
             domain=spec.domain,
         ),

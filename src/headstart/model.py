@@ -59,25 +59,26 @@ class Model(nn.Module):
         self.head = head
 
 
-class PictureModel(Model):
-    """A model that answers for whole pictures, of raw values as their files have them.
+class LabelModel(Model):
+    """A model that answers for whole samples: pictures as raw values, or texts as token ids.
 
     Attributes:
-        normalise: By the input contract.
+        normalise: What is done to inputs before the backbone: of pictures normalisation by the
+            input contract, of texts nothing.
     """
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    def __init__(self, backbone: Backbone[Any], head: nn.Module, *, before: nn.Module) -> None:
         super().__init__(backbone, head)
-        self.normalise = Normalise(backbone.contract)
+        self.normalise = before
 
-    def embed(self, images: Tensor) -> Tensor:
-        """images: (B, bands, H, W) raw values -> features (B, num_features)."""
-        features: Tensor = self.backbone(self.normalise(images))
+    def embed(self, inputs: Tensor) -> Tensor:
+        """inputs (B, ...), of pictures (B, bands, H, W) -> features (B, num_features)."""
+        features: Tensor = self.backbone(self.normalise(inputs))
         return features
 
-    def forward(self, images: Tensor) -> Tensor:
-        """images: (B, bands, H, W) raw values -> logits (B, num_classes)."""
-        logits: Tensor = self.head(self.embed(images))
+    def forward(self, inputs: Tensor) -> Tensor:
+        """inputs (B, ...), of pictures (B, bands, H, W) -> logits (B, num_classes)."""
+        logits: Tensor = self.head(self.embed(inputs))
         return logits
 
 

@@ -6,7 +6,6 @@ a saved model with the one in memory.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -22,18 +21,17 @@ from headstart.contracts import (
     Prediction,
     Sample,
     StrangerScores,
+    TextContract,
 )
-from headstart.data.reading_ahead import eval_batches
+from headstart.data.tokenising import Tokeniser, as_ids
 from headstart.errors import DataError
-from headstart.model import Model, PictureModel
+from headstart.model import LabelModel, Model
 from headstart.progress import Progress
 from headstart.trust.strangers import Neighbourhood
 
-# On CPU batches of 8 and 16 are the fastest and alike (bench/formats.py), and 8 needs less memory.
-# A GPU wants more at once.
-_BATCH_SIZE = {"cpu": 8}
-_GPU_BATCH_SIZE = 64
 _ANSWERED_AT_ONCE = 256
+# About as long as a message or a question with its context: some 30 tokens.
+_WORDS = "The second lens of the telescope arrived on Monday with a crack along its edge. " * 2
 
 
 class Predictor:
@@ -47,8 +45,8 @@ class Predictor:
         device: Where to compute.
         compute_format: How to compute.
         strangers: The training features that samples are compared with, if they are known.
-        embed: A frozen twin of the model's backbone, where there is one already: images (B, bands,
-            H, W) raw, on the device -> (B, num_features) float32.
+        embed: A frozen twin of the model's backbone, where there is one already: inputs as the
+            task's batches have them, on the device -> (B, num_features) float32.
     """
 
     def __init__(
@@ -56,7 +54,7 @@ class Predictor:
         model: Model,
         task: LabelTask,
         *,
-        contract: InputContract,
+        contract: InputContract | TextContract,
         classes: tuple[str, ...],
         device: torch.device,
         compute_format: ComputeFormat,
@@ -74,9 +72,9 @@ class Predictor:
             EmbedOnly(model), compute_format, example=example_input(contract, device)
         )
 
-    def embed(self, images: Tensor) -> Tensor:
-        """images: (B, bands, H, W) raw, on any device -> features (B, num_features) float32."""
-        return self._embed(images.to(self.device, non_blocking=True))
+    def embed(self, inputs: Tensor) -> Tensor:
+        """inputs (B, ...) as in batches, on any device -> features (B, num_features) float32."""
+        return self._embed(inputs.to(self.device, non_blocking=True))
 
     @torch.inference_mode()
     def answer(self, ids: Sequence[str], features: Tensor) -> Prediction:
@@ -103,15 +101,8 @@ class Predictor:
         *,
         on_error: Callable[[Sample, DataError], None] | None = None,
     ) -> Iterator[Batch]:
-        """Unlabelled batches of samples, prepared by the contract, read ahead in threads."""
-        return eval_batches(
-            samples,
-            prepare=self.task.preparation(self.contract),
-            target=None,
-            batch_size=batch_size_for(self.device),
-            num_threads=os.cpu_count() or 1,
-            on_error=on_error,
-        )
+        """Unlabelled batches of samples, prepared by the contract, in any order."""
+        return self.task.batches(samples, self.contract, device=self.device, on_error=on_error)
 
     def predict(
         self,
@@ -125,20 +116,38 @@ class Predictor:
         Raises:
             DataError: A sample cannot be read, and there is no `on_error`; or none can.
         """
-        ids: list[str] = []
-        rows: list[Tensor] = []
-        with progress.bar("predicting", total=len(samples), unit="pictures") as advance:
-            for batch in self.batches(samples, on_error=on_error):
-                assert batch.inputs is not None
-                ids += batch.ids
-                rows.append(self.embed(batch.inputs).cpu())
-                advance(len(batch))
+        unit = self.task.unit
+        with progress.bar("predicting", total=len(samples), unit=f"{unit}s") as advance:
+            rows = self.features(samples, on_error=on_error, advance=advance)
         if not rows:
             raise DataError(
-                f"None of the {len(samples)} files could be read as a picture. "
+                f"None of the {len(samples)} files could be read as a {unit}. "
                 "`headstart inspect FOLDER` tells why, file by file."
             )
-        return self.answer(ids, torch.cat(rows))
+        return self.answer(list(rows), torch.stack(list(rows.values())))
+
+    def features(
+        self,
+        samples: Sequence[Sample],
+        *,
+        on_error: Callable[[Sample, DataError], None] | None = None,
+        advance: Callable[[int], None] | None = None,
+    ) -> dict[str, Tensor]:
+        """sample id -> (num_features,) float32 on the CPU, in the order of the samples.
+
+        Args:
+            samples: Any number.
+            on_error: Told of each sample that cannot be read, which is then left out; None: the
+                error is raised.
+            advance: Told how many more were read.
+        """
+        rows: dict[str, Tensor] = {}
+        for batch in self.batches(samples, on_error=on_error):
+            assert batch.inputs is not None
+            rows.update(zip(batch.ids, self.embed(batch.inputs).cpu(), strict=True))
+            if advance is not None:
+                advance(len(batch))
+        return {sample.id: rows[sample.id] for sample in samples if sample.id in rows}
 
 
 class EmbedOnly(torch.nn.Module):
@@ -146,13 +155,13 @@ class EmbedOnly(torch.nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
-        assert isinstance(model, PictureModel)
+        assert isinstance(model, LabelModel)
         self.normalise = model.normalise
         self.backbone = model.backbone
 
-    def forward(self, images: Tensor) -> Tensor:
-        """images: (B, bands, H, W) raw values -> features (B, num_features)."""
-        features: Tensor = self.backbone(self.normalise(images))
+    def forward(self, inputs: Tensor) -> Tensor:
+        """inputs (B, ...), of pictures (B, bands, H, W) -> features (B, num_features)."""
+        features: Tensor = self.backbone(self.normalise(inputs))
         return features
 
 
@@ -169,11 +178,15 @@ def speed_name(model: torch.nn.Module, reference: str, *, is_dense: bool) -> str
     return f"{reference} masks, {sum(p.numel() for p in model.parameters())} parameters"
 
 
-def example_input(contract: InputContract, device: torch.device) -> Tensor:
-    """(1, bands, height, width) noise: what a probe or a fold can be tried on.
+def example_input(contract: InputContract | TextContract, device: torch.device) -> Tensor:
+    """What a probe or a fold can be tried on: noise as a picture, or some words as a text.
 
-    It is uint8, or float32 of the model's own mean and spread where values are in other units.
+    Returns:
+        (1, bands, height, width) uint8, or float32 of the model's own mean and spread where values
+        are in other units; of texts (1, length) int64 token ids.
     """
+    if isinstance(contract, TextContract):
+        return as_ids(Tokeniser(contract).rows([_WORDS])).to(device)
     generator = torch.Generator().manual_seed(0)
     shape = (1, len(contract.bands), contract.height, contract.width)
     if contract.units:
@@ -181,8 +194,3 @@ def example_input(contract: InputContract, device: torch.device) -> Tensor:
         noise = torch.randn(shape, generator=generator)
         return ((mean + std * noise) * contract.scale).to(device)
     return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8).to(device)
-
-
-def batch_size_for(device: torch.device) -> int:
-    """Pictures a batch for inference."""
-    return _BATCH_SIZE.get(device.type, _GPU_BATCH_SIZE)

@@ -22,7 +22,8 @@ from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import feature_table
 from headstart.fitting.settle import Choices
 from headstart.halving import nested_parts, plan_rounds
-from headstart.predictor import batch_size_for, example_input
+from headstart.compute import batch_size_for
+from headstart.predictor import example_input
 from headstart.progress import Event, Progress
 from headstart.report.wording import count, figure, metric_words
 from headstart.strategies.probe import fit_linear_probe

@@ -38,6 +38,7 @@ class RunFolder:
         self.dataset = path / "dataset.json"
         self.split = path / "split.json"
         self.input = path / "input.json"
+        self.tokenizer = path / "tokenizer.json"
         self.weights = path / "model.safetensors"
         self.log = path / "log.jsonl"
         self.metrics = path / "metrics.json"

@@ -24,6 +24,7 @@ from headstart.contracts import (
     Legend,
     Prediction,
     Task,
+    TextContract,
 )
 from headstart.data import find_pictures
 from headstart.data.raster_values import STRETCHED
@@ -63,7 +64,7 @@ class FittedModel:
         return self.predictor.classes
 
     @property
-    def contract(self) -> InputContract:
+    def contract(self) -> InputContract | TextContract:
         """What its backbone expects as input."""
         return self.predictor.contract
 
@@ -186,7 +187,7 @@ def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]
     """What a predictor is made of besides its task."""
     described = folder.read_json(folder.config)["model"]
     spec = BackboneSpec.from_json(described["backbone"])
-    contract = InputContract.from_json(folder.read_json(folder.input))
+    contract = _load_contract(folder, task)
     module = build_unset_backbone(spec)
     head = (build_decoder if task.is_dense else build_head)(described["head"])
     model = task.build(Backbone(spec, contract, module, layer_groups=()), head)
@@ -208,6 +209,19 @@ def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]
         "device": target,
         "compute_format": compute_format,
     }
+
+
+def _load_contract(folder: RunFolder, task: Task) -> InputContract | TextContract:
+    values = folder.read_json(folder.input)
+    if task.unit == "picture":
+        return InputContract.from_json(values)
+    path = folder.tokenizer
+    try:
+        return TextContract.from_json(values, tokenizer=path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"`{path}` is missing from the run. Fit again.") from None
+    except (ValueError, OSError) as error:
+        raise RunError(f"`{path}` is damaged ({error}). Fit again.") from None
 
 
 def load_pretrained(reference: str, *, device: str, progress: Progress) -> FittedModel:

@@ -23,6 +23,7 @@ __all__ = [
     "build_unset_backbone",
     "list_models",
     "load_backbone",
+    "load_backbone_for",
     "load_text_backbone",
     "pull",
     "resolve_auto",
@@ -127,6 +128,24 @@ def load_text_backbone(
     return SOURCES[source]().load(
         architecture, weights_reference=weights, row=None, progress=progress or Progress()
     )
+
+
+def load_backbone_for(
+    unit: str, reference: str, *, weights: str | None = None, progress: Progress
+) -> Backbone[Any]:
+    """A pretrained backbone for samples of a kind; `auto` must have been settled.
+
+    Args:
+        unit: `picture` or `text`.
+        reference: See `load_backbone` and `load_text_backbone`.
+        weights: Likewise.
+        progress: Told about downloads and guesses.
+
+    Raises:
+        HeadstartError: As those do.
+    """
+    load: Callable[..., Backbone[Any]] = load_text_backbone if unit == "text" else load_backbone
+    return load(reference, weights=weights, progress=progress)
 
 
 def build_backbone(spec: BackboneSpec) -> nn.Module:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from headstart.contracts import Backbone
+from headstart.backbones.text_depths import gives_text_depths, with_text_depths
+from headstart.contracts import Backbone, TextContract
 from headstart.errors import ConfigError
 
 # Networks have four to six stages; of a transformer's blocks so many are taken, evenly spread.
@@ -48,8 +49,8 @@ class DepthFeatures(nn.Module):
         return torch.cat([*pooled, trunk.forward_head(last)], dim=1)
 
 
-def with_depths(backbone: Backbone) -> Backbone:
-    """The same backbone, giving features from several depths.
+def with_depths(backbone: Backbone[Any]) -> Backbone[Any]:
+    """The same backbone, giving features from several depths; of texts and poolings, too.
 
     Its spec tells the widths, the nearest to the input first, so that the same module is built
     again from it. The weights' own classifier does not fit such features and is left out.
@@ -63,6 +64,8 @@ def with_depths(backbone: Backbone) -> Backbone:
         >>> deep.spec.arguments["depths"]["widths"], deep.spec.num_features
         ([32, 32, 48, 192, 96, 96], 496)
     """
+    if isinstance(backbone.contract, TextContract):
+        return with_text_depths(backbone)
     name, contract = backbone.spec.reference, backbone.contract
     if not gives_depths(backbone):
         raise ConfigError(
@@ -90,8 +93,10 @@ def with_depths(backbone: Backbone) -> Backbone:
     )
 
 
-def gives_depths(backbone: Backbone) -> bool:
+def gives_depths(backbone: Backbone[Any]) -> bool:
     """Whether `with_depths` can be had of it, and is not what it is already."""
+    if isinstance(backbone.contract, TextContract):
+        return gives_text_depths(backbone)
     return hasattr(backbone.module, "forward_intermediates")
 
 

@@ -10,15 +10,19 @@ import torch
 from torch import Tensor
 
 from headstart.contracts import Example, Sample
+from headstart.data.tokenising import as_ids
 from headstart.errors import ConfigError
 
 Prepare = Callable[[Sample], Tensor | Example]
-"""Reads a sample and makes it the model's input, (bands, H, W), or an Example, which has a target
-too where the sample's label is a picture itself. Raises DataError with the path."""
+"""Reads a sample and makes it the model's input, (bands, H, W) or token ids, or an Example, which
+has a target too where the sample's label is a picture itself. Raises DataError with the path."""
 
 
 class Stacked(NamedTuple):
-    """The rows of a batch: inputs (B, bands, H, W), and targets (B, H, W) where they bring them."""
+    """The rows of a batch: inputs (B, bands, H, W), and targets (B, H, W) where they bring them.
+
+    Of texts inputs are token ids, as `tokenising.as_ids` stacks them.
+    """
 
     inputs: Tensor
     targets: Tensor | None
@@ -32,7 +36,8 @@ def as_example(prepared: Tensor | Example) -> Example:
 def go_together(first: Example, second: Example) -> bool:
     """Whether two examples fit into one batch."""
     has_targets = first.target is not None
-    return first.inputs.shape == second.inputs.shape and has_targets == (second.target is not None)
+    is_alike = first.inputs.shape == second.inputs.shape or first.inputs.ndim < 3  # token ids
+    return is_alike and has_targets == (second.target is not None)
 
 
 def has_room(row: Example, num: int, most_pixels: int | None) -> bool:
@@ -46,8 +51,10 @@ def has_room(row: Example, num: int, most_pixels: int | None) -> bool:
 def stack(rows: Sequence[Example]) -> Stacked:
     """Examples as a batch; without targets unless each has one."""
     targets = [row.target for row in rows if row.target is not None]
-    inputs = torch.stack([row.inputs for row in rows])
-    return Stacked(inputs, torch.stack(targets) if len(targets) == len(rows) else None)
+    inputs = [row.inputs for row in rows]
+    if inputs[0].ndim < 3:  # token ids, of which no two need be of one length
+        return Stacked(as_ids([ids.numpy() for ids in inputs]), None)
+    return Stacked(torch.stack(inputs), torch.stack(targets) if len(targets) == len(rows) else None)
 
 
 def stack_targets(targets: Sequence[Any] | Tensor) -> Tensor:

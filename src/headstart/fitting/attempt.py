@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from headstart.backbones.depths import gives_depths, with_depths
-from headstart.compute import FrozenTwin, MeasuredFormat, choose_format
+from headstart.compute import FrozenTwin, MeasuredFormat, batch_size_for, choose_format
 from headstart.config import FitOptions
-from headstart.contracts import Backbone, ComputeFormat, Sample, Split, Task
+from headstart.contracts import Backbone, ComputeFormat, InputContract, Sample, Split, Task
 from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
 from headstart.decoder_weights import start_decoder
@@ -27,10 +27,10 @@ from headstart.fitting.feeding import Feed, Loading
 from headstart.fitting.preparing import PreparedData
 from headstart.fitting.recording import Record
 from headstart.fitting.rungs import Climb, only_rung
-from headstart.fitting.settle import Choice, Choices, DataSize, settle_training, without_effect
+from headstart.fitting.settle import Choice, Choices, DataSize, without_effect
 from headstart.interrupt import StopSignal
 from headstart.model import Model
-from headstart.predictor import EmbedOnly, batch_size_for, example_input, speed_name
+from headstart.predictor import EmbedOnly, example_input, speed_name
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.strategies import StrategySettings, make_strategy
@@ -94,13 +94,13 @@ class Embedder:
             that is to be trained.
     """
 
-    backbone: Backbone
+    backbone: Backbone[Any]
     inference: MeasuredFormat
-    deep: Backbone | None = None
+    deep: Backbone[Any] | None = None
     twin: FrozenTwin | None = None
 
     @classmethod
-    def of(cls, backbone: Backbone, where: Situation[Task], *, choices: Choices) -> Embedder:
+    def of(cls, backbone: Backbone[Any], where: Situation[Task], *, choices: Choices) -> Embedder:
         """With the fastest format for a backbone that stays as it is; on the fit's device."""
         backbone.module.to(where.device)
         read_as_stored(backbone, where.data)
@@ -116,18 +116,18 @@ class Embedder:
         return cls(backbone, inference, deep, twin)
 
     @property
-    def widest(self) -> Backbone:
+    def widest(self) -> Backbone[Any]:
         """What a pass gives the features of."""
         return self.deep or self.backbone
 
-    def embed(self, images: Tensor) -> Tensor:
-        """images: (B, bands, H, W) raw -> (B, num_features) float32 of the last layer."""
-        return self.embed_widest(images)[:, -self.backbone.spec.num_features :]
+    def embed(self, inputs: Tensor) -> Tensor:
+        """inputs (B, ...) as in batches -> (B, num_features) float32 of the last layer."""
+        return self.embed_widest(inputs)[:, -self.backbone.spec.num_features :]
 
-    def embed_widest(self, images: Tensor) -> Tensor:
-        """images: (B, bands, H, W) raw -> (B, sum of the widths) float32 of all depths."""
+    def embed_widest(self, inputs: Tensor) -> Tensor:
+        """inputs (B, ...) as in batches -> (B, sum of the widths) float32 of all depths."""
         assert self.twin is not None
-        return self.twin(images)
+        return self.twin(inputs)
 
     def at_depths(self) -> Embedder:
         """The one whose features are those of all depths, from the same pass."""
@@ -288,12 +288,9 @@ class Attempt(ABC, Generic[TaskT_co]):
             on_unreadable=data.note_unreadable,
         )
 
+    @abstractmethod
     def settle_autos(self, size: DataSize) -> list[Choice]:
         """What the strategy has to know and the user has not said."""
-        where = self.where
-        return settle_training(
-            where.options, strategy=self.name, size=size, device_type=where.device.type
-        )
 
     def _tell_without_effect(self) -> None:
         if self.where.options.strategy == "auto":  # what one rung has no use for, another has
@@ -369,15 +366,16 @@ class Attempt(ABC, Generic[TaskT_co]):
         )
 
 
-def read_as_stored(backbone: Backbone, data: PreparedData) -> None:
+def read_as_stored(backbone: Backbone[Any], data: PreparedData) -> None:
     """From now on read 16-bit pictures in the unit of this data set, as the run will tell."""
-    divisor = data.checkup.sixteen_bit_divisor
-    backbone.contract = replace(backbone.contract, sixteen_bit_divisor=divisor)
+    if isinstance(backbone.contract, InputContract):
+        divisor = data.checkup.sixteen_bit_divisor
+        backbone.contract = replace(backbone.contract, sixteen_bit_divisor=divisor)
 
 
 def measure_format(
     model: Model,
-    backbone: Backbone,
+    backbone: Backbone[Any],
     *,
     mode: Literal["inference", "training"],
     where: Situation[Task],

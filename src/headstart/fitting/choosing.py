@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from headstart.backbones import load_backbone, resolve_auto
+from headstart.backbones import load_backbone_for, resolve_auto
 from headstart.config import ANY_BACKBONE
 from headstart.contracts import Backbone, LabelTask, Measure, Task
 from headstart.field import Field, default_backbones, enter, in_order, judge, run_race
@@ -35,7 +35,7 @@ _LOADING_SHARE, _READING_SHARE = 0.5, 0.9
 
 def load_chosen(
     where: Situation[Task], choices: Choices, *, reference: str, is_random: bool
-) -> Backbone:
+) -> Backbone[Any]:
     """A backbone by its reference, on the fit's device; `auto` is settled.
 
     Args:
@@ -45,13 +45,15 @@ def load_chosen(
         is_random: With random weights, whatever was asked for.
 
     Raises:
-        HeadstartError: It cannot be had; see `load_backbone`.
+        HeadstartError: It cannot be had; see `load_backbone_for`.
     """
     weights = "random" if is_random else where.options.weights
     if reference == "auto":
-        reference, reason = resolve_auto(progress=where.progress)
+        reference, reason = resolve_auto(where.task.unit)
         choices.add(Choice("backbone", reference, reason))
-    backbone = load_backbone(reference, weights=weights, progress=where.progress)
+    backbone = load_backbone_for(
+        where.task.unit, reference, weights=weights, progress=where.progress
+    )
     backbone.module.to(where.device)
     return backbone
 
@@ -74,7 +76,7 @@ def choose_backbone(where: Situation[LabelTask], choices: Choices) -> str:
     allowed_s = _SHARE * max(0.0, until - began)
     field = enter(
         where,
-        list(_entrants(where.options.racing)),
+        list(_entrants(where.options.racing, where.task.unit)),
         option="--backbone",
         ends=began + _LOADING_SHARE * allowed_s,
     )
@@ -95,10 +97,10 @@ def recall_race(folder: RunFolder, choices: Choices) -> None:
             choices.add(Choice(**{**earlier, "tried": tuple(earlier["tried"])}))
 
 
-def _entrants(names: Iterable[str]) -> Iterator[str]:
+def _entrants(names: Iterable[str], unit: str) -> Iterator[str]:
     for name in names:
         if name == ANY_BACKBONE:
-            yield from default_backbones()
+            yield from default_backbones(unit)
         else:
             yield name
 

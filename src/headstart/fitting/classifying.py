@@ -14,11 +14,13 @@ from headstart.config import FitOptions
 from headstart.contracts import Backbone, Dataset, LabelTask
 from headstart.errors import DataError, RunError
 from headstart.fitting.attempt import NUM_TRIED, Embedder, Situated, Situation
+from headstart.fitting.baselines import Baseline, baseline_for
 from headstart.fitting.choosing import choose_backbone, load_chosen, recall_race
 from headstart.fitting.collecting import Collector
 from headstart.fitting.controlling import train_control
 from headstart.fitting.explaining import explain
 from headstart.fitting.label_attempt import LabelAttempt
+from headstart.fitting.explaining_texts import explain_texts
 from headstart.fitting.ladder import Found, Ladder
 from headstart.fitting.learning import learn
 from headstart.fitting.preparing import PreparedData, seen_through
@@ -118,7 +120,7 @@ class Classifying:
             self.tables.append(collector.collect(where.data.samples(*attempt.splits_to_read)))
             self.statistics = collector.statistics
             self._refuse_empty_splits()
-            if attempt.backbone.spec.weights != "random":
+            if attempt.backbone.spec.weights != "random" and where.task.unit == "picture":
                 data = seen_through(where.data, self.tables[0], progress=self.progress)
                 self.where = attempt.where = replace(where, data=data)
             self._collect_views(collector)
@@ -163,7 +165,7 @@ class Classifying:
         empty = [name for name in ("train", "test") if not data.samples(name)]
         if empty:
             raise DataError(
-                f"Of {len(data.dataset)} pictures {len(data.left_out)} were left out, and none is "
+                f"Of {len(data.dataset)} {self.where.task.unit}s {len(data.left_out)} were left out, and none is "
                 f"left for {' and '.join(empty)}. Give the budget more time, or mend the files."
             )
 
@@ -172,14 +174,18 @@ class Classifying:
     def _learn(self) -> None:
         started = time.monotonic()
         if self.is_climbing:
-            found = Found(self.tables, depths=self.depths, statistics=self.statistics)
+            found = Found(self.tables, depths=self.depths, baseline=self._baseline)
             self.attempt, self.tables = Ladder(self.attempt, found, choices=self.choices).climb()
         else:
             learn(self.attempt, self.tables)
         self.where.seconds["fit"] = time.monotonic() - started
 
+    @property
+    def _baseline(self) -> Baseline:
+        return baseline_for(self.where.task.unit, self.statistics)
+
     def _prove(self) -> None:
-        self.prover = Prover(self.attempt, self.tables, statistics=self.statistics)
+        self.prover = Prover(self.attempt, self.tables, baseline=self._baseline)
         self.prover.before_test()
 
     def _evaluate(self) -> None:
@@ -194,7 +200,8 @@ class Classifying:
         self.tested = [replace(s, group=groups[s.id]) for s in samples if s.id in read]
         self.evaluation = self.attempt.task.evaluate(self.prediction, self.tested)
         self.prover.after_test(self.prediction, self.tested)
-        explained = explain(self.attempt.predictor, self.prediction, self.tested)
+        tell = explain_texts if self.where.task.unit == "text" else explain
+        explained = tell(self.attempt.predictor, self.prediction, self.tested)
         self.prover.proof.metrics["explanations"] = explained
         self.where.seconds["evaluate"] = time.monotonic() - started
 
@@ -229,7 +236,7 @@ class Classifying:
                 "This is a defect of Headstart: please report it with the run's config.json."
             )
         folder.remove_checkpoint()
-        self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} pictures.")
+        self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} {self.where.task.unit}s.")
 
     def control(self) -> None:
         """What random weights do in the same time; the run is finished whatever comes of it."""

@@ -24,7 +24,6 @@ from headstart.fitting.feeding import Loading, augmented_view
 from headstart.fitting.preparing import NO_TIME, UNUSABLE
 from headstart.predictor import Predictor
 from headstart.progress import Progress
-from headstart.trust.baseline import picture_statistics
 
 _LISTED = 20
 
@@ -42,8 +41,8 @@ class Collector:
         stops_at_bad: Whether pictures that cannot be decoded are an error, or left out.
         is_stopped: Whether the user asked to stop.
         left_out: sample id -> why it takes no part.
-        statistics: sample id -> (m,) float32 colour and band statistics, of all that was collected
-            as evaluation sees it; they are taken in the same pass.
+        statistics: sample id -> (m,) float32 statistics by the task, of pictures those of colours
+            and bands, of all that was collected as evaluation sees it; taken in the same pass.
         depths: sample id -> (sum of the widths,) float32 features of all depths, of the same
             samples, the last layer's last; empty where the backbone does not tell them.
     """
@@ -76,7 +75,7 @@ class Collector:
             self._key(),
             embed=self._embed_and_describe,
             batches=batches,
-            label="reading pictures",
+            label=f"reading {self.unit}s",
         )
         if found.not_reached:
             self._tell_no_time(found.not_reached, of=len(samples))
@@ -136,6 +135,7 @@ class Collector:
             batches=lambda wanted: batches([by_id[id_] for id_ in wanted]),
             should_stop=lambda: self.is_stopped() or time.monotonic() > self.reading_ends,
             label=label,
+            unit=f"{self.unit}s",
             progress=self.progress,
         )
         if self.is_stopped():
@@ -150,7 +150,13 @@ class Collector:
 
     def _embed_and_describe(self, inputs: Tensor) -> Tensor:
         """(B, num_features + m): features, then statistics, kept together in the cache."""
-        return torch.cat([self._embed_view(inputs).cpu(), picture_statistics(inputs)], dim=1)
+        statistics = self.predictor.task.statistics(inputs)
+        return torch.cat([self._embed_view(inputs).cpu(), statistics], dim=1)
+
+    @property
+    def unit(self) -> str:
+        """What a sample is called."""
+        return self.predictor.task.unit
 
     def _embed_view(self, inputs: Tensor) -> Tensor:
         """(B, num_features) of all depths."""
@@ -162,7 +168,7 @@ class Collector:
         by_content = {self.facts[i].sha256: why for i, why in self.left_out.items() if i in wanted}
         for id_ in wanted - extraction.features.keys() - set(extraction.not_reached):
             why = by_content[self.facts[id_].sha256]
-            self.left_out.setdefault(id_, f"`{id_}` is a copy of such a picture: {why}")
+            self.left_out.setdefault(id_, f"`{id_}` is a copy of such a {self.unit}: {why}")
 
     def note_unreadable(self, sample: Sample, error: DataError) -> None:
         """Leave a sample out that cannot be decoded."""
@@ -184,7 +190,7 @@ class Collector:
         reasons = [why for why in self.left_out.values() if why not in (UNUSABLE, NO_TIME)]
         if not reasons:
             return
-        lines = [f"{len(reasons)} pictures cannot be decoded:"]
+        lines = [f"{len(reasons)} {self.unit}s cannot be decoded:"]
         lines += [f"  {why}" for why in reasons[:_LISTED]]
         if len(reasons) > _LISTED:
             lines.append(f"  and {len(reasons) - _LISTED:,} more: see `headstart inspect`")
@@ -199,6 +205,6 @@ class Collector:
     def _tell_no_time(self, ids: Sequence[str], *, of: int) -> None:
         self.left_out.update({id_: NO_TIME for id_ in ids if id_ not in self.left_out})
         self.progress.warn(
-            f"The budget was too short to read {len(ids):,} of {of:,} pictures: a random part was "
-            "left out. Give more time, or fit again: what was read is in the cache."
+            f"The budget was too short to read {len(ids):,} of {of:,} {self.unit}s: a random part "
+            "was left out. Give more time, or fit again: what was read is in the cache."
         )

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from headstart.backbones import load_backbone
+from headstart.backbones import load_backbone_for
 from headstart.config import FitOptions
 from headstart.contracts import Evaluation, LabelTask, Measure, Prediction, Sample, Task
 from headstart.errors import InterruptedFit, TrainingError
@@ -195,7 +195,9 @@ def _options(given: FitOptions) -> FitOptions:
 def _new_control(kept: LabelAttempt, *, where: Situation[LabelTask]) -> LabelAttempt:
     """An attempt with the same architecture, and nothing learnt."""
     reference = kept.value("backbone")
-    backbone = load_backbone(reference, weights="random", progress=where.progress)
+    backbone = load_backbone_for(
+        where.task.unit, reference, weights="random", progress=where.progress
+    )
     backbone.module.to(where.device)
     read_as_stored(backbone, where.data)
     choices = Choices(where.options, progress=where.progress)

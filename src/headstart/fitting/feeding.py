@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from headstart.compute import batch_size_for
 from headstart.contracts import Batch, ComputeFormat, Sample, Task
 from headstart.data.balance import sample_weights
 from headstart.data.loader import TrainLoader
@@ -22,7 +23,6 @@ from headstart.errors import DataError
 from headstart.features import CachedBatches
 from headstart.mask_predictor import in_parts, most_at_once, pixels_at_once
 from headstart.model import Model
-from headstart.predictor import batch_size_for
 
 if TYPE_CHECKING:
     from headstart.engine.plan import TrainBatches

@@ -32,6 +32,7 @@ from headstart.rundir import RunFolder
 # Task -> the steps of a fit of it.
 WORK: dict[str, type[Classifying | Segmenting]] = {
     "image-classification": Classifying,
+    "text-classification": Classifying,
     "semantic-segmentation": Segmenting,
 }
 

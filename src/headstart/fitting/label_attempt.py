@@ -12,6 +12,8 @@ from torch import Tensor
 from headstart.contracts import LabelTask, Prediction, Sample
 from headstart.fitting.attempt import NUM_TRIED, Attempt
 from headstart.fitting.recording import record_results, record_start
+from headstart.fitting.settle import Choice, DataSize, settle_training
+from headstart.fitting.settle_texts import settle_texts
 from headstart.predictor import Predictor
 from headstart.progress import Progress
 
@@ -39,6 +41,16 @@ class LabelAttempt(Attempt[LabelTask]):
             device=self.where.device,
             compute_format=self.compute_format,
             embed=self.embedder.embed if self.is_frozen and self.embedder.twin else None,
+        )
+
+    def settle_autos(self, size: DataSize) -> list[Choice]:
+        """What the strategy has to know and the user has not said."""
+        settle = settle_texts if self.where.task.unit == "text" else settle_training
+        return settle(
+            self.where.options,
+            strategy=self.name,
+            size=size,
+            device_type=self.where.device.type,
         )
 
     @property

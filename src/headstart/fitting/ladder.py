@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from headstart.contracts import FeatureTable, Initialised, Measure, Sample
+from headstart.fitting.baselines import Baseline
 from headstart.fitting.finetuning import FineTuning
 from headstart.fitting.judging import Judge, Judged, is_better, is_more_often_right
 from headstart.fitting.label_attempt import LabelAttempt
@@ -35,7 +36,7 @@ from headstart.fitting.rungs import Climb, Rung
 from headstart.fitting.settle import Choice, Choices
 from headstart.metrics.comparison import Comparison
 from headstart.report.wording import duration
-from headstart.strategies.probe import CLASSIFIERS, fit_linear_probe
+from headstart.strategies.probe import CLASSIFIERS
 
 # What the ladder takes where no budget was given, from the beginning of the fit.
 DEFAULT_BUDGET_S = 300.0
@@ -61,12 +62,12 @@ class Found:
         tables: sample id -> (num_features,) of the last layer; the pictures as they are first,
             then augmented views.
         depths: sample id -> (sum of the widths,) of all depths; empty where they are not told.
-        statistics: sample id -> (m,) colour and band statistics.
+        baseline: What has to be beaten.
     """
 
     tables: Sequence[dict[str, Tensor]]
     depths: dict[str, Tensor]
-    statistics: Mapping[str, Tensor]
+    baseline: Baseline
 
 
 class Ladder:
@@ -84,7 +85,8 @@ class Ladder:
         self.where = probe.where
         self.tables = list(found.tables)
         self.depths = found.depths
-        self.statistics = found.statistics
+        self.baseline = found.baseline
+        self.unit = probe.task.unit
         self.rungs: list[Rung] = []
         self.judge = Judge(self.where)
         self.until = self.where.deadline or self.where.started + DEFAULT_BUDGET_S
@@ -136,13 +138,12 @@ class Ladder:
 
     def _climb_trivial(self, majority: Judged) -> Judged | None:
         started = time.monotonic()
-        table = feature_table(self.probe, [self.statistics], self.samples)
-        _, found = fit_linear_probe(table, self.probe.settings)
-        self.probe.trivial = found.out_of_fold
-        if found.out_of_fold is None:
+        logits = self.baseline.out_of_fold(self.probe, self.samples)
+        self.probe.trivial = logits
+        if logits is None:
             return None
-        judged = self._judge("trivial", found.out_of_fold, seconds=time.monotonic() - started)
-        why = "a logistic regression on colour and brightness alone; a backbone has to beat it"
+        judged = self._judge("trivial", logits, seconds=time.monotonic() - started)
+        why = f"a logistic regression on {self.baseline.looks_at}; a backbone has to beat it"
         self._add(judged, majority, why)
         return judged
 
@@ -232,12 +233,12 @@ class Ladder:
         validation = self.where.data.samples("validation")
         is_under_way = self.where.folder.has_checkpoint
         if not validation:
-            return None, self._skip("there are no validation pictures to judge it on.")
+            return None, self._skip(f"there are no validation {self.unit}s to judge it on.")
         held_out = self._on_validation(leader, validation, *leading)
         mistakes = self.judge.num_mistakes(held_out.prediction)
         if mistakes < LEAST_MISTAKES and not is_under_way:
             why = (
-                f"of {len(validation)} validation pictures {mistakes} were wrong, so few that no "
+                f"of {len(validation)} validation {self.unit}s {mistakes} were wrong, so few that no "
                 "gain could be told from noise."
             )
             return None, self._skip(why)
@@ -305,7 +306,7 @@ class Ladder:
         told = (
             f"Fine-tuning {verb} {gain.value * sign * 100:.1f} points "
             f"(95% {gain.low * 100:+.1f} to {gain.high * 100:+.1f}) on {comparison.n} validation "
-            f"pictures for {after.seconds / max(cheap_s, 0.1):.1f} times the time"
+            f"{self.unit}s for {after.seconds / max(cheap_s, 0.1):.1f} times the time"
         )
         if is_more_often_right(comparison):
             return f"{told}; it was kept ({recipe})."

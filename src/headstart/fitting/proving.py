@@ -22,6 +22,7 @@ from headstart.contracts import Finding, Prediction, Sample
 from headstart.data.sixteen_bit import WHOLE_RANGE, is_wide
 from headstart.errors import DataError
 from headstart.fitting.label_attempt import LabelAttempt
+from headstart.fitting.baselines import Baseline
 from headstart.fitting.leakage import measure_leakage
 from headstart.fitting.learning import NUM_NEIGHBOURS, feature_table, samples_for_table
 from headstart.fitting.proof import Proof, SuspectRow
@@ -29,7 +30,7 @@ from headstart.metrics.calibration import fit_temperature, reliability
 from headstart.metrics.selective import coverage_curve
 from headstart.strategies.heads import divide_logits
 from headstart.strategies.logistic import answer_by_parts
-from headstart.strategies.probe import fit_linear_probe, hold_out_folds
+from headstart.strategies.probe import hold_out_folds
 from headstart.trust.alarms import check_beats_baseline, check_features, check_pixels
 from headstart.trust.learning_curve import trace_learning_curve
 from headstart.trust.strangers import Neighbourhood
@@ -58,7 +59,7 @@ class Prover:
     Args:
         attempt: Fitted.
         tables: Cached features, sample id -> (num_features,); the pictures as they are first.
-        statistics: sample id -> (m,) colour and band statistics.
+        baseline: What has to be beaten.
     """
 
     def __init__(
@@ -66,12 +67,12 @@ class Prover:
         attempt: LabelAttempt,
         tables: Sequence[Mapping[str, Tensor]],
         *,
-        statistics: Mapping[str, Tensor],
+        baseline: Baseline,
     ) -> None:
         self.attempt = attempt
         self.where = attempt.where
         self.features = tables[0] if tables else {}
-        self.statistics = statistics
+        self.baseline = baseline
         self.proof = Proof()
 
     def before_test(self) -> Proof:
@@ -85,7 +86,8 @@ class Prover:
         unseen = held_out if held_out and self.attempt.is_frozen else self._on_validation()
         if unseen is not None:
             self._calibrate(unseen)
-        self._look_at_pixels()
+        if self.attempt.task.unit == "picture":
+            self._look_at_pixels()
         if self.features:
             if self.attempt.is_frozen:
                 self._look_at_features()
@@ -179,12 +181,8 @@ class Prover:
         return _Unseen(samples, logits, targets, _numbers([groups[s.id] for s in samples]))
 
     def _embed(self, samples: Sequence[Sample]) -> Tensor:
-        """(n, num_features) by the backbone as it is now. A picture that cannot be read raises."""
-        rows = []
-        for batch in self.attempt.predictor.batches(samples):
-            assert batch.inputs is not None
-            rows.append(self.attempt.predictor.embed(batch.inputs).cpu())
-        return torch.cat(rows)
+        """(n, num_features) by the backbone as it is now. What cannot be read raises."""
+        return torch.stack(list(self.attempt.predictor.features(samples).values()))
 
     def _calibrate(self, unseen: _Unseen) -> None:
         found = fit_temperature(unseen.logits, unseen.targets, groups=unseen.groups)
@@ -256,20 +254,20 @@ class Prover:
         }
 
     def _beat_baseline(self, unseen: _Unseen, *, is_out_of_fold: bool) -> None:
-        """Against colour and brightness alone, which learn and answer the same samples."""
+        """Against what is plain to see, which learns and answers the same samples."""
         answers = self.attempt.trivial if is_out_of_fold else None
         if answers is None:
-            learnt = unseen.samples if is_out_of_fold else self.where.data.samples("train")
-            table = feature_table(self.attempt, [self.statistics], learnt)
-            fit, trivial = fit_linear_probe(table, self.attempt.settings)
-            answers = trivial.out_of_fold
-            if not is_out_of_fold:
-                rows = [self.statistics[sample.id] for sample in unseen.samples]
-                answers = fit.logits(torch.stack(rows))
+            if is_out_of_fold:
+                answers = self.baseline.out_of_fold(self.attempt, unseen.samples)
+            else:
+                learnt = self.where.data.samples("train")
+                answers = self.baseline.answers(self.attempt, learnt, unseen.samples)
         if answers is None:
             return
         mine, theirs = (_is_right(logits, unseen.targets) for logits in (unseen.logits, answers))
-        finding = check_beats_baseline(mine, theirs, groups=unseen.groups)
+        finding = check_beats_baseline(
+            mine, theirs, groups=unseen.groups, looks_at=self.baseline.looks_at
+        )
         if finding is not None:
             self._raise([finding])
 

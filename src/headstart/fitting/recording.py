@@ -24,8 +24,10 @@ from headstart.contracts import (
     Dataset,
     Evaluation,
     Finding,
+    InputContract,
     Measure,
     Prediction,
+    TextContract,
 )
 from headstart.data.checks import FileFacts
 from headstart.data.mask_checks import MaskFacts
@@ -69,7 +71,7 @@ class Record:
     split: SplitPlan
     left_out: Mapping[str, str]
     dropped: tuple[str, ...]
-    backbone: Backbone
+    backbone: Backbone[Any]
     model: Model
     device: torch.device
     compute_format: ComputeFormat
@@ -84,7 +86,13 @@ def record_start(folder: RunFolder, record: Record) -> None:
     folder.write_json(folder.config, _config(record))
     folder.write_json(folder.dataset, _dataset(record))
     folder.write_json(folder.split, _split(record.split))
-    folder.write_json(folder.input, record.backbone.contract.to_json())
+    _write_contract(folder, record.backbone.contract)
+
+
+def _write_contract(folder: RunFolder, contract: InputContract | TextContract) -> None:
+    folder.write_json(folder.input, contract.to_json())
+    if isinstance(contract, TextContract):
+        folder.write_text(folder.tokenizer, contract.tokenizer)
 
 
 def record_results(
@@ -129,7 +137,7 @@ def record_usable(folder: RunFolder, record: Record) -> None:
     """The best model so far, so that a fit that is interrupted leaves one; not measured yet."""
     best = folder.so_far
     best.path.mkdir(parents=True, exist_ok=True)
-    best.write_json(best.input, record.backbone.contract.to_json())
+    _write_contract(best, record.backbone.contract)
     _write_weights(best, record.model)
     best.write_json(best.config, _config(record))  # last: with it the model counts as there
 

@@ -118,15 +118,7 @@ def settle_training(
         if getattr(options, name) is None:
             choices.append(Choice(name, value, reason))
 
-    largest, smallest = _extremes(size.class_counts)
-    if largest > 3 * smallest:
-        settle(
-            "balance",
-            "weights",
-            f"the largest class has {largest} samples, the smallest {smallest}",
-        )
-    else:
-        settle("balance", "none", "no class has over 3 times the samples of another")
+    settle("balance", *balance_for(size.class_counts))
     if strategy == "probe" and options.views:
         settle("augment", "light", "views that are all alike would teach nothing")
     elif strategy == "probe":
@@ -167,6 +159,18 @@ def settle_training(
     return choices
 
 
+def balance_for(class_counts: Mapping[str, int]) -> tuple[str, str]:
+    """How classes of unequal size are weighed, and why.
+
+    Args:
+        class_counts: Training samples a class.
+    """
+    largest, smallest = _extremes(class_counts)
+    if largest > 3 * smallest:
+        return "weights", f"the largest class has {largest} samples, the smallest {smallest}"
+    return "none", "no class has over 3 times the samples of another"
+
+
 def refuse_pointless(options: FitOptions) -> None:
     """Refuse what would have no effect, or no meaning, before anything takes long.
 
@@ -198,8 +202,13 @@ def refuse_other_task(options: FitOptions, task: str) -> None:
     for name in ("bands", "units"):
         if getattr(options, name) is not None and task != "semantic-segmentation":
             raise ConfigError(
-                f"--{name} is for rasters with masks: {task} learns from red, green and blue as "
-                f"they are stored. Leave --{name} away, and give pictures of these three bands."
+                f"--{name} is for rasters with masks, but the data is for {task}, which takes "
+                f"what is stored as it is. Leave --{name} away."
+            )
+    for name in ("augment", "views", "mixup", "cutmix"):
+        if task == "text-classification" and getattr(options, name) not in (None, "none", 0):
+            raise ConfigError(
+                f"--{name} changes pictures, but the data is for {task}. Leave --{name} away."
             )
     is_of_masks, has_masks = options.monitor == "miou", task == "semantic-segmentation"
     for name in ("decoder", "loss"):

@@ -17,6 +17,12 @@ def _image_classification(*, is_multilabel: bool) -> LabelTask:
     return ImageClassification(is_multilabel=is_multilabel)
 
 
+def _text_classification(*, is_multilabel: bool) -> LabelTask:
+    from headstart.tasks.text_classification import TextClassification
+
+    return TextClassification(is_multilabel=is_multilabel)
+
+
 def _semantic_segmentation(legend: Legend) -> MaskTask:
     from headstart.tasks.semantic_segmentation import SemanticSegmentation
 
@@ -25,6 +31,7 @@ def _semantic_segmentation(legend: Legend) -> MaskTask:
 
 LABEL_TASKS: dict[str, Callable[..., LabelTask]] = {
     "image-classification": _image_classification,
+    "text-classification": _text_classification,
 }
 MASK_TASKS: dict[str, Callable[[Legend], MaskTask]] = {
     "semantic-segmentation": _semantic_segmentation,

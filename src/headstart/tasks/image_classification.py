@@ -1,66 +1,31 @@
 """Image classification, single-label and multi-label, told completely.
 
-Knows pictures, logits and metrics; nothing of the engine, of strategies or of other tasks.
+Knows pictures and what is asked of a task; nothing of the engine, of strategies or of other tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from headstart.contracts import (
-    Backbone,
-    Batch,
-    Evaluation,
-    InputContract,
-    Prediction,
-    Sample,
-)
+from headstart.compute import batch_size_for
+from headstart.contracts import Backbone, Batch, InputContract, Sample
+from headstart.data.reading_ahead import eval_batches
 from headstart.data.transforms import Augment, eval_transform, shorter_side_for, train_transform
-from headstart.metrics.classification import (
-    evaluate_multilabel,
-    evaluate_single_label,
-    point_metrics,
-)
-from headstart.model import Model, PictureModel
+from headstart.errors import DataError
+from headstart.model import LabelModel, Normalise
+from headstart.tasks.one_answer import OneAnswer
+from headstart.trust.baseline import picture_statistics
 
 
-class ImageClassification:
-    """One class a picture, or with `is_multilabel` any number of them.
-
-    Args:
-        is_multilabel: Each class is then decided alone.
-        label_smoothing: Share of the target spread over all classes (Szegedy et al. 2016).
-        class_weights: (num_classes,) weights of the loss, or None.
-    """
+class ImageClassification(OneAnswer):
+    """One class a picture, or any number of them; see `OneAnswer`."""
 
     name = "image-classification"
-    is_dense = False
-
-    def __init__(
-        self,
-        *,
-        is_multilabel: bool = False,
-        label_smoothing: float = 0.0,
-        class_weights: Tensor | None = None,
-    ) -> None:
-        self.is_multilabel = is_multilabel
-        self.label_smoothing = label_smoothing
-        self.class_weights = class_weights
-
-    def with_loss(
-        self, *, label_smoothing: float, class_weights: Tensor | None
-    ) -> ImageClassification:
-        """The same task with another loss."""
-        return ImageClassification(
-            is_multilabel=self.is_multilabel,
-            label_smoothing=label_smoothing,
-            class_weights=class_weights,
-        )
+    unit = "picture"
 
     def preparation(
         self, contract: InputContract, augment: Augment | None = None
@@ -68,82 +33,31 @@ class ImageClassification:
         """What reads a sample and makes it the model's input, (3, H, W) uint8."""
         return PreparePicture(contract, augment)
 
-    def target(self, sample: Sample, classes: Sequence[str]) -> int | list[float]:
-        """The class index; or a 0/1 vector for multi-label."""
-        if self.is_multilabel:
-            return [float(name in sample.labels) for name in classes]
-        return list(classes).index(sample.labels[0])
-
-    def new_head(self, backbone: Backbone, num_classes: int) -> None:
-        """A head on pooled features is the strategy's to make."""
-
-    def build(self, backbone: Backbone, head: nn.Module) -> PictureModel:
-        """Backbone and head as one model."""
-        return PictureModel(backbone, head)
-
-    def logits(self, model: Model, batch: Batch) -> Tensor:
-        """(B, num_classes); from `batch.features` where they are given."""
-        given = batch.features
-        logits: Tensor = model(batch.inputs) if given is None else model.head(given)
-        return logits.float()
-
-    def loss(self, model: Model, batch: Batch) -> Tensor:
-        """Cross-entropy; for multi-label binary cross-entropy, averaged over the classes."""
-        logits, targets = self.logits(model, batch), batch.targets
-        assert targets is not None
-        weight = None if self.class_weights is None else self.class_weights.to(logits.device)
-        if self.is_multilabel:
-            smooth = targets * (1 - self.label_smoothing) + 0.5 * self.label_smoothing
-            return F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weight)
-        return F.cross_entropy(logits, targets, weight=weight, label_smoothing=self.label_smoothing)
-
-    def predict(self, logits: Tensor, ids: Sequence[str], classes: Sequence[str]) -> Prediction:
-        """Logits (n, num_classes) as probabilities."""
-        logits = logits.double()
-        probabilities = logits.sigmoid() if self.is_multilabel else logits.softmax(dim=1)
-        return Prediction(
-            tuple(ids), tuple(classes), probabilities.float().numpy(), self.is_multilabel
+    def batches(
+        self,
+        samples: Sequence[Sample],
+        contract: InputContract,
+        *,
+        device: torch.device,
+        on_error: Callable[[Sample, DataError], None] | None = None,
+    ) -> Iterator[Batch]:
+        """Pictures in their order, read ahead by threads."""
+        return eval_batches(
+            samples,
+            prepare=self.preparation(contract),
+            target=None,
+            batch_size=batch_size_for(device),
+            num_threads=os.cpu_count() or 1,
+            on_error=on_error,
         )
 
-    def evaluate(self, prediction: Prediction, samples: Sequence[Sample]) -> Evaluation:
-        """Metrics with intervals; `samples` in the order of the prediction's ids.
+    def build(self, backbone: Backbone, head: nn.Module) -> LabelModel:
+        """Normalisation by the contract, backbone and head as one model."""
+        return LabelModel(backbone, head, before=Normalise(backbone.contract))
 
-        Samples of one group count as one where they have groups: they are no independent evidence.
-        """
-        targets = torch.tensor([self.target(s, prediction.classes) for s in samples]).numpy()
-        names = [sample.group or sample.id for sample in samples]
-        groups = None
-        if len(set(names)) < len(names):
-            groups = np.unique(names, return_inverse=True)[1]
-        measure = evaluate_multilabel if self.is_multilabel else evaluate_single_label
-        return measure(prediction.probabilities, targets, prediction.classes, groups=groups)
-
-    def tally(self) -> GatheredAnswers:
-        """Nothing gathered yet."""
-        return GatheredAnswers(self)
-
-    def validation_metrics(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
-        """`loss`, `accuracy`, `balanced_accuracy`, `macro_f1` of logits (n, num_classes)."""
-        prediction = self.predict(logits, [], [])
-        return point_metrics(prediction.probabilities, targets.numpy())
-
-
-class GatheredAnswers:
-    """All logits of a pass, which are few numbers a sample."""
-
-    def __init__(self, task: ImageClassification) -> None:
-        self._task = task
-        self._logits: list[Tensor] = []
-        self._targets: list[Tensor] = []
-
-    def add(self, logits: Tensor, targets: Tensor) -> None:
-        """(B, num_classes) logits, and targets as the loss takes them."""
-        self._logits.append(logits.float().cpu())
-        self._targets.append(targets.cpu())
-
-    def metrics(self) -> dict[str, float]:
-        """See `ImageClassification.validation_metrics`."""
-        return self._task.validation_metrics(torch.cat(self._logits), torch.cat(self._targets))
+    def statistics(self, inputs: Tensor) -> Tensor:
+        """(B, m) float32 of colour and brightness; see `picture_statistics`."""
+        return picture_statistics(inputs)
 
 
 class PreparePicture:

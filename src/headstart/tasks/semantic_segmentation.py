@@ -51,6 +51,7 @@ class SemanticSegmentation:
     """
 
     name = "semantic-segmentation"
+    unit = "picture"
     is_multilabel = False
     is_dense = True
 

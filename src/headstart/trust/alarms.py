@@ -177,6 +177,7 @@ def check_beats_baseline(
     is_baseline_right: NDArray[np.bool_],
     *,
     groups: NDArray[np.integer] | None = None,
+    looks_at: str = "colour and brightness alone",
 ) -> Finding | None:
     """A warning when the model is not clearly better than the trivial baseline, else None.
 
@@ -184,6 +185,7 @@ def check_beats_baseline(
         is_right: (n,) whether the model is right about each sample it had not seen.
         is_baseline_right: (n,) the same of the baseline, on the same samples.
         groups: (n,) samples of one group count as one, for whichever is right more often in it.
+        looks_at: What the baseline goes by.
 
     Raises:
         DataError: The two are not about the same samples.
@@ -215,11 +217,11 @@ def check_beats_baseline(
     return Finding(
         "no-better-than-trivial",
         "warning",
-        f"The model is not clearly better than a baseline that sees only colours and brightness: "
+        f"The model is not clearly better than a baseline on {looks_at}: "
         f"{mine.mean():.1%} against {theirs.mean():.1%} right, ahead on {wins:,} and behind on "
         f"{losses:,} of {len(ahead):,} {noun} (chance of that without a difference: {chance:.2f}).",
-        "Look whether brightness, background or camera tell the classes apart, and whether the "
-        "labels are right; then add samples or try another backbone.",
+        f"Look whether {looks_at} may tell the classes apart, and whether the labels are right; "
+        "then add samples or try another backbone.",
     )
 
 

@@ -26,7 +26,7 @@ from headstart.fitting.explaining import (
     heat_of,
     occlusion,
 )
-from headstart.model import Model, PictureModel
+from headstart.model import LabelModel, Model, Normalise
 from headstart.predictor import Predictor
 from headstart.strategies.knn import KNNHead
 from headstart.tasks import make_label_task
@@ -62,7 +62,8 @@ class Pooled(nn.Module):
 def made_of(module: nn.Module, head: nn.Module, *, num_features: int = 2) -> Model:
     spec = BackboneSpec("timm", "none", num_features)
     contract = InputContract(("R", "G", "B"), 32, 32, (0.0,) * 3, (1.0,) * 3, scale=1.0)
-    return PictureModel(Backbone(spec, contract, module, layer_groups=()), head).eval()
+    backbone = Backbone(spec, contract, module, layer_groups=())
+    return LabelModel(backbone, head, before=Normalise(contract)).eval()
 
 
 def bright_at(row: int, column: int) -> Tensor:

@@ -1,0 +1,60 @@
+"""Which words carried a model's answers, for a few chosen test texts. Only wiring."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headstart.contracts import Prediction, Sample
+from headstart.fitting.explaining import choose_explained
+from headstart.predictor import Predictor
+from headstart.trust.words import word_weights
+
+# Texts that are not reached by then are left out.
+_MOST_SECONDS = 4.0
+
+
+def explain_texts(
+    predictor: Predictor, prediction: Prediction, samples: Sequence[Sample]
+) -> list[dict[str, Any]]:
+    """The part `explanations` of metrics.json, as many as the time holds.
+
+    Args:
+        predictor: Of the model.
+        prediction: Of it for the samples.
+        samples: With their labels, in the order of the prediction.
+    """
+    started = time.monotonic()
+    told = []
+    for place in choose_explained(prediction, samples):
+        if time.monotonic() - started > _MOST_SECONDS:
+            break
+        sample, index = samples[place], int(prediction.probabilities[place].argmax())
+        [weights] = word_weights(
+            [sample.text or ""],
+            [index],
+            lambda texts: logits_of(predictor, texts),
+            is_multilabel=prediction.is_multilabel,
+        )
+        told.append(
+            {
+                "id": sample.id,
+                "label": sample.label,
+                "predicted": prediction.classes[index],
+                "probability": round(float(prediction.probabilities[place, index]), 6),
+                "text": sample.text,
+                "words": [[each.start, each.end, round(each.weight, 4)] for each in weights],
+            }
+        )
+    return told
+
+
+def logits_of(predictor: Predictor, texts: Sequence[str]) -> Tensor:
+    """(n, num_classes) float32, in the order of the texts."""
+    samples = [Sample(str(i), Path(), text=text) for i, text in enumerate(texts)]
+    return predictor.logits(torch.stack(list(predictor.features(samples).values())))
