@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import headstart
-from headstart import api, mapping
+from headstart import mapping
 from headstart.cli import run as command
 from headstart.errors import ConfigError, DataError
 from headstart.locking import locked
@@ -288,4 +288,4 @@ def test_items_stand_among_pictures(run: Path, catalogue: Any, tmp_path: Path) -
         *("hazy_2023-06-10.tif", "field.tif", "clear_2023-06-10.tif")
     ]
     with pytest.raises(DataError, match="No item fits"):
-        api.fetch_scenes(run, server.url, output, criteria=make_criteria(max_cloud=1))
+        headstart.fetch_scenes(run, server.url, output, criteria=make_criteria(max_cloud=1))
