@@ -16,7 +16,7 @@ from headstart.data.planning import spatial_blocks
 from headstart.data.scene_folders import BACKGROUND
 from headstart.errors import DataError
 from headstart.fitting.judging_masks import OnError, evaluate_chips, judge, tolerance_told
-from headstart.metrics.segmentation import BOUNDARY_SHARE
+from headstart.metrics.borders import BOUNDARY_SHARE
 from headstart.progress import Progress
 from headstart.saved import FittedModel, FittedSegmenter
 from headstart.tasks import make_mask_task

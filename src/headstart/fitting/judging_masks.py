@@ -13,13 +13,8 @@ from torch.nn import functional as F
 from headstart.contracts import IGNORE, Evaluation, Sample
 from headstart.errors import DataError
 from headstart.mask_predictor import MaskPredictor
-from headstart.metrics.segmentation import (
-    BOUNDARY_SHARE,
-    boundary_tolerance,
-    count_boundary,
-    count_confusion,
-    image_scores,
-)
+from headstart.metrics.borders import BOUNDARY_SHARE, boundary_tolerance
+from headstart.metrics.segmentation import count_boundary, count_confusion, image_scores
 from headstart.trust.doubt import count_doubt, doubt_of
 
 OnError = Callable[[Sample, DataError], None] | None
