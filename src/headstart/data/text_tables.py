@@ -94,8 +94,8 @@ def _sources(path: Path) -> _Sources:
     if not path.is_dir() or len(subfolders_with_pictures(path)) > 1:
         return _Sources(())
     found = table_sources(path)
-    if found:
-        return _Sources(tuple(found))
+    if found:  # what the columns are is found out in train, if there is one
+        return _Sources(tuple(sorted(found, key=lambda s: s.split != "train")))
     tables = [p for p in sorted(path.iterdir()) if _is_table(p)]
     named = {p: split_of(p.stem) for p in tables}
     if "train" in named.values():
