@@ -31,10 +31,12 @@ from headstart.data.tables import (
     recognises_metadata,
     recognises_table,
 )
+from headstart.data.text_folders import read_text_folders, recognises_text_folders
+from headstart.data.text_tables import has_text_table, read_text_tables, recognises_text_table
 from headstart.data.tiling import tiled
 from headstart.errors import DataError
 
-__all__ = ["FORMATS", "Format", "Request", "find_pictures", "open_dataset"]
+__all__ = ["FORMATS", "Format", "Request", "find_pictures", "open_dataset", "read_dataset"]
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,19 @@ class Format:
         recognises: Path -> why it is of this format (a clause such as "it holds the table
             labels.csv"), or None when it is not.
         read: Path and request -> Dataset; its `format` and `reason` are filled in by the caller.
+        holds: What its samples are.
     """
 
     layout: str
     recognises: Callable[[Path], str | None]
     read: Callable[[Path, Request], Dataset]
+    holds: Literal["pictures", "texts"] = "pictures"
 
 
 # Tried from top to bottom: what says more about the pictures comes first. Masks say the most: as
-# folders or tables of labelled pictures they would be read as pictures of a class `masks`.
+# folders or tables of labelled pictures they would be read as pictures of a class `masks`. Any
+# table may be one of pictures that are missing; so one of texts is recognised before that, by what
+# is in it, and not where a column names pictures. Folders of texts are those without a picture.
 FORMATS: dict[str, Format] = {
     "mask-table": Format(
         "a table with a column of picture paths and one of mask paths",
@@ -84,6 +90,13 @@ FORMATS: dict[str, Format] = {
         recognises_metadata,
         read_metadata,
     ),
+    "text-table": Format(
+        "a .csv, .tsv, .jsonl or .parquet file with a column of texts and one of labels, or a "
+        "folder with one such file, or with train.csv, dev.csv and test.csv",
+        recognises_text_table,
+        read_text_tables,
+        "texts",
+    ),
     "table": Format(
         "a .csv, .tsv, .jsonl or .parquet file with a column of picture paths and one of labels, "
         "or a folder with one such file",
@@ -94,6 +107,12 @@ FORMATS: dict[str, Format] = {
         "a folder of pictures a class (cat/*.jpg, dog/*.jpg), also under train/, val/ and test/",
         recognises_class_folders,
         read_class_folders,
+    ),
+    "text-folders": Format(
+        "a folder of .txt files a class (pos/*.txt, neg/*.txt), also under train/, val/ and test/",
+        recognises_text_folders,
+        read_text_folders,
+        "texts",
     ),
 }
 
@@ -106,6 +125,7 @@ def open_dataset(
     group: str | None = None,
     ignore_values: tuple[int, ...] | None = None,
     outside: Literal["background", "ignore"] | None = None,
+    text_columns: tuple[str, ...] | None = None,
 ) -> Dataset:
     """Recognise labelled data, say why, and read it.
 
@@ -122,6 +142,8 @@ def open_dataset(
             empty tuple says that none does.
         outside: What pixels in no polygon are: the class `background`, or ignored; by default it
             goes by the number of classes.
+        text_columns: The columns of a table that hold texts, to be joined with their names; one is
+            found out when none is given.
 
     Raises:
         DataError: There is nothing there, no format fits, or it cannot be read as asked.
@@ -130,16 +152,42 @@ def open_dataset(
         >>> open_dataset("photos/").classes  # doctest: +SKIP
         ('cat', 'dog')
     """
-    path = Path(path)
+    request = Request(image_column, label_column, group, ignore_values, outside, text_columns)
+    return read_dataset(Path(path), request)
+
+
+def read_dataset(path: Path, request: Request) -> Dataset:
+    """`open_dataset` with all that can be asked for in one.
+
+    Raises:
+        DataError: See `open_dataset`; or both pictures and texts are asked for.
+    """
     if not path.exists():
         raise missing_path(path)
-    request = Request(image_column, label_column, group, ignore_values, outside)
+    if request.image_column is not None and request.text_columns is not None:
+        raise DataError(
+            f"`--image-column {request.image_column}` and `--text-column "
+            f"{','.join(request.text_columns)}` were given, but a sample is a picture or a text. "
+            "Leave one of them out."
+        )
     for name, layout in FORMATS.items():
-        reason = layout.recognises(path)
+        reason = _recognised(path, name, layout, request)
         if reason is not None:
             dataset = tiled(layout.read(path, request))
             return replace(dataset, format=name, reason=f"Read as {name}, because {reason}.")
     raise _unrecognised(path)
+
+
+def _recognised(path: Path, name: str, layout: Format, request: Request) -> str | None:
+    """Why a path is of a format, or None; a column that was asked for says what samples are."""
+    if request.image_column is not None and layout.holds == "texts":
+        return None
+    if request.text_columns is not None:
+        if name == "text-table" and has_text_table(path):
+            return "--text-column names what to read"
+        if layout.holds == "pictures" and has_text_table(path):
+            return None
+    return layout.recognises(path)
 
 
 def _unrecognised(path: Path) -> DataError:

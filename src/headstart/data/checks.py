@@ -7,7 +7,6 @@ what is wrong with masks alone in `mask_checks`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -24,8 +23,9 @@ from headstart.data.listing import count, series
 from headstart.data.mask_checks import MaskFacts
 from headstart.data.mask_classes import mask_class_findings
 from headstart.data.miniatures import kept_miniatures
+from headstart.data.sample_findings import class_findings, content_findings, fingerprint, noun_of
 from headstart.data.sixteen_bit import AS_STORED, WHOLE_RANGE, is_wide
-from headstart.data.splits import class_counts
+from headstart.data.text_findings import text_findings
 from headstart.errors import DataError
 from headstart.progress import Progress
 
@@ -36,6 +36,7 @@ SKIPPABLE = frozenset(
         *("decompression-bomb", "float-values", "empty-picture"),
         *("missing-mask", "missing-image", "unreadable-mask", "coloured-mask", "size-mismatch"),
         *("crs-mismatch", "elsewhere", "empty-mask", "unknown-value", "not-georeferenced"),
+        "empty-text",
     }
 )
 _FILE_ERRORS = {
@@ -59,7 +60,6 @@ _FILE_ERRORS = {
         "Replace them, or mend the nodata value that they declare (`gdalinfo` shows it).",
     ),
 }
-UNBALANCED_RATIO = 10  # the count of the largest class over that of the smallest
 _CHUNK = 32  # files a task: one by one, the bookkeeping of threads costs a tenth of the time
 _LISTED = 20  # files a finding that an error message lists
 
@@ -75,6 +75,7 @@ class Checkup:
         sixteen_bit_divisor: What 16-bit values are divided by, in all pictures alike: 1 where there
             are 16-bit pictures and none has a value over 255, else 257.
         masks: Sample id -> facts of its mask, where samples have masks.
+        noun: What `--on-bad skip` leaves out, one by one.
     """
 
     findings: tuple[Finding, ...]
@@ -82,6 +83,7 @@ class Checkup:
     fingerprint: str
     sixteen_bit_divisor: int = WHOLE_RANGE
     masks: Mapping[str, MaskFacts] = field(default_factory=dict)
+    noun: str = "file"
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -157,13 +159,18 @@ def check_dataset(
     findings = [
         *dataset.findings,
         *_file_findings(troubles),
-        *_class_findings(dataset, masks or {}),
-        *_content_findings(dataset, facts, masks or {}),
+        *_sample_findings(dataset, facts, masks or {}),
         *_wide_findings(facts, divisor),
         *_empty_band_findings(facts),
     ]
     fingerprint = _fingerprint(dataset, facts, masks or {})
     return Checkup(tuple(findings), facts, fingerprint, divisor, masks or {})
+
+
+def checkup_of_texts(dataset: Dataset, facts: Mapping[str, FileFacts]) -> Checkup:
+    """What is wrong with texts, of which nothing but their contents is known."""
+    findings = (*dataset.findings, *_sample_findings(dataset, facts, {}))
+    return Checkup(findings, facts, _fingerprint(dataset, facts, {}), noun="text")
 
 
 def leave_out_bad(dataset: Dataset, checkup: Checkup) -> tuple[Dataset, Checkup]:
@@ -188,8 +195,7 @@ def leave_out_bad(dataset: Dataset, checkup: Checkup) -> tuple[Dataset, Checkup]
     findings = (
         *left_out,
         *read,
-        *_class_findings(kept, masks),
-        *_content_findings(kept, facts, masks),
+        *_sample_findings(kept, facts, masks),
         *_wide_findings(facts, checkup.sixteen_bit_divisor),
         *_empty_band_findings(facts),
     )
@@ -216,9 +222,8 @@ def raise_for_errors(checkup: Checkup) -> None:
             is_cut = True
             lines.append(f"    and {len(finding.ids) - _LISTED:,} more")
     if checkup.bad_ids:
-        lines.append(
-            f"Mend them, or leave {count(len(checkup.bad_ids), 'file')} out with `--on-bad skip`."
-        )
+        bad = count(len(checkup.bad_ids), checkup.noun)
+        lines.append(f"Mend them, or leave {bad} out with `--on-bad skip`.")
     if is_cut:
         lines.append("All are listed by `headstart inspect DATA --output page.html`.")
     raise DataError("\n".join(lines))
@@ -269,102 +274,21 @@ def _empty_band_findings(facts: Mapping[str, FileFacts]) -> Iterable[Finding]:
         )
 
 
-# --- classes ----------------------------------------------------------------------------------
+# --- samples ----------------------------------------------------------------------------------
 
 
-def _class_findings(dataset: Dataset, masks: Mapping[str, MaskFacts]) -> Iterable[Finding]:
-    if not dataset.samples:
-        yield Finding(
-            "empty", "error", "There is no labelled picture.", "Add pictures with labels."
-        )
-        return
-    if dataset.legend is not None:
-        yield from mask_class_findings(dataset, masks)
-        return
-    totals = dict.fromkeys(dataset.classes, 0)
-    for of_split in class_counts(dataset).values():
-        for name, number in of_split.items():
-            totals[name] += number
-    if len(totals) < 2 and not dataset.is_multilabel:
-        yield Finding(
-            "one-class",
-            "error",
-            f"All pictures are of one class, {series(totals)}: there is nothing to tell apart.",
-            "Add pictures of a second class; check that the right folder or column was given.",
-        )
-        return
-    tiny = [name for name, number in totals.items() if number < 2]
-    if tiny:
-        ids = [s.id for s in dataset.samples if set(s.labels) & set(tiny)]
-        yield Finding(
-            "tiny-class",
-            "warning",
-            f"{len(tiny)} of {len(totals)} classes with fewer than 2 pictures, which cannot be "
-            f"measured: {series(tiny)}.",
-            "Add pictures, or merge the class with another.",
-            tuple(ids),
-        )
-    smallest, largest = min(totals, key=totals.__getitem__), max(totals, key=totals.__getitem__)
-    if totals[largest] > UNBALANCED_RATIO * totals[smallest]:
-        yield Finding(
-            "unbalanced",
-            "warning",
-            f"The largest class, {largest}, has {totals[largest]:,} pictures, the smallest, "
-            f"{smallest}, {totals[smallest]:,}.",
-            "Look at balanced_accuracy and macro_f1; see --balance.",
-        )
-
-
-# --- contents ---------------------------------------------------------------------------------
-
-
-def _content_findings(
+def _sample_findings(
     dataset: Dataset, facts: Mapping[str, FileFacts], masks: Mapping[str, MaskFacts]
 ) -> Iterable[Finding]:
-    """Equal files: within a class, under different labels, and in different ready-made splits."""
-    by_content: dict[str, list[Sample]] = defaultdict(list)
-    for sample in dataset.samples:
-        of_file = facts[sample.id]
-        if of_file.num_bytes:
-            by_content[of_file.sha256].append(sample)
-    equal = [samples for samples in by_content.values() if len(samples) > 1]
-    agreeing = [s for s in equal if len({_answer(sample, masks) for sample in s}) == 1]
-    conflicting = [s for s in equal if len({_answer(sample, masks) for sample in s}) > 1]
-    leaked = [s for s in equal if len({sample.split for sample in s}) > 1]
-    if agreeing:
-        yield Finding(
-            "duplicate",
-            "warning",
-            f"{count(len(agreeing), 'picture')} in several copies, "
-            f"{count(sum(map(len, agreeing)), 'file')} in all.",
-            "Nothing: copies stay in one split. Remove them if they are not meant.",
-            _ids(agreeing),
-        )
-    if conflicting:
-        yield Finding(
-            "conflicting-labels",
-            "warning",
-            f"{count(len(conflicting), 'picture')} with different labels in several copies, "
-            f"{count(sum(map(len, conflicting)), 'file')} in all.",
-            "Decide which label is right, and remove the other copies.",
-            _ids(conflicting),
-        )
-    if leaked:
-        yield Finding(
-            "leaked-duplicate",
-            "warning",
-            f"{count(len(leaked), 'picture')} in more than one of the splits that the data set "
-            f"brings, {count(sum(map(len, leaked)), 'file')} in all: the test flatters the model.",
-            "Remove the copies from train, or all split folders to have Headstart split.",
-            _ids(leaked),
-        )
-
-
-def _ids(sets: Iterable[Iterable[Sample]]) -> tuple[str, ...]:
-    """Ids, copies of one picture next to each other."""
-    return tuple(
-        i for group in sorted(sorted(s.id for s in samples) for samples in sets) for i in group
-    )
+    """What is wrong with the classes, and with equal contents."""
+    if noun_of(dataset) == "text":
+        yield from text_findings(dataset)
+    if dataset.samples and dataset.legend is not None:
+        yield from mask_class_findings(dataset, masks)
+    else:
+        yield from class_findings(dataset)
+    same = {name: of_file.sha256 for name, of_file in facts.items() if of_file.num_bytes}
+    yield from content_findings(dataset, same, {s.id: _answer(s, masks) for s in dataset.samples})
 
 
 def _answer(sample: Sample, masks: Mapping[str, MaskFacts]) -> str:
@@ -375,5 +299,4 @@ def _answer(sample: Sample, masks: Mapping[str, MaskFacts]) -> str:
 def _fingerprint(
     dataset: Dataset, facts: Mapping[str, FileFacts], masks: Mapping[str, MaskFacts]
 ) -> str:
-    lines = sorted(f"{facts[s.id].sha256} {_answer(s, masks)}\n" for s in dataset.samples)
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return fingerprint((facts[s.id].sha256, _answer(s, masks)) for s in dataset.samples)

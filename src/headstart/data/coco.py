@@ -75,7 +75,7 @@ def read_coco(path: Path, request: Request) -> Dataset:
     refuse_columns(root, request)
     files = [_read(file) for file in _coco_files(path)]
     categories = _agreed(files)
-    pictures = sorted(list_folder(root).pictures)
+    pictures = sorted(list_folder(root).files)
     samples: list[Sample] = []
     missing: list[str] = []
     for coco in files:

@@ -6,6 +6,7 @@ the path of a file is a picture. Each guess is written down for the user.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ _IMAGE_NAMES = (
 )
 _LABEL_NAMES = (
     *("label", "labels", "class", "classes", "class_name", "category", "target", "tag", "tags"),
-    *("y", "species", "diagnosis"),
+    *("y", "species", "diagnosis", "sentiment", "polarity", "topic", "intent", "emotion"),
 )
 _SPLIT_COLUMNS = ("split", "subset", "partition")
 _PROBED_CELLS = 100  # how many cells of a column are looked up on disk to know what it holds
@@ -77,7 +78,7 @@ def find_roles(table: Table, request: Request, notes: list[str]) -> Roles:
     group = request.group if request.group in table.columns else None
     label = request.label_column
     if label is None:
-        label, why = _guess_label(table, {image, split, group})
+        label, why = guess_label(table, {image, split, group})
         notes.append(f"Column `{label}` of {name} holds the labels: {why}.")
     require(table, label, "--label-column")
     if label == image:
@@ -121,15 +122,24 @@ def _guess_image(table: Table) -> tuple[str, str]:
         f"`{table.path.parent}` or absolute; it has {examples}. "
         + " ".join(
             (
-                "Mend the paths, move the table to the pictures, or give --image-column.",
+                "Mend the paths, move the table to the pictures, or give --image-column; if a "
+                "column holds texts to classify, name it with --text-column.",
                 *table.notes,
             )
         )
     )
 
 
-def _guess_label(table: Table, taken: set[str | None]) -> tuple[str, str]:
-    """The column that can be the label, and why."""
+def guess_label(table: Table, taken: set[str | None]) -> tuple[str, str]:
+    """The column that can be the label, and why.
+
+    Args:
+        table: All of it, or its first rows.
+        taken: Columns that hold something else.
+
+    Raises:
+        DataError: None can be, or several.
+    """
     free = [c for c in table.columns if c not in taken]
     by_name = sorted((_rank(c, _LABEL_NAMES), i) for i, c in enumerate(free))
     if by_name and by_name[0][0] < len(_LABEL_NAMES):
@@ -182,7 +192,8 @@ def probe(cells: Sequence[Any], folder: Path) -> tuple[float, Path]:
         return 0.0, folder
 
     def share(base: Path) -> float:
-        return sum((base / cell.replace("\\", "/")).is_file() for cell in tried) / len(tried)
+        found = (os.path.isfile(base / cell.replace("\\", "/")) for cell in tried)  # noqa: PTH113 - unlike a Path it takes a long text for no file, not for an error
+        return sum(found) / len(tried)
 
     here = share(folder)
     if here >= 0.5:

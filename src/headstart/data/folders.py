@@ -1,7 +1,7 @@
 """Class folders, loose pictures, and groups by file name: what a folder alone can tell.
 
-Knows nothing of tables, and opens no picture: a file is taken for one by its suffix, and the checks
-find out whether it is.
+Knows nothing of tables, and opens no file: one is taken for a picture or a text by its suffix, and
+the checks find out whether it is.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from headstart.contracts import Dataset, Finding, Sample, Split
 from headstart.data.listing import (
+    IsWanted,
     Listing,
     count,
     describe_contents,
@@ -25,6 +26,7 @@ from headstart.data.listing import (
     subfolders_with_pictures,
 )
 from headstart.errors import DataError, did_you_mean
+from headstart.progress import Progress
 
 SPLIT_NAMES: dict[str, Split] = {
     "train": "train",
@@ -48,6 +50,8 @@ class Request:
         group: A column of the table, or else a pattern on sample ids with one bracket.
         ignore_values: Values of masks that stand for no class; an empty tuple: none does.
         outside: What pixels in no polygon are, `background` or `ignore`.
+        text_columns: The columns of a table that hold texts; several are joined, with their names.
+        progress: Is told how far the reading of large files is.
     """
 
     image_column: str | None = None
@@ -55,6 +59,28 @@ class Request:
     group: str | None = None
     ignore_values: tuple[int, ...] | None = None
     outside: Literal["background", "ignore"] | None = None
+    text_columns: tuple[str, ...] | None = None
+    progress: Progress = field(default_factory=Progress)
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """What lies in class folders.
+
+    Attributes:
+        noun: What one file is.
+        task: The name of the task that such folders suggest.
+        is_wanted: Which files are such, by their names.
+        suffixes: What others may be converted to.
+    """
+
+    noun: str
+    task: str
+    is_wanted: IsWanted
+    suffixes: str
+
+
+_PICTURES = FileKind("picture", "image-classification", is_picture_name, "JPEG or PNG")
 
 
 def recognises_class_folders(path: Path) -> str | None:
@@ -77,20 +103,29 @@ def read_class_folders(root: Path, request: Request) -> Dataset:
         DataError: Split folders and class folders are mixed, a column was asked for, or no picture
             lies in a class folder.
     """
+    return files_by_class(root, request, kind=_PICTURES)
+
+
+def files_by_class(root: Path, request: Request, *, kind: FileKind) -> Dataset:
+    """Read class folders of one kind of files; see `read_class_folders`.
+
+    Raises:
+        DataError: As there.
+    """
     _refuse_columns(root, request)
-    listing = list_folder(root)
-    tops = {rel.split("/", 1)[0] for rel in listing.pictures if "/" in rel}
+    listing = list_folder(root, is_wanted=kind.is_wanted)
+    tops = {rel.split("/", 1)[0] for rel in listing.files if "/" in rel}
     splits = {t: SPLIT_NAMES[t.lower()] for t in sorted(tops) if t.lower() in SPLIT_NAMES}
     others = sorted(tops - splits.keys())
     if splits and others:
         raise DataError(
-            f"`{root}` mixes split folders ({series(splits)}) with other folders of pictures "
+            f"`{root}` mixes split folders ({series(splits)}) with other folders of {kind.noun}s "
             f"({series(others)}). Either only split folders or only class folders are needed at "
             "the top: move the others out, or rename what is a class."
         )
     depth = 1 if splits else 0
     samples, loose = [], []
-    for relative, path in listing.pictures.items():
+    for relative, path in listing.files.items():
         parts = relative.split("/", depth + 1)
         if len(parts) < depth + 2:
             loose.append(relative)
@@ -99,7 +134,7 @@ def read_class_folders(root: Path, request: Request) -> Dataset:
         samples.append(Sample(relative, Path(path), (parts[depth],), split))
     if not samples:
         raise DataError(
-            f"The pictures in `{root}` lie in no class folder, such as `{loose[0]}`. "
+            f"The {kind.noun}s in `{root}` lie in no class folder, such as `{loose[0]}`. "
             f"Put each into a folder named after its class: "
             f"`{loose[0].rpartition('/')[0] or root.name}/CLASS/{loose[0].rpartition('/')[2]}`."
         )
@@ -110,63 +145,69 @@ def read_class_folders(root: Path, request: Request) -> Dataset:
         root=root,
         format="class-folders",
         reason="",
-        task="image-classification",
+        task=kind.task,
         samples=tuple(samples),
         classes=tuple(classes),
-        notes=(*_wrapper_note(root, listing, tops), *notes),
-        findings=tuple(_folder_findings(listing, sorted(loose), depth)),
+        notes=(*_wrapper_note(root, listing, tops, kind), *notes),
+        findings=tuple(_folder_findings(listing, sorted(loose), depth, kind)),
     )
 
 
 def _refuse_columns(root: Path, request: Request) -> None:
-    for option in ("image_column", "label_column"):
+    for option in ("image_column", "text_columns", "label_column"):
         value = getattr(request, option)
         if value is not None:
+            name = option.removesuffix("s").replace("_", "-")
+            given = ",".join(value) if isinstance(value, tuple) else value
             raise DataError(
-                f"`--{option.replace('_', '-')} {value}` names a column, but `{root}` was "
+                f"`--{name} {given}` names a column, but `{root}` was "
                 "recognised as class folders. Give the table itself instead of the folder, or "
                 "leave the option out."
             )
 
 
-def _wrapper_note(root: Path, listing: Listing, tops: set[str]) -> list[str]:
+def _wrapper_note(root: Path, listing: Listing, tops: set[str], kind: FileKind) -> list[str]:
     """A hint for the one folder too few that is so often given."""
     if len(tops) != 1:
         return []
     (only,) = tops
-    inner = {r.split("/")[1] for r in listing.pictures if r.count("/") > 1}
+    inner = {r.split("/")[1] for r in listing.files if r.count("/") > 1}
     if len(inner) < 2 or only.lower() in SPLIT_NAMES:
         return []
     return [
-        f"All pictures lie in the one folder `{only}`, which makes it the only class. If the "
+        f"All {kind.noun}s lie in the one folder `{only}`, which makes it the only class. If the "
         f"folders in it ({series(sorted(inner))}) are the classes, give `{root / only}`."
     ]
 
 
-def _folder_findings(listing: Listing, loose: list[str], depth: int) -> Iterable[Finding]:
+def _folder_findings(
+    listing: Listing, loose: list[str], depth: int, kind: FileKind
+) -> Iterable[Finding]:
     """Trouble in the layout; `depth` is how many folders a class folder is below the root."""
     if loose:
         yield Finding(
             "no-class",
             "warning",
-            f"{count(len(loose), 'picture')} outside the class folders, left out: no label.",
-            "Move them into the folder of their class; for pictures without a label, use predict.",
+            f"{count(len(loose), kind.noun)} outside the class folders, left out: no label.",
+            f"Move them into the folder of their class; for {kind.noun}s without a label, use "
+            "predict.",
             tuple(loose),
         )
     strangers = sorted(r for r in listing.strangers if r.count("/") > depth)
     if strangers:
         yield Finding(
-            "not-a-picture",
+            f"not-a-{kind.noun}",
             "warning",
-            f"{count(len(strangers), 'file')} in class folders, left out: no picture by suffix.",
-            "Nothing, if that is right; else convert them to JPEG or PNG.",
+            f"{count(len(strangers), 'file')} in class folders, left out: no {kind.noun} by "
+            "suffix.",
+            f"Nothing, if that is right; else convert them to {kind.suffixes}.",
             tuple(strangers),
         )
     if listing.broken:
         yield Finding(
             "missing-file",
             "error",
-            f"{count(len(listing.broken), 'link')} to pictures that do not exist.",
+            f"{count(len(listing.broken), 'link')} to {kind.noun}s that do not exist.",
             "Mend or remove them, or leave them out with `--on-bad skip`.",
             tuple(sorted(listing.broken)),
         )
@@ -178,14 +219,15 @@ def _folder_findings(listing: Listing, loose: list[str], depth: int) -> Iterable
             "Remove it, if nothing else needs it.",
             tuple(sorted(listing.loops)),
         )
-    filled = {"/".join(r.split("/")[: depth + 1]) for r in listing.pictures}
+    filled = {"/".join(r.split("/")[: depth + 1]) for r in listing.files}
     empty = sorted(f for f in listing.folders if f.count("/") == depth and f not in filled)
     if empty:
         yield Finding(
             "empty",
             "warning",
-            f"{count(len(empty), 'class folder')} without a picture, left out: {series(empty)}.",
-            "Add pictures, or remove the folder.",
+            f"{count(len(empty), 'class folder')} without a {kind.noun}, left out: "
+            f"{series(empty)}.",
+            f"Add {kind.noun}s, or remove the folder.",
             tuple(empty),
         )
 
@@ -277,7 +319,7 @@ def _expand(given: Path | str) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        return [path / relative for relative in sorted(list_folder(path).pictures)]
+        return [path / relative for relative in sorted(list_folder(path).files)]
     if not glob.has_magic(str(given)):
         raise missing_path(path)
     matches = [Path(m) for m in sorted(glob.glob(str(given), recursive=True))]  # noqa: PTH207 - absolute patterns too

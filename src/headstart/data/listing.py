@@ -1,13 +1,14 @@
 """What lies below a folder: the one walk over files, and words for what it found.
 
-Knows nothing of labels or splits, and opens no file: a picture is what has the suffix of one.
+Knows nothing of labels or splits, and opens no file: a picture (or a text) is what has the suffix
+of one.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,19 +19,23 @@ from headstart.errors import DataError, nearest
 _LEFTOVERS = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX", "$RECYCLE.BIN"})
 
 
+# File name -> whether a file of this name is looked for.
+IsWanted = Callable[[str], bool]
+
+
 @dataclass
 class Listing:
     """What lies below a folder. All paths are relative to it, with forward slashes.
 
     Attributes:
-        pictures: Relative path -> path, of files with the suffix of a picture.
+        files: Relative path -> path, of the files that are looked for.
         strangers: Other files.
-        broken: Symbolic links with the name of a picture that lead nowhere.
+        broken: Symbolic links with the name of a file looked for that lead nowhere.
         folders: All folders.
         loops: Symbolic links that lead back to a folder they are in; not followed.
     """
 
-    pictures: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
     strangers: list[str] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
@@ -43,18 +48,29 @@ def is_picture_name(name: str) -> bool:
     return dot >= 0 and name[dot:].lower() in PICTURE_SUFFIXES
 
 
-def list_folder(root: Path) -> Listing:
+def is_text_name(name: str) -> bool:
+    """Whether a file has the suffix of a text."""
+    return name[-4:].lower() == ".txt"
+
+
+def list_folder(root: Path, *, is_wanted: IsWanted = is_picture_name) -> Listing:
     """List a folder and all below it: links are followed, hidden files passed over.
+
+    Args:
+        root: The folder.
+        is_wanted: Which files are looked for, by their names.
 
     Raises:
         DataError: A folder cannot be read.
     """
     listing = Listing()
-    _list(str(root), "", listing, (os.path.realpath(root),))
+    _list(str(root), "", listing, (os.path.realpath(root),), is_wanted)
     return listing
 
 
-def _list(folder: str, prefix: str, listing: Listing, trail: tuple[str, ...]) -> None:
+def _list(
+    folder: str, prefix: str, listing: Listing, trail: tuple[str, ...], is_wanted: IsWanted
+) -> None:
     """List one folder. `trail` has the real path of the root and of every link taken to get here;
     its last is extended by the plain folders since, so that any way back is recognised."""
     subfolders: list[tuple[str, str, tuple[str, ...]]] = []
@@ -77,10 +93,10 @@ def _list(folder: str, prefix: str, listing: Listing, trail: tuple[str, ...]) ->
                         onward = (*trail[:-1], real)
                     listing.folders.append(relative)
                     subfolders.append((entry.path, relative + "/", onward))
-                elif not is_picture_name(name):
+                elif not is_wanted(name):
                     listing.strangers.append(relative)
                 elif entry.is_file():
-                    listing.pictures[relative] = entry.path
+                    listing.files[relative] = entry.path
                 elif entry.is_symlink():
                     listing.broken.append(relative)
                 else:
@@ -91,14 +107,14 @@ def _list(folder: str, prefix: str, listing: Listing, trail: tuple[str, ...]) ->
             "Allow it to be read, or move it elsewhere."
         ) from None
     for path, relative, onward in subfolders:
-        _list(path, relative, listing, onward)
+        _list(path, relative, listing, onward, is_wanted)
 
 
-def holds_pictures(folder: Path) -> bool:
-    """Whether there is a picture in a folder or below it; stops at the first."""
+def _holds(folder: Path, is_wanted: IsWanted) -> bool:
+    """Whether there is such a file in a folder or below it; stops at the first."""
     seen: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
-        if any(is_picture_name(name) and name[0] != "." for name in names):
+        if any(is_wanted(name) and name[0] != "." for name in names):
             return True
         real = os.path.realpath(parent)  # a link may lead back to where we have been
         keep = [] if real in seen else [n for n in folders if n[0] != "." and n not in _LEFTOVERS]
@@ -109,6 +125,11 @@ def holds_pictures(folder: Path) -> bool:
 
 def subfolders_with_pictures(path: Path) -> list[str]:
     """Names of the folders directly in `path` that hold pictures, sorted."""
+    return subfolders_with(path, is_picture_name)
+
+
+def subfolders_with(path: Path, is_wanted: IsWanted) -> list[str]:
+    """Names of the folders directly in `path` that hold such files, sorted."""
     if not path.is_dir():
         return []
     names = sorted(
@@ -116,7 +137,7 @@ def subfolders_with_pictures(path: Path) -> list[str]:
         for p in path.iterdir()
         if p.name[0] != "." and p.name not in _LEFTOVERS and p.is_dir()
     )
-    return [name for name in names if holds_pictures(path / name)]
+    return [name for name in names if _holds(path / name, is_wanted)]
 
 
 def missing_path(path: Path) -> DataError:
@@ -143,9 +164,9 @@ def describe_contents(folder: Path) -> str:
     rest = sum(suffixes.values()) - sum(n for _, n in suffixes.most_common(3))
     if rest:
         parts.append(count(rest, "other file"))
-    if not listing.pictures and not parts:
+    if not listing.files and not parts:
         return "is empty"
-    pictures = count(len(listing.pictures), "picture") if listing.pictures else "no pictures"
+    pictures = count(len(listing.files), "picture") if listing.files else "no pictures"
     return "holds " + (" and ".join([", ".join(parts), pictures]) if parts else pictures)
 
 

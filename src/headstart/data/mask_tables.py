@@ -14,7 +14,7 @@ from headstart.data.legend_files import LEGEND_NAMES
 from headstart.data.listing import count, is_picture_name, series
 from headstart.data.mask_datasets import Read, dataset_of_masks
 from headstart.data.mask_layouts import MASK_FOLDERS
-from headstart.data.table_files import TABLE_READERS, Table, read_table
+from headstart.data.table_files import TABLE_READERS, Table, first_rows, read_table
 from headstart.data.tables import TableSource, is_header, locate, metadata_sources, table_sources
 from headstart.errors import DataError
 
@@ -33,7 +33,7 @@ def recognises_mask_table(path: Path) -> str | None:
     sources = _sources(path)
     if not sources:
         return None
-    table = read_table(sources[0].path, is_header=is_header)
+    table = first_rows(sources[0].path, is_header=is_header)
     mask = _mask_column(table, _file_columns(table))
     return None if mask is None else f"column `{mask}` of {sources[0].path.name} holds masks"
 

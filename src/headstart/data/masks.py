@@ -62,7 +62,7 @@ def recognises_mask_folders(path: Path) -> str | None:
     """
     if not path.is_dir():
         return None
-    pictures = list_folder(path).pictures
+    pictures = list_folder(path).files
     pairing = pair_by_name(pictures)
     num_images = len(pairing.masks) + len(pairing.lone_images)
     num_masks = len(pairing.masks) + len(pairing.lone_masks)
@@ -87,7 +87,7 @@ def read_mask_folders(root: Path, request: Request) -> Dataset:
     """
     refuse_columns(root, request)
     listing = list_folder(root)
-    pairing = pair_by_name(listing.pictures)
+    pairing = pair_by_name(listing.files)
     if not pairing.masks:
         images, masks = pairing.others or pairing.lone_images, pairing.lone_masks
         found = f"{count(len(images), 'picture')} such as `{images[0]}`"

@@ -8,15 +8,13 @@ into groups. Knows neither labels nor splits, and reads no file.
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from headstart.data.chaining import chained
 from headstart.data.listing import count
 from headstart.data.miniatures import (
     as_pixels,
@@ -27,6 +25,9 @@ from headstart.data.miniatures import (
     views,
     without_mean,
 )
+from headstart.data.near_pairs import MIN_CHAIN, Pairs, near_duplicates_of, without_chains
+from headstart.data.near_pairs import NearDuplicates as NearDuplicates
+from headstart.data.near_pairs import NearPair as NearPair
 
 if TYPE_CHECKING:
     from headstart.data.checks import FileFacts
@@ -47,56 +48,11 @@ _QUANTILE = 0.95
 _FLOOR = 0.9  # of the likeness of miniatures: however different the strangers, a copy is that near
 _FEATURE_FLOOR = 0.8
 _NUM_PROBED = 256  # pictures whose nearest stranger is looked for
-# Groups that hold more of the data than this are chains of look-alikes, unless very strict.
-MAX_SHARE = 0.1
-_MIN_CHAIN = 20  # in small data sets a tenth is a few pictures, which may well be copies
 _MANY = 0.02  # a picture with more candidates than this share of the data has look-alikes
 _LOOSE = 0.5  # the likeness of miniatures from which on features are looked at
 _STRICT = 0.25  # in place of _RATIO, within groups that grew too large
 _GATHERED = 4096  # pairs compared at once: 8 MB
 _ROWS, _COLUMNS = 64, 1024  # hashes compared at once: 512 kB, which a core has to itself
-
-
-@dataclass(frozen=True, slots=True)
-class NearPair:
-    """Two pictures that are nearly the same.
-
-    Attributes:
-        first: Sample id, before `second` in the alphabet.
-        second: Sample id.
-        similarity: Of their miniatures, or of their features where those confirmed it; 1 at most.
-    """
-
-    first: str
-    second: str
-    similarity: float
-
-
-@dataclass(frozen=True)
-class NearDuplicates:
-    """What the search found.
-
-    Attributes:
-        pairs: The most alike first. Of files with one content, the first in the alphabet stands
-            for all.
-        group_of: Sample id -> the name of its group (the first id in it), of those that have one;
-            all files with one content are in the group of the one that stands for them.
-        rule: From which likeness on pictures count as nearly the same, in a sentence.
-        notes: What could not be decided, in sentences.
-    """
-
-    pairs: tuple[NearPair, ...] = ()
-    group_of: Mapping[str, str] = field(default_factory=dict)
-    rule: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The members of each group, sorted."""
-        members: dict[str, list[str]] = defaultdict(list)
-        for id_, name in sorted(self.group_of.items()):
-            members[name].append(id_)
-        return tuple(map(tuple, members.values()))
 
 
 def find_near_duplicates(
@@ -145,15 +101,10 @@ def find_near_duplicates(
         found, feature_needed = _look_at_features(ids, found, needed, search, features)
         rule += f", and candidates with features of a likeness of {feature_needed:.3f} or more"
     found = _in_different_files(found, [facts[id_].part_of for id_ in ids])
-    found, note = _without_chains(found, needed, num_pictures=len(ids))
+    strict = 1 - _STRICT / _RATIO * (1 - needed)
+    found, note = without_chains(found, strict=strict, num_samples=len(ids), noun="picture")
     notes += [note] if note else []
-    pairs = [
-        NearPair(ids[i], ids[j], min(1.0, round(float(likeness), 4)))
-        for i, j, likeness in zip(found.rows, found.columns, found.likeness, strict=True)
-    ]
-    pairs.sort(key=lambda pair: (-pair.similarity, pair.first, pair.second))
-    group_of = _group(((pair.first, pair.second) for pair in pairs), copies)
-    return NearDuplicates(tuple(pairs), group_of, rule + ".", tuple(notes))
+    return near_duplicates_of(found, ids, copies, rule=rule + ".", notes=notes)
 
 
 def _copies(facts: Mapping[str, FileFacts]) -> dict[str, list[str]]:
@@ -165,26 +116,14 @@ def _copies(facts: Mapping[str, FileFacts]) -> dict[str, list[str]]:
     return {ids[0]: ids for ids in by_content.values()}
 
 
-def _in_different_files(found: _Pairs, files: Sequence[str]) -> _Pairs:
+def _in_different_files(found: Pairs, files: Sequence[str]) -> Pairs:
     """The pairs but those of two windows of one file, which share no pixel."""
     names = np.array(files, object)
     is_window = names[found.rows] != ""
     return found.where(~(is_window & (names[found.rows] == names[found.columns])))
 
 
-# --- candidates -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Pairs:
-    """Pairs of pictures by number, rows < columns, and how alike they are (float32)."""
-
-    rows: np.ndarray
-    columns: np.ndarray
-    likeness: np.ndarray
-
-    def where(self, chosen: np.ndarray) -> _Pairs:
-        return _Pairs(self.rows[chosen], self.columns[chosen], self.likeness[chosen])
+# --- candidates -----------------------------------------------------------------------------------
 
 
 class _Search:
@@ -201,11 +140,11 @@ class _Search:
         rng = np.random.default_rng(0)
         self.probed = np.sort(rng.permutation(len(pixels))[:_NUM_PROBED])
 
-    def candidates(self, least: float) -> _Pairs:
+    def candidates(self, least: float) -> Pairs:
         """All pairs with hashes at most MAX_BITS apart and a likeness of at least `least`."""
         n = len(self.vectors)
 
-        def block(start: int) -> _Pairs:
+        def block(start: int) -> Pairs:
             return self._candidates_of(start, min(start + _ROWS, n), least)
 
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -214,11 +153,11 @@ class _Search:
         likeness = np.concatenate([pairs.likeness for pairs in blocks])
         order = np.lexsort((-likeness, keys))  # the best view of each pair first
         keys, first = np.unique(keys[order], return_index=True)
-        return _Pairs(keys // n, keys % n, likeness[order][first])
+        return Pairs(keys // n, keys % n, likeness[order][first])
 
-    def _candidates_of(self, start: int, stop: int, least: float) -> _Pairs:
+    def _candidates_of(self, start: int, stop: int, least: float) -> Pairs:
         """The candidates of some rows; a pair may occur once a view."""
-        found = [_Pairs(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))]
+        found = [Pairs(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))]
         num_pictures = len(self.vectors)
         for hashes, places in zip(self.hashes, self.places, strict=True):
             for left in range(start, num_pictures, _COLUMNS):
@@ -228,9 +167,9 @@ class _Search:
                 for at in range(0, len(i), _GATHERED):
                     a, b = i[at : at + _GATHERED], j[at : at + _GATHERED]
                     alike = np.einsum("pd,pd->p", self.vectors[a], self.vectors[b][:, places])
-                    found.append(_Pairs(a, b, alike).where(alike >= least))
-        parts = ([getattr(pairs, name) for pairs in found] for name in _Pairs.__annotations__)
-        return _Pairs(*map(np.concatenate, parts))
+                    found.append(Pairs(a, b, alike).where(alike >= least))
+        parts = ([getattr(pairs, name) for pairs in found] for name in Pairs.__annotations__)
+        return Pairs(*map(np.concatenate, parts))
 
     def probe(self) -> tuple[np.ndarray, float]:
         """(probed,) likeness of each probed picture and its nearest stranger.
@@ -292,7 +231,7 @@ def _has_many(is_near: np.ndarray) -> np.ndarray:
 
 
 def _many(num_pictures: int) -> int:
-    return max(_MIN_CHAIN, round(_MANY * num_pictures))
+    return max(MIN_CHAIN, round(_MANY * num_pictures))
 
 
 def _needed(nearest: np.ndarray, *, floor: float) -> float:
@@ -305,8 +244,8 @@ def _needed(nearest: np.ndarray, *, floor: float) -> float:
 
 
 def _look_at_features(
-    ids: Sequence[str], found: _Pairs, needed: float, search: _Search, features: Features
-) -> tuple[_Pairs, float]:
+    ids: Sequence[str], found: Pairs, needed: float, search: _Search, features: Features
+) -> tuple[Pairs, float]:
     """The pairs that miniatures or features confirm, and the likeness of features that is needed.
 
     A pair confirmed by its features has their likeness.
@@ -332,38 +271,4 @@ def _look_at_features(
     is_confirmed = found.likeness >= needed
     is_confirmed[is_open] = cosines >= feature_needed
     likeness[is_open] = cosines
-    return _Pairs(found.rows, found.columns, likeness).where(is_confirmed), feature_needed
-
-
-# --- groups -----------------------------------------------------------------------------------
-
-
-def _without_chains(found: _Pairs, needed: float, *, num_pictures: int) -> tuple[_Pairs, str]:
-    """The pairs without those that chain a large part of the data together; and a note on it.
-
-    In groups of more than a tenth of the pictures only pairs much more alike than needed stay.
-    """
-    most = max(_MIN_CHAIN, MAX_SHARE * num_pictures)
-    pairs = zip(found.rows.tolist(), found.columns.tolist(), strict=True)
-    root = chained(pairs)
-    sizes = Counter(root.values())
-    largest = max(sizes.values(), default=0)
-    if largest <= most:
-        return found, ""
-    strict = 1 - _STRICT / _RATIO * (1 - needed)
-    is_large = np.array([sizes[root[i]] > most for i in found.rows.tolist()])
-    kept = found.where(~is_large | (found.likeness >= strict))
-    return kept, (
-        f"A group of near-duplicates would hold {largest:,} of {num_pictures:,} pictures: so many "
-        f"are look-alikes. Among them only those with a likeness of {strict:.4f} or more are kept "
-        "together; name the scenes or objects with --group if that is not enough."
-    )
-
-
-def _group(pairs: Iterable[tuple[str, str]], copies: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Id -> the first id of its group, of all ids in a pair and of their copies."""
-    root = chained(pairs)
-    first: dict[str, str] = {}
-    for id_ in sorted(root):
-        first.setdefault(root[id_], id_)
-    return {copy: first[root[id_]] for id_ in sorted(root) for copy in copies[id_]}
+    return Pairs(found.rows, found.columns, likeness).where(is_confirmed), feature_needed

@@ -120,7 +120,7 @@ def read_scene_folders(root: Path, request: Request) -> Dataset:
             continue
         split = place_of(scene.rpartition("/")[0]).split
         samples.append(Sample(scene, root / scene, (), split, None, root / file))
-    others = [name for name in listing.pictures if not _is_scene(name)]
+    others = [name for name in listing.files if not _is_scene(name)]
     if others:
         notes.append(f"{count(len(others), 'picture')} that are no GeoTIFF left out.")
     samples, group_notes = apply_groups(samples, request.group, columns=())
@@ -146,7 +146,7 @@ def _is_scene(name: str) -> bool:
 
 
 def _scenes_and_files(listing: Listing) -> tuple[list[str], list[str]]:
-    scenes = sorted(name for name in listing.pictures if _is_scene(name))
+    scenes = sorted(name for name in listing.files if _is_scene(name))
     files = sorted(name for name in listing.strangers if is_polygon_file(Path(name)))
     return scenes, files
 

@@ -19,7 +19,7 @@ from headstart.contracts import Dataset, Finding, Sample, Split
 from headstart.data.columns import Roles, find_roles, is_missing, probe, require
 from headstart.data.folders import SPLIT_NAMES, Request, apply_groups
 from headstart.data.listing import count, is_picture_name, series, subfolders_with_pictures
-from headstart.data.table_files import TABLE_READERS, Table, read_table
+from headstart.data.table_files import TABLE_READERS, Table, first_rows, read_table
 from headstart.errors import DataError
 
 _METADATA_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
@@ -56,7 +56,7 @@ def recognises_table(path: Path) -> str | None:
     names = series(source.path.name for source in sources)
     if len(sources) == 1 and len(subfolders_with_pictures(path)) > 1:
         # It may as well be a note beside class folders: only what it says can tell.
-        table = read_table(sources[0].path, is_header=is_header)
+        table = first_rows(sources[0].path, is_header=is_header)
         if not any(probe(cells, path)[0] for cells in table.columns.values()):
             return None
     return f"it holds the table {names}" if len(sources) == 1 else f"it holds the tables {names}"
@@ -124,9 +124,9 @@ def metadata_sources(folder: Path) -> list[TableSource]:
     return found
 
 
-def is_header(row: Sequence[str]) -> bool:
+def is_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row of a table names its columns: one that names a picture does not."""
-    return not any(is_picture_name(cell.strip()) for cell in row)
+    return not any(is_picture_name(cell.strip()) for cell in rows[0])
 
 
 def _read(root: Path, sources: Sequence[TableSource], request: Request) -> Dataset:
@@ -143,10 +143,10 @@ def _read(root: Path, sources: Sequence[TableSource], request: Request) -> Datas
             if name is not None:
                 require(table, name)
         _collect(rows, root, table, source, roles)
-    labels, is_multilabel = _read_labels(rows.labels, rows.notes)
+    labels, is_multilabel = read_labels(rows.labels, rows.notes)
     samples, findings = _make_samples(rows, labels, is_multilabel=is_multilabel)
     if roles is not None and roles.group is not None:
-        rows.notes.append(_told_groups(roles.group, samples))
+        rows.notes.append(told_groups(roles.group, samples))
     else:
         samples, notes = apply_groups(samples, request.group, columns=columns)
         rows.notes += notes
@@ -188,7 +188,7 @@ def _collect(rows: _Rows, root: Path, table: Table, source: TableSource, roles: 
         rows.groups.append(None if is_missing(group) else str(group))
 
 
-def _told_groups(column: str, samples: Sequence[Sample]) -> str:
+def told_groups(column: str, samples: Sequence[Sample]) -> str:
     """What the column of groups does, for the user."""
     num_groups = len({s.group for s in samples if s.group is not None})
     num_alone = sum(s.group is None for s in samples)
@@ -213,10 +213,19 @@ def locate(cell: str, base: Path, prefix: str, root: Path) -> tuple[str, str]:
     return identity, f"{base}/{cell}"
 
 
-def _read_labels(
-    cells: Sequence[Any], notes: list[str]
+def read_labels(
+    cells: Sequence[Any], notes: list[str], *, noun: str = "picture"
 ) -> tuple[list[tuple[str, ...] | None], bool]:
-    """The labels of each row, None where they are missing; and whether a row may have several."""
+    """The labels of each row, None where they are missing; and whether a row may have several.
+
+    Args:
+        cells: Those of the column of labels: names, numbers, lists, or names joined by `|`.
+        notes: Is told what was made of them.
+        noun: What a row is.
+
+    Raises:
+        DataError: A cell is none of that.
+    """
     texts = [cell.strip() for cell in cells if isinstance(cell, str) and cell.strip()]
     if texts and all(t[0] == "[" and t[-1] == "]" for t in texts):
         cells = [_parse_list(c) if isinstance(c, str) and c.strip() else c for c in cells]
@@ -239,7 +248,7 @@ def _read_labels(
             labels.append(tuple(sorted(found)))
         else:
             labels.append(None if is_missing(cell) else (str(cell),))
-    notes.append("A picture may have several labels: this is multi-label.")
+    notes.append(f"A {noun} may have several labels: this is multi-label.")
     return labels, True
 
 

@@ -1,0 +1,205 @@
+"""CSV, TSV, and columns set apart by white space: rows block by block, whatever their separator.
+
+Knows nothing of pictures, texts, labels or data sets.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from headstart.data.decoding import decoded, lines
+from headstart.errors import DataError
+
+# Column -> cells of some rows, and how far in the file they end, in bytes.
+Block = tuple[dict[str, list[Any]], int]
+# Whether the first of some rows names the columns.
+IsHeader = Callable[[Sequence[Sequence[str]]], bool]
+# A block is held at once; smaller ones cost more bookkeeping than they save.
+BLOCK_ROWS = 4096
+BLOCK_CHARACTERS = 1 << 22
+# Longer than any text one would classify. A quote that is not closed makes all that follows one
+# cell, and is met here before memory is full.
+MAX_CELL = 1 << 24
+_SNIFFED_LINES = 50
+_SNIFFED_CHARACTERS = 1 << 20
+
+
+def read_delimited(path: Path, is_header: IsHeader, notes: list[str]) -> Iterator[Block]:
+    """Column -> cells, block by block; empty cells are None.
+
+    Args:
+        path: A CSV or TSV file.
+        is_header: Whether the first row names the columns.
+        notes: Is told what was guessed.
+
+    Raises:
+        DataError: It is empty, has a single column, or (when all else was read) uneven rows.
+    """
+    with path.open("rb") as file:
+        rest = lines(decoded(file, path.name, notes), path.name)
+        begun = _beginning(rest)
+        shown = [line for line in begun if line.strip()]
+        if not shown:
+            raise DataError(
+                f"The table `{path}` is empty. A header and a line a sample are needed."
+            )
+        separator = "\t" if path.suffix.lower() == ".tsv" else _sniff(shown[:_SNIFFED_LINES])
+        all_lines = chain(begun, rest)
+        if separator == " ":
+            numbered: Iterator[tuple[int, list[str]]] = (
+                (n, line.split()) for n, line in enumerate(all_lines, 1)
+            )
+        elif separator == "\t" and _is_unquoted(path):
+            numbered = _split_plainly(all_lines)
+        else:
+            numbered = _split_quoted(path, all_lines, separator)
+        rows = ((n, row) for n, row in numbered if any(cell.strip() for cell in row))
+        for columns in _blocks(path, rows, is_header, notes, first_line=shown[0].strip()):
+            yield columns, file.tell()
+
+
+def _beginning(rest: Iterator[str]) -> list[str]:
+    """The first lines, enough to tell the separator by."""
+    begun: list[str] = []
+    length = 0
+    for line in islice(rest, 4 * _SNIFFED_LINES):
+        begun.append(line)
+        length += len(line)
+        if length > _SNIFFED_CHARACTERS:
+            break
+    return begun
+
+
+def _sniff(shown: list[str]) -> str:
+    """The separator that gives most rows the same number of cells, at least two.
+
+    A space stands for any run of white space; it is tried last, as file names have spaces too.
+    """
+    best, best_score = ",", (0.0, 0)
+    for separator in "\t;,":
+        try:
+            rows = [row for row in csv.reader(shown, delimiter=separator) if row]
+        except csv.Error:  # told, with its line, when the table is read
+            continue
+        widths = Counter(map(len, rows))
+        width, number = widths.most_common(1)[0]
+        score = (number / widths.total(), width)
+        if width > 1 and score > best_score:
+            best, best_score = separator, score
+    if best_score[0] < 1.0:
+        widths = Counter(len(line.split()) for line in shown)
+        if len(widths) == 1 and max(widths) > 1:
+            return " "
+    return best
+
+
+def _is_unquoted(path: Path) -> bool:
+    """Whether each line of a file has as many tabs: then no quote in it hides one, or a line break.
+
+    Texts in such files often begin with a quote that is just a quote, and a reader that takes it
+    for more makes one cell of all lines up to the next. Read by bytes, until one line differs.
+    """
+    with path.open("rb") as file:
+        widths = (line.count(b"\t") for line in file if line.strip())
+        first = next(widths, 0)
+        return first > 0 and all(width == first for width in widths)
+
+
+def _split_plainly(all_lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
+    """Cells between tabs; quotes around a whole cell are taken off."""
+    for number, line in enumerate(all_lines, 1):
+        cells = line.rstrip("\r\n").split("\t")
+        if '"' in line:
+            cells = [
+                cell[1:-1].replace('""', '"')
+                if len(cell) > 1 and cell[0] == cell[-1] == '"'
+                else cell
+                for cell in cells
+            ]
+        yield number, cells
+
+
+def _split_quoted(
+    path: Path, all_lines: Iterable[str], separator: str
+) -> Iterator[tuple[int, list[str]]]:
+    if csv.field_size_limit() < MAX_CELL:  # of the process; raised, and never lowered again
+        csv.field_size_limit(MAX_CELL)
+    reader = csv.reader(all_lines, delimiter=separator)
+    last = 0
+    while True:
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            hint = "Mend the line."
+            if "field larger" in str(error):
+                hint = f"From line {last + 1} on, look for a quote that is not closed."
+            raise DataError(
+                f"Line {reader.line_num} of `{path}` cannot be read ({error}). {hint}"
+            ) from None
+        last = reader.line_num
+        yield last, row
+
+
+def _blocks(
+    path: Path,
+    rows: Iterator[tuple[int, list[str]]],
+    is_header: IsHeader,
+    notes: list[str],
+    *,
+    first_line: str,
+) -> Iterator[dict[str, list[Any]]]:
+    first = list(islice(rows, _SNIFFED_LINES))
+    width = len(first[0][1])
+    if width < 2:
+        raise DataError(
+            f"The table `{path}` has a single column (first line: `{first_line[:80]}`). At least a "
+            "column of picture paths or of texts and one of labels are needed, with comma, "
+            "semicolon, tab or spaces between."
+        )
+    if is_header([row for _, row in first]):
+        names = [name.strip() for name in first.pop(0)[1]]
+        names = [name or f"column_{i}" for i, name in enumerate(names, 1)]
+    else:
+        names = [f"column_{i}" for i in range(1, width + 1)]
+        notes.append(f"{path.name} has no header; its columns are called {', '.join(names)}.")
+    if len(set(names)) < width:
+        twice = [name for name, n in Counter(names).items() if n > 1]
+        raise DataError(
+            f"The header of `{path}` has the name `{twice[0]}` more than once. Rename one of them."
+        )
+    uneven: list[str] = []
+    num_uneven, length = 0, 0
+    block: list[list[str]] = []
+    for number, row in chain(first, rows):
+        if len(row) != width:
+            num_uneven += 1
+            if len(uneven) < 10:
+                uneven.append(f"line {number} has {len(row)}")
+            continue
+        block.append(row)
+        length += sum(map(len, row))
+        if len(block) >= BLOCK_ROWS or length >= BLOCK_CHARACTERS:
+            yield _columns(names, block)
+            block, length = [], 0
+    if num_uneven:
+        more = f", and {num_uneven - 10:,} more lines differ" if num_uneven > 10 else ""
+        raise DataError(
+            f"The first line of `{path}` has {width} cells, but {', '.join(uneven)}{more}. Each "
+            "needs the same number: put cells that contain the separator into double quotes."
+        )
+    if block:
+        yield _columns(names, block)
+
+
+def _columns(names: Sequence[str], block: Sequence[Sequence[str]]) -> dict[str, list[Any]]:
+    return {
+        name: [cell.strip() or None for cell in column]
+        for name, column in zip(names, zip(*block, strict=True), strict=True)
+    }

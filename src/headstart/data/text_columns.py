@@ -1,0 +1,225 @@
+"""Which column of a table holds the texts; and whether a table holds texts at all.
+
+Goes by the names that columns have in published data sets, and by what is in them: words. What
+labels, splits and groups are called is in `columns`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.data.columns import (
+    find_split,
+    guess_label,
+    image_rank,
+    is_missing,
+    label_rank,
+    probe,
+    require,
+)
+from headstart.data.folders import Request
+from headstart.data.listing import is_picture_name, series
+from headstart.data.table_files import Table
+from headstart.errors import DataError, did_you_mean
+
+# Names that columns have in published data sets; the earlier wins where several would do.
+_TEXT_NAMES = (
+    *("text", "texts", "sentence", "content", "review", "body", "document", "article", "message"),
+    *("tweet", "comment", "comment_text", "review_text", "full_text", "post", "question"),
+    *("utterance", "query", "description", "abstract", "headline", "title", "phrase", "summary"),
+    *("string", "words", "txt"),
+)
+# Two texts that are labelled as a pair.
+_PAIRS = (
+    *(("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2")),
+    *(("question1", "question2"), ("text1", "text2"), ("text_a", "text_b")),
+)
+_PROBED_CELLS = 100
+_LONGEST_NAME = 40  # characters of the name of a column, beyond which it is a cell
+_MOST_WORDS = 5  # the same in words
+_NUMBER = re.compile(r"\s*[+-]?[\d.,]+(?:[eE][+-]?\d+)?%?\s*")
+
+
+@dataclass(frozen=True)
+class TextRoles:
+    """Which columns are which; texts are joined in this order."""
+
+    texts: tuple[str, ...]
+    label: str
+    split: str | None
+    group: str | None
+
+
+def is_text_header(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first of some rows names the columns.
+
+    It does when it has a name that texts or labels go by. It does not when it has a number, a cell
+    too long for a name, or a cell that recurs below, as a label does.
+    """
+    first = [cell.strip() for cell in rows[0]]
+    if any(_is_known(cell) for cell in first):
+        return True
+    for place, cell in enumerate(first):
+        is_long = len(cell) > _LONGEST_NAME or len(cell.split()) > _MOST_WORDS
+        if is_long or _NUMBER.fullmatch(cell) or is_picture_name(cell):
+            return False
+        below = [row[place].strip() for row in rows[1:] if len(row) > place]
+        if cell and cell in below:
+            return False
+    return len(set(first)) == len(first)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is nothing but a number.
+
+    Example:
+        >>> is_number(" -1,200.5 "), is_number("12 monkeys")
+        (True, False)
+    """
+    return _NUMBER.fullmatch(text) is not None
+
+
+def text_column(table: Table) -> str | None:
+    """The column that seems to hold texts; None when none does, or when pictures are named.
+
+    Args:
+        table: Its first rows are enough.
+    """
+    columns = {name: _shown(cells) for name, cells in table.columns.items()}
+    if any(_names_pictures(table, name, shown) for name, shown in columns.items()):
+        return None
+    named = sorted((_text_rank(name), name) for name in columns if _is_text_name(name))
+    if named:
+        return named[0][1]
+    if any(_may_be_paths(name, shown) for name, shown in columns.items()):
+        return None
+    wordy = [
+        name for name, shown in columns.items() if label_rank(name) is None and _is_prose(shown)
+    ]
+    return max(wordy, key=lambda name: _mean_length(columns[name]), default=None)
+
+
+def find_text_roles(table: Table, request: Request, notes: list[str]) -> TextRoles:
+    """Which columns hold texts, labels, splits and groups: as asked for, or found out.
+
+    Args:
+        table: With at least one row; the first rows of it are enough.
+        request: The columns that the user named.
+        notes: Guesses are added here.
+
+    Raises:
+        DataError: A column asked for does not exist, or it cannot be told which one is meant.
+    """
+    name = table.path.name
+    texts = request.text_columns or _guess_texts(table, request, notes)
+    for column in texts:
+        require(table, column, "--text-column")
+    split = find_split(table)
+    if split is not None:
+        notes.append(f"Column `{split}` of {name} says which split a text belongs to.")
+    group = request.group if request.group in table.columns else None
+    label = request.label_column
+    if label is None:
+        label, why = guess_label(table, {*texts, split, group})
+        notes.append(f"Column `{label}` of {name} holds the labels: {why}.")
+    require(table, label, "--label-column")
+    if label in texts:
+        raise DataError(
+            f"Column `{label}` of `{table.path}` cannot hold both texts and labels. "
+            "Give --text-column and --label-column different names."
+        )
+    return TextRoles(texts, label, split, group)
+
+
+def _guess_texts(table: Table, request: Request, notes: list[str]) -> tuple[str, ...]:
+    name = table.path.name
+    lower = {column.strip().lower(): column for column in table.columns}
+    for first, second in _PAIRS:
+        if first in lower and second in lower:
+            pair = lower[first], lower[second]
+            notes.append(f"Columns `{pair[0]}` and `{pair[1]}` of {name} hold pairs of texts.")
+            return pair
+    taken = {request.label_column, request.group}
+    free = {c: cells for c, cells in table.columns.items() if c not in taken}
+    found = text_column(Table(table.path, free))
+    if found is None:
+        raise DataError(
+            f"It cannot be told which column of `{table.path}` holds the texts; it has "
+            f"{series((f'`{c}`' for c in table.columns), limit=30)}. Give its name with "
+            f"--text-column. {did_you_mean('text', table.columns)}"
+        )
+    why = "its name says so" if _is_text_name(found) else "it has the longest texts"
+    note = f"Column `{found}` of {name} holds the texts: {why}."
+    others = [
+        column
+        for column, cells in free.items()
+        if column != found and label_rank(column) is None and _is_prose(_shown(cells))
+    ]
+    if others:
+        listed = ",".join((*others, found))
+        note += (
+            f" {series(f'`{c}`' for c in others)} may be text too: `--text-column {listed}` reads "
+            "them together."
+        )
+    notes.append(note)
+    return (found,)
+
+
+# --- what a column may hold -------------------------------------------------------------------
+
+
+def _shown(cells: Sequence[Any]) -> list[str]:
+    """The first cells that are not empty, as text."""
+    shown: list[str] = []
+    for cell in cells:
+        if not is_missing(cell) and not isinstance(cell, list | dict):
+            shown.append(str(cell))
+            if len(shown) == _PROBED_CELLS:
+                break
+    return shown
+
+
+def _is_known(cell: str) -> bool:
+    return _is_text_name(cell) or label_rank(cell) is not None
+
+
+def _text_rank(name: str) -> int:
+    name = name.strip().lower()
+    return _TEXT_NAMES.index(name) if name in _TEXT_NAMES else len(_TEXT_NAMES)
+
+
+def _is_text_name(name: str) -> bool:
+    is_one_of_two = any(name.strip().lower() in pair for pair in _PAIRS)
+    return is_one_of_two or _text_rank(name) < len(_TEXT_NAMES)
+
+
+def _names_pictures(table: Table, name: str, shown: Sequence[str]) -> bool:
+    """Whether most cells are names of pictures, or some are files that exist."""
+    if not shown:
+        return False
+    is_named = sum(map(is_picture_name, shown)) > len(shown) / 2
+    return is_named or probe(shown, table.path.parent)[0] > 0.5
+
+
+def _may_be_paths(name: str, shown: Sequence[str]) -> bool:
+    """Whether a column is called like one of pictures and its cells are single words."""
+    is_called_so = image_rank(name) < image_rank("name")
+    return is_called_so and bool(shown) and not any(" " in cell for cell in shown)
+
+
+def _is_prose(shown: Sequence[str]) -> bool:
+    """Whether cells are of several words and differ: not labels, dates or codes."""
+    wordy = [cell for cell in shown if _has_words(cell)]
+    return len(wordy) > len(shown) / 2 and len(set(wordy)) > len(wordy) / 2
+
+
+def _has_words(cell: str) -> bool:
+    """Two spaces, or letters of a script that may do without."""
+    return cell.count(" ") >= 2 or (len(cell) >= 6 and sum(c > "\u2e80" for c in cell) >= 4)
+
+
+def _mean_length(shown: Sequence[str]) -> float:
+    return sum(map(len, shown)) / max(1, len(shown))
