@@ -19,6 +19,7 @@ from headstart.strategies.linear_solver import (
     Problems,
     RotatedFeatures,
     Solutions,
+    Solvable,
     minimise,
 )
 
@@ -299,7 +300,7 @@ def choose_c(
         changes.append(change)
         if losses[-1].mean() > _RISE * min(each.mean() for each in losses):
             break
-    place = _simplest_of_the_best(torch.stack(losses))
+    place = simplest_of_the_best(torch.stack(losses))
     fit, change = fit_at(rotated, data, loss, c=cs[place]), changes[place]
     return CrossValidation(
         Cs=tuple(cs[: len(losses)]),
@@ -312,7 +313,7 @@ def choose_c(
     )
 
 
-def _simplest_of_the_best(losses: Tensor) -> int:
+def simplest_of_the_best(losses: Tensor) -> int:
     """The smallest C that is within one standard error of the C of least loss.
 
     The standard error is that of the difference between the two on the same samples, which is far
@@ -354,7 +355,7 @@ def _out_of_fold(
 
 
 def solve(
-    rotated: RotatedFeatures,
+    features: Solvable,
     data: LabelledFeatures,
     loss: LinearLoss,
     *,
@@ -371,7 +372,7 @@ def solve(
         is_live = is_live & (positives < by_problem.sum(dim=0))
     scale = torch.tensor(cs, dtype=weights.dtype, device=weights.device)
     problems = Problems(loss, data.coded, weights, is_live, scale.repeat_interleave(seen.shape[1]))
-    solutions = minimise(rotated, problems, tolerance=tolerance)
+    solutions = minimise(features, problems, tolerance=tolerance)
     if bool(is_live.all()):
         return solutions
     rest = loss.rest(solutions.logits, data.coded[:, :, None], weights)

@@ -14,11 +14,13 @@ optimizers for logistic regression" (2003). Times against scikit-learn: bench/lo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from headstart.strategies.linear_losses import LinearLoss
+from headstart.strategies.sparse_design import SparseDesign
 
 # A line search ends when the slope fell to this share of the first one; conjugate gradients need a
 # fairly exact search (Nocedal and Wright, "Numerical Optimization", 2006, section 3.1: 0.1).
@@ -26,6 +28,20 @@ _SLOPE_SHARE = 0.1
 _MAX_TRIALS = 12
 # A feature is constant when it deviates by no more than float32 rounding of its size.
 _ROUNDING = 1e-6
+
+
+class Solvable(Protocol):
+    """What the solver needs of features: `RotatedFeatures`, or sparse ones as they are."""
+
+    @property
+    def design(self) -> Tensor | SparseDesign:
+        """(n, r + 1), features and then a column of ones."""
+        ...
+
+    @property
+    def gram(self) -> Tensor:
+        """(r + 1,) the diagonal of `design.T @ design`: the solver steers by it alone."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,23 +220,23 @@ class _State:
 
 
 def minimise(
-    rotated: RotatedFeatures, problems: Problems, *, tolerance: float, max_steps: int = 1000
+    features: Solvable, problems: Problems, *, tolerance: float, max_steps: int = 1000
 ) -> Solutions:
     """Solve all problems; those that are done leave the batch.
 
     Args:
-        rotated: The features of all of them.
+        features: Of all of them.
         problems: What is minimised.
         tolerance: A problem has converged when the squared gradient, measured in the bound on the
             curvature, is below this times C times the summed sample weights: twice the decrease in
             mean loss that one more step at the bound is sure to bring.
         max_steps: After so many the rest is returned as not converged.
     """
-    state = _start(rotated.design, problems)
+    state = _start(features.design, problems)
     coefficients, logits = torch.empty_like(state.coefficients), torch.empty_like(state.logits)
     has_converged = torch.zeros_like(problems.Cs, dtype=torch.bool)
     active = torch.arange(problems.Cs.numel(), device=has_converged.device)
-    inverse = _preconditioner(rotated.gram, problems)
+    inverse = _preconditioner(features.gram, problems)
     floor = tolerance * problems.Cs * problems.weights.mean(dim=1).sum(dim=0)
     _aim(state, inverse, previous=None)
     step = 0
@@ -240,9 +256,9 @@ def minimise(
                 problems.only(~is_done),
             )
             inverse, floor = inverse[:, :, ~is_done], floor[~is_done]
-        _advance(rotated.design, problems, state)
+        _advance(features.design, problems, state)
         previous = state.gradient
-        state.gradient = _gradient(rotated.design, problems, state)
+        state.gradient = _gradient(features.design, problems, state)
         _aim(state, inverse, previous=previous)
         step += 1
     return Solutions(coefficients, logits, has_converged, step)
@@ -262,11 +278,11 @@ def _preconditioner(gram: Tensor, problems: Problems) -> Tensor:
     return (1.0 / curvature)[:, None, :]
 
 
-def _start(design: Tensor, problems: Problems) -> _State:
+def _start(design: Tensor | SparseDesign, problems: Problems) -> _State:
     """All coefficients 0, and outputs that are not live out of the way."""
     num_outputs, num_problems = problems.is_live.shape
-    coefficients = design.new_zeros(design.shape[1], num_outputs, num_problems)
-    logits = design.new_zeros(design.shape[0], num_outputs, num_problems)
+    coefficients = problems.weights.new_zeros(design.shape[1], num_outputs, num_problems)
+    logits = problems.weights.new_zeros(design.shape[0], num_outputs, num_problems)
     logits = problems.loss.silence(logits, ~problems.is_live)
     state = _State(
         coefficients=coefficients,
@@ -280,7 +296,7 @@ def _start(design: Tensor, problems: Problems) -> _State:
     return state
 
 
-def _gradient(design: Tensor, problems: Problems, state: _State) -> Tensor:
+def _gradient(design: Tensor | SparseDesign, problems: Problems, state: _State) -> Tensor:
     residual = problems.residual(state.response)
     gradient = _product(design.T, residual.flatten(1)).view_as(state.coefficients)
     gradient *= problems.Cs
@@ -288,12 +304,14 @@ def _gradient(design: Tensor, problems: Problems, state: _State) -> Tensor:
     return gradient
 
 
-def _product(matrix: Tensor, columns: Tensor) -> Tensor:
+def _product(matrix: Tensor | SparseDesign, columns: Tensor) -> Tensor:
     """`matrix @ columns`, with the few columns laid out as rows.
 
     Matrix products on CPU are made for wide right-hand sides: with a matrix of 2,083 x 1,281 and 2
     columns this takes a tenth of the time, with 10 a quarter, with 20 and more the same.
     """
+    if isinstance(matrix, SparseDesign):
+        return matrix.times(columns)
     return (columns.T.contiguous() @ matrix.T).T.contiguous()
 
 
@@ -315,7 +333,7 @@ def _aim(state: _State, inverse: Tensor, *, previous: Tensor | None) -> None:
     state.decrement = decrement
 
 
-def _advance(design: Tensor, problems: Problems, state: _State) -> None:
+def _advance(design: Tensor | SparseDesign, problems: Problems, state: _State) -> None:
     """Step to about the minimum along the direction, each problem on its own.
 
     Along a line the logits are linear in the step, so that a trial needs no matrix product. The
