@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ def sparse_features(features: csr_matrix) -> SparseFeatures:
     """Features (n, r) float32 with the column that the bias needs."""
     from scipy.sparse import csr_matrix, hstack
 
-    ones = np.ones((features.shape[0], 1), np.float32)
-    rows = csr_matrix(hstack([features, ones], format="csr", dtype=np.float32))
+    blocks: list[Any] = [features, np.ones((features.shape[0], 1), np.float32)]
+    rows = csr_matrix(hstack(blocks, format="csr", dtype=np.float32))
     squares = np.asarray(rows.multiply(rows).sum(axis=0)).ravel().astype(np.float32)
     return SparseFeatures(SparseDesign(rows, csr_matrix(rows.T)), torch.from_numpy(squares))

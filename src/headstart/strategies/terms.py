@@ -208,4 +208,5 @@ def _sparse() -> type[csr_matrix]:
 def _hstack(parts: Sequence[csr_matrix]) -> csr_matrix:
     from scipy.sparse import hstack
 
-    return hstack(list(parts), format="csr", dtype=np.float32)
+    found: csr_matrix = hstack(list(parts), format="csr", dtype=np.float32)
+    return found

@@ -155,7 +155,8 @@ class _Search:
             self.num_asked = len(pieces)
             return pieces
         left = most - self.num_asked
-        goal, found = max(left // 2, min(left, _NUM_PIECES)), []
+        goal = max(left // 2, min(left, _NUM_PIECES))
+        found: list[_Part] = []
         for part in sorted(self.weights, key=lambda part: (-abs(self.weights[part]), part)):
             pieces = _evenly(part, _NUM_PIECES)
             if 1 < len(pieces) <= goal - len(found):
