@@ -115,7 +115,7 @@ def _compare_maps(
     classes = records[0].classes
     shared = [answer.only(ids, classes) for answer in answers]
     _require_same_masks(shared, names)
-    is_labelled = shared[0].counts.confusion.any(axis=(1, 2))
+    is_labelled = shared[0].counts.confusion.sum(axis=(1, 2)) > 0
     if is_labelled.any() and (told := unlabelled_told(int((~is_labelled).sum()))):
         notes.append(told)
         ids = [id_ for id_, is_so in zip(ids, is_labelled, strict=True) if is_so]

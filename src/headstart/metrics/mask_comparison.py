@@ -64,7 +64,7 @@ def compare_masks(
             f"Counts of shapes {first.confusion.shape} and {second.confusion.shape} cannot be "
             "compared: both models must answer the same pictures in the same classes."
         )
-    is_labelled = first.confusion.any(axis=(1, 2))
+    is_labelled = first.confusion.sum(axis=(1, 2)) > 0
     num_unlabelled = int((~is_labelled).sum())
     if num_unlabelled == len(is_labelled):
         raise DataError(

@@ -207,7 +207,7 @@ def gain_in_miou(
 
     Source: see `mask_tallies.paired_ends`.
     """
-    is_labelled = before.any(axis=(1, 2))
+    is_labelled = before.sum(axis=(1, 2)) > 0
     before, after = before[is_labelled], after[is_labelled]
     groups = None if groups is None else groups[is_labelled]
     n, num_classes = len(before), before.shape[1]
