@@ -108,11 +108,13 @@ class FittedSegmenter:
         predictor: The model with its input contract.
         legend: What the values of its masks mean.
         key: Tells its weights and its format from all others.
+        knows_wide: Whether it was fitted on photos of 16 bits, too.
     """
 
     predictor: MaskPredictor
     legend: Legend
     key: str
+    knows_wide: bool = False
 
 
 def read_in_units_of(fitted: FittedSegmenter, units: str | None) -> None:
@@ -172,7 +174,15 @@ def load_segmenter(folder: RunFolder, *, device: str = "auto") -> FittedSegmente
     legend = Legend.from_json(folder.read_json(folder.config)["model"]["legend"])
     predictor = MaskPredictor(**_load_parts(folder, device))
     key = f"{module_fingerprint(predictor.model)} {predictor.compute_format}"
-    return FittedSegmenter(predictor, legend, key)
+    return FittedSegmenter(predictor, legend, key, knows_wide=_has_seen_wide(folder))
+
+
+def _has_seen_wide(folder: RunFolder) -> bool:
+    """Whether the checks of a fit found photos of 16 bits; not where nothing of them is kept."""
+    if not folder.dataset.is_file():
+        return False
+    findings = folder.read_json(folder.dataset).get("findings", ())
+    return any(finding["kind"] == "sixteen-bit" for finding in findings)
 
 
 def _load_parts(folder: RunFolder, device: str) -> dict[str, Any]:
