@@ -106,7 +106,7 @@ def _compare_pictures(
 def _compare_maps(
     records: Sequence[RunRecord], names: Sequence[str], *, progress: Progress
 ) -> Compared:
-    from headstart.metrics.mask_comparison import compare_masks
+    from headstart.metrics.mask_comparison import compare_masks, unlabelled_told
     from headstart.metrics.segmentation import evaluate_segmentation
 
     answers = [read_chip_counts(record) for record in records]
@@ -115,6 +115,11 @@ def _compare_maps(
     classes = records[0].classes
     shared = [answer.only(ids, classes) for answer in answers]
     _require_same_masks(shared, names)
+    is_labelled = shared[0].counts.confusion.sum(axis=(1, 2)) > 0
+    if is_labelled.any() and (told := unlabelled_told(int((~is_labelled).sum()))):
+        notes.append(told)
+        ids = [id_ for id_, is_so in zip(ids, is_labelled, strict=True) if is_so]
+        shared = [each.only(ids, classes) for each in shared]
     groups = _groups(ids, records[0], notes=notes, progress=progress)
     first = shared[0]
     metrics = [

@@ -1,4 +1,7 @@
-"""Where masks go: each picture gets files of its own, below one folder. Opens no picture."""
+"""Where masks go: each picture gets files of its own, below one folder, and replaces no others.
+
+Reads no pixel.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,17 @@ from pathlib import Path
 
 from headstart.contracts import Sample
 from headstart.data import find_pictures
-from headstart.data.rasters import RASTER_SUFFIXES
-from headstart.errors import ConfigError
+from headstart.data.listing import count
+from headstart.data.own_files import is_own
+from headstart.data.rasters import RASTER_SUFFIXES, raster_facts
+from headstart.errors import ConfigError, DataError
 from headstart.map_options import MapOptions
 
 # A folder may be called so, but who types one of these means a file.
 _FILES = RASTER_SUFFIXES | {".png", ".jpg", ".jpeg", ".gpkg", ".geojson", ".json", ".csv"}
+
+# Files that an error names.
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,54 @@ def targets_of(
             owners[path] = each.sample
         found.append(targets)
     return found
+
+
+def refuse_to_replace(
+    pictures: Sequence[ToMap], targets: Sequence[Sequence[Targets]], *, takes_photos: bool
+) -> None:
+    """Refuse to write where a file is that no prediction wrote; one of an earlier one is replaced.
+
+    Args:
+        pictures: To be mapped.
+        targets: Of each, see `targets_of`.
+        takes_photos: Whether the model takes rasters whose values stand for colours as photos.
+
+    Raises:
+        ConfigError: With all such files.
+    """
+    found = [
+        path
+        for each, possible in zip(pictures, targets, strict=True)
+        for path in _there(each.sample, possible, takes_photos=takes_photos)
+        if not is_own(path)
+    ]
+    if not found:
+        return
+    listed = "".join(f"\n- `{path}`" for path in found[:_MOST_NAMED])
+    if len(found) > _MOST_NAMED:
+        listed += f"\n- and {len(found) - _MOST_NAMED:,} more"
+    it = "it" if len(found) == 1 else "them"
+    raise ConfigError(
+        f"{count(len(found), 'file')} would be replaced, though `headstart predict` has not "
+        f"written {it}:{listed}\nGive --output another folder, or move {it} away."
+    )
+
+
+def _there(sample: Sample, possible: Sequence[Targets], *, takes_photos: bool) -> list[Path]:
+    """What is there already of the files that a picture will write."""
+    paths = {path for t in possible for path in vars(t).values() if path is not None}
+    there = {path for path in paths if os.path.lexists(path)}
+    if not there:
+        return []
+    is_photo = len(possible) == 1
+    if not is_photo:
+        try:
+            is_photo = takes_photos and bool(raster_facts(sample.path).colours)
+        except DataError:
+            return []  # that is told where it is read, and nothing is written
+    used = possible[-1] if is_photo else possible[0]
+    written = [used.mask, used.overlay if is_photo else None, used.probabilities, used.polygons]
+    return [path for path in written if path is not None and path in there]
 
 
 def _targets(output: Path, name: str, *, suffix: str, options: MapOptions) -> Targets:

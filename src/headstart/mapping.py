@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,19 +16,22 @@ from torch import Tensor
 
 from headstart.atomic import replacing
 from headstart.contracts import Sample
+from headstart.data.alpha_bands import warn_of_unread_alpha
 from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.chips import bands_to_read, is_for_photos, read_chip
 from headstart.data.ground import pixel_area_m2
 from headstart.data.listing import count
+from headstart.data.own_files import mark_png
 from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_values import file_unit
 from headstart.data.raster_writing import write_plain
 from headstart.data.rasters import RASTER_SUFFIXES, open_raster, read_window
 from headstart.data.tiling import MOST_PHOTO_PIXELS
+from headstart.data.wide_photos import warn_of_wide_photos
 from headstart.errors import ConfigError, DataError
 from headstart.locking import locked
 from headstart.map_options import MIN_PIXELS, SIMPLIFY, MapOptions
-from headstart.map_targets import Targets, ToMap, targets_of
+from headstart.map_targets import Targets, ToMap, refuse_to_replace, targets_of
 from headstart.progress import Progress
 from headstart.report.chip_figures import answer_figure, visible_picture
 from headstart.report.colours import Colour, class_colours
@@ -91,24 +94,26 @@ def map_files(
         progress: Told about everything.
 
     Raises:
-        ConfigError: Two pictures would write the same file, another process writes one, or the
-            folder cannot be made.
+        ConfigError: Two pictures would write the same file, one is there that no prediction wrote,
+            another process writes one, or the folder cannot be made.
         DataError: A picture cannot be read, and there is no `on_error`.
     """
     options.check()
     targets = targets_of(pictures, output, options=options)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"The folder `{output}` cannot be made ({error.strerror}). Give --output another."
-        ) from None
+    takes_photos = is_for_photos(fitted.predictor.contract)
+    refuse_to_replace(pictures, targets, takes_photos=takes_photos)
     job = _Mapping(fitted, options, progress)
-    warn_of_strange_values(
-        [each.sample for each in pictures], fitted.predictor.contract, progress=progress
-    )
+    samples, contract = [each.sample for each in pictures], fitted.predictor.contract
+    warn_of_strange_values(samples, contract, progress=progress)
+    warn_of_unread_alpha(samples, bands=contract.bands, progress=progress)
+    if not fitted.knows_wide:
+        warn_of_wide_photos(samples, contract, progress=progress)
     mapped = []
-    with progress.bar("mapping", total=len(pictures), unit="pictures") as advance:
+    folders = {possible[0].mask.parent for possible in targets}
+    with (
+        _made_if_used(output, folders),
+        progress.bar("mapping", total=len(pictures), unit="pictures") as advance,
+    ):
         for picture, possible in zip(pictures, targets, strict=True):
             try:
                 mapped.append(job.map_one(picture.sample, possible))
@@ -167,6 +172,7 @@ class _Mapping:
             ),
             progress=self.progress,
         )
+        self._tell_of_small_areas(sample, done, facts)
         return _mapped(sample, targets, done, overlay=None)
 
     def _forward(self, images: Tensor) -> Tensor:
@@ -204,6 +210,7 @@ class _Mapping:
         )
         _write(targets.overlay, answer_figure(shown, few, self.colours))
         _write(targets.mask, _as_png(answer, self.colours))
+        self._tell_of_small_areas(sample, done, facts)
         return _mapped(sample, targets, done, overlay=targets.overlay)
 
     def _spec(
@@ -253,6 +260,27 @@ class _Mapping:
             self._told = told
         return PolygonSpec(path, num_pixels, tolerance)
 
+    def _tell_of_small_areas(
+        self, sample: Sample, done: ScenePrediction, facts: RasterFacts
+    ) -> None:
+        """Why there is no polygon at all, where areas are so small."""
+        if done.num_polygons != 0 or not done.num_below:
+            return
+        least = f"the {MIN_PIXELS} pixels that count without --min-area"
+        if self.options.min_area is not None:
+            least = f"--min-area {self.options.min_area:g}"
+        area_m2 = pixel_area_m2(facts)
+        largest = count(done.largest_below, "pixel")
+        if area_m2 is not None:
+            size_m2 = done.largest_below * area_m2
+            largest += f" ({size_m2:,.0f} m²)" if size_m2 >= 100 else f" ({size_m2:.3g} m²)"
+        few = done.num_below == 1
+        what = "its only area is" if few else f"all of its {done.num_below:,} areas are"
+        self.progress.warn(
+            f"`{sample.id}` leaves no polygon: {what} smaller than {least}"
+            f"{', with' if few else '; the largest has'} {largest}. Give a smaller --min-area."
+        )
+
 
 def _mapped(
     sample: Sample, targets: Targets, done: ScenePrediction, *, overlay: Path | None
@@ -267,6 +295,33 @@ def _mapped(
         polygons=targets.polygons,
         num_polygons=done.num_polygons,
     )
+
+
+@contextmanager
+def _made_if_used(output: Path, folders: Iterable[Path]) -> Iterator[None]:
+    """While it is entered there is an output folder; what was made and holds nothing goes.
+
+    Args:
+        output: The folder.
+        folders: Those that files will be put in, below it; each is made by who needs it.
+
+    Raises:
+        ConfigError: The folder cannot be made.
+    """
+    above = {path for folder in (output, *folders) for path in (folder, *folder.parents)}
+    made = sorted((p for p in above if not p.exists()), key=lambda p: len(p.parts), reverse=True)
+    try:
+        try:
+            output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"The folder `{output}` cannot be made ({error.strerror}). Give --output another."
+            ) from None
+        yield
+    finally:
+        for folder in made:
+            with suppress(OSError):  # it holds something, or was never made
+                folder.rmdir()
 
 
 @contextmanager
@@ -296,5 +351,6 @@ def _as_png(answer: np.ndarray, colours: Sequence[Colour]) -> bytes:
 
 
 def _write(path: Path, data: bytes) -> None:
+    """A PNG, known as our own."""
     with replacing(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(mark_png(data))

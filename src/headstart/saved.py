@@ -110,11 +110,13 @@ class FittedSegmenter:
         predictor: The model with its input contract.
         legend: What the values of its masks mean.
         key: Tells its weights and its format from all others.
+        knows_wide: Whether it was fitted on photos of 16 bits, too.
     """
 
     predictor: MaskPredictor
     legend: Legend
     key: str
+    knows_wide: bool = False
 
 
 def read_in_units_of(fitted: FittedSegmenter, units: str | None) -> None:
@@ -180,7 +182,15 @@ def load_segmenter(folder: RunFolder, *, device: str = "auto") -> FittedSegmente
     task = make_mask_task(config["task"], legend)
     predictor = MaskPredictor(task=task, **_load_parts(folder, task, device=device))
     key = f"{module_fingerprint(predictor.model)} {predictor.compute_format}"
-    return FittedSegmenter(predictor, legend, key)
+    return FittedSegmenter(predictor, legend, key, knows_wide=_has_seen_wide(folder))
+
+
+def _has_seen_wide(folder: RunFolder) -> bool:
+    """Whether the checks of a fit found photos of 16 bits; not where nothing of them is kept."""
+    if not folder.dataset.is_file():
+        return False
+    findings = folder.read_json(folder.dataset).get("findings", ())
+    return any(finding["kind"] == "sixteen-bit" for finding in findings)
 
 
 def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]:

@@ -14,12 +14,16 @@ from PIL import Image
 import headstart
 from headstart import mapping
 from headstart.cli import run as command
+from headstart.data.ground import pixel_area_m2
+from headstart.data.rasters import raster_facts
 from headstart.errors import ConfigError, DataError
 from headstart.locking import locked
 from headstart.map_options import MapOptions
+from headstart.progress import Event, Progress
 from headstart.stac import make_criteria
 
 rasterio = pytest.importorskip("rasterio")
+ColorInterp = rasterio.enums.ColorInterp
 SIDE = 96
 PLACE = rasterio.transform.from_origin(500_000, 4_600_000, 10, 10)
 
@@ -184,6 +188,134 @@ def test_two_processes_do_not_write_one_mask(run: Path, tmp_path: Path) -> None:
             headstart.map_pictures(run, [picture], tmp_path / "maps")
 
 
+@pytest.mark.parametrize("name", ["field.tif", "photo.png"])
+def test_a_least_area_that_leaves_no_polygon_is_told_with_the_largest_area(
+    run: Path, tmp_path: Path, name: str
+) -> None:
+    picture = save(tmp_path / name, 32)
+    (all_of_them,) = headstart.map_pictures(
+        run, [picture], tmp_path / "a", options=MapOptions(polygons="geojson", min_area=0)
+    )
+    assert all_of_them.polygons is not None
+    features = json.loads(all_of_them.polygons.read_text(encoding="utf-8"))["features"]
+    largest = max(feature["properties"]["num_pixels"] for feature in features)
+    recorder = Recorder()
+    options = MapOptions(polygons="gpkg", min_area=5_000_000)
+    (none,) = headstart.map_pictures(
+        run, [picture], tmp_path / "b", options=options, progress=Progress([recorder])
+    )
+    assert none.num_polygons == 0
+    (told,) = recorder.of("warning")
+    size = f"{largest:,} pixels"
+    if name == "field.tif":
+        pixel_m2 = pixel_area_m2(raster_facts(picture))
+        assert pixel_m2 is not None
+        size += f" ({pixel_m2 * largest:,.0f} m²)"
+    assert f"`{picture}` leaves no polygon: all of its {len(features):,} areas" in told
+    assert f"smaller than --min-area 5e+06; the largest has {size}. Give a smaller" in told
+
+
+def test_photos_of_16_bits_are_warned_of_where_the_model_knows_8(run: Path, tmp_path: Path) -> None:
+    wide = np.asarray(Image.open(save(tmp_path / "x.png", 33)).convert("L")).astype(np.uint16)
+    for number in range(2):
+        Image.fromarray(wide * 257).save(tmp_path / f"wide{number}.png")
+    recorder = Recorder()
+    headstart.map_pictures(run, [tmp_path], tmp_path / "maps", progress=Progress([recorder]))
+    (told,) = recorder.of("warning")
+    assert f"2 pictures with 16 bits a pixel, such as `{tmp_path / 'wide0.png'}`" in told
+    assert "fitted on pictures of 8: values are divided by 257" in told
+
+
+def test_a_scene_with_a_band_that_is_marked_as_alpha_is_warned_of(
+    run: Path, tmp_path: Path
+) -> None:
+    picture, is_disc = disc(39)
+    profile = {"driver": "GTiff", "width": SIDE, "height": SIDE, "count": 4, "dtype": "uint8"}
+    for name, last in (("nir", picture[..., 0]), ("opacity", 255 * is_disc)):
+        with rasterio.open(
+            tmp_path / f"{name}.tif",
+            "w",
+            **profile,
+            transform=PLACE,
+            photometric="RGB",
+            alpha="YES",
+        ) as file:
+            file.write(np.concatenate([picture.transpose(2, 0, 1), last[None].astype(np.uint8)]))
+        with rasterio.open(tmp_path / f"{name}.tif") as file:
+            assert file.colorinterp[3] is ColorInterp.alpha
+        recorder = Recorder()
+        progress = Progress([recorder])
+        headstart.map_pictures(
+            run, [tmp_path / f"{name}.tif"], tmp_path / "maps", progress=progress
+        )
+        told = recorder.of("warning")
+        assert len(told) == (name == "nir")
+        for sentence in told:
+            assert f"Band 4 of `{tmp_path / 'nir.tif'}` is left out" in sentence
+            assert "fit one with --bands 1,2,3,4" in sentence
+
+
+def test_a_picture_that_is_refused_leaves_nothing_behind(run: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    scene = save(new / "deep" / "cut.tif", 34, side=300)
+    scene.write_bytes(scene.read_bytes()[:40_000])
+    photo = save(new / "cut.png", 34)
+    photo.write_bytes(photo.read_bytes()[:-3000])
+    stretched = new / "wide.tif"
+    profile = {"driver": "GTiff", "width": 40, "height": 40, "count": 3, "dtype": "uint16"}
+    with rasterio.open(stretched, "w", **profile, transform=PLACE) as file:
+        file.write(np.full((3, 40, 40), 4000, np.uint16))
+    output = tmp_path / "some" / "maps"
+    for picture in (scene, photo, stretched):
+        with pytest.raises(DataError, match=picture.name):
+            headstart.map_pictures(run, [picture, new], output)
+        assert not output.parent.exists()
+    assert headstart.map_pictures(run, [new], output, on_bad="skip") == []
+    assert not output.parent.exists()
+    output.mkdir(parents=True)
+    with pytest.raises(DataError):
+        headstart.map_pictures(run, [new], output)
+    assert list(output.rglob("*")) == []
+    good = save(new / "good.png", 35)
+    assert len(headstart.map_pictures(run, [good, new], output, on_bad="skip")) == 1
+    assert {path.name for path in output.rglob("*")} == {"good.png", "good-overlay.png"}
+
+
+def test_files_that_no_prediction_wrote_are_not_replaced(run: Path, tmp_path: Path) -> None:
+    pictures = [save(tmp_path / "new" / name, 36) for name in ("field.tif", "photo.png")]
+    output = tmp_path / "maps"
+    options = MapOptions(probabilities=True, polygons="gpkg")
+    for name in ("photo.png", "photo-overlay.png", "field-probabilities.tif", "field.tif"):
+        save(output / name, 37)
+    (output / "field.gpkg").write_text("mine", encoding="utf-8")
+    save(output / "field.png", 37)  # a scene writes none
+    save(output / "field-overlay.png", 37)
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    with pytest.raises(ConfigError, match="5 files would be replaced") as raised:
+        headstart.map_pictures(run, pictures, output, options=options)
+    for name in before.keys() - {"field.png", "field-overlay.png"}:
+        assert f"- `{output / name}`" in str(raised.value)
+    assert "Give --output another folder" in str(raised.value)
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+
+
+@pytest.mark.parametrize("polygons", ["gpkg", "geojson"])
+def test_what_an_earlier_prediction_wrote_is_replaced(
+    run: Path, tmp_path: Path, polygons: Any
+) -> None:
+    pictures = [save(tmp_path / "new" / name, 38) for name in ("field.tif", "photo.png")]
+    options = MapOptions(probabilities=True, polygons=polygons)
+
+    def predict() -> dict[str, bytes]:
+        headstart.map_pictures(run, pictures, tmp_path / "maps", options=options)
+        files = (tmp_path / "maps").iterdir()
+        return {path.name: path.read_bytes() for path in files if path.suffix != ".gpkg"}
+
+    first = predict()
+    assert len(first) == 6 + 2 * (polygons == "geojson")  # one is field.tif.aux.xml
+    assert predict() == first
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -212,6 +344,19 @@ def test_a_classifier_refuses_what_is_of_masks(
     assert command(["predict", "timm:test_resnet", str(tmp_path), *arguments]) == 2
     told = " ".join(capsys.readouterr().err.split())
     assert f"{arguments[0]} is of masks, and `timm:test_resnet` answers" in told
+
+
+class Recorder:
+    """A sink that keeps every event."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def handle(self, event: Event) -> None:
+        self.events.append(event)
+
+    def of(self, kind: str) -> list[str]:
+        return [event.message for event in self.events if event.kind == kind]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.data.own_files import GEOJSON_START, SOFTWARE
 from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_writing import outlines
 from headstart.data.rasters import reproject
@@ -56,9 +57,24 @@ class Outlining:
     tolerance_pixels: float
 
 
+@dataclass(frozen=True)
+class WrittenAreas:
+    """What became of the areas of a raster.
+
+    Attributes:
+        num_polygons: Areas that were written.
+        num_below: Areas that were left out as smaller than the least.
+        largest_below: Pixels of the largest of them; 0 where none was.
+    """
+
+    num_polygons: int
+    num_below: int = 0
+    largest_below: int = 0
+
+
 def write_polygons(
     output: Path, blocks: Iterable[RowBlock], *, place: RasterFacts, outlining: Outlining
-) -> int:
+) -> WrittenAreas:
     """Write the areas of a raster of classes, with the fields `class` and `num_pixels`.
 
     Args:
@@ -68,15 +84,14 @@ def write_polygons(
         place: Of the raster: its size, transform and coordinate reference system.
         outlining: How areas become polygons.
 
-    Returns:
-        The number of polygons.
-
     Raises:
         DataError: It cannot be written.
         MissingExtraError: pyogrio or shapely are not installed.
     """
     require_polygons()
-    found = _prepared(find_areas(blocks, height=place.height), place, outlining)
+    below = _Below()
+    areas = find_areas(blocks, height=place.height)
+    found = _prepared(_large_enough(areas, outlining.min_pixels, below), place, outlining)
     temporary = output.with_name(f".{output.name}.unfinished{output.suffix}")
     temporary.unlink(missing_ok=True)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +101,7 @@ def write_polygons(
         temporary.replace(output)
     finally:
         temporary.unlink(missing_ok=True)
-    return num_written
+    return WrittenAreas(num_written, below.count, below.largest)
 
 
 def require_polygons() -> None:
@@ -146,6 +161,27 @@ def _merged(
     return merged
 
 
+@dataclass
+class _Below:
+    """How many areas were too small, and how large the largest of them was, in pixels."""
+
+    count: int = 0
+    largest: int = 0
+
+
+def _large_enough(
+    areas: Iterable[tuple[Any, int]], min_pixels: int, below: _Below
+) -> Iterator[tuple[Any, int]]:
+    """Areas of so many pixels at the least; all others are counted."""
+    for area, value in areas:
+        num_pixels = round(area.area)
+        if num_pixels < min_pixels:
+            below.count += 1
+            below.largest = max(below.largest, num_pixels)
+        else:
+            yield area, value
+
+
 def _prepared(
     areas: Iterable[tuple[Any, int]], place: RasterFacts, outlining: Outlining
 ) -> Iterator[tuple[Any, str, int]]:
@@ -154,8 +190,6 @@ def _prepared(
 
     for area, value in areas:
         num_pixels = round(area.area)
-        if num_pixels < outlining.min_pixels:
-            continue
         holes = [
             hole
             for hole in area.interiors
@@ -194,6 +228,7 @@ def _write_geopackage(path: Path, found: Iterable[tuple[Any, str, int]], place: 
                     geometry_type="Polygon",
                     crs=place.crs or None,
                     append=num_written > 0,
+                    **({} if num_written else {"layer_options": {"DESCRIPTION": SOFTWARE}}),
                 )
             except (DataSourceError, FieldError, GeometryError, OSError) as error:
                 raise DataError(
@@ -226,7 +261,7 @@ def _write_geojson(path: Path, found: Iterable[tuple[Any, str, int]], place: Ras
 
     num_written = 0
     with path.open("w", encoding="utf-8") as file:
-        file.write('{"type": "FeatureCollection", "features": [')
+        file.write(GEOJSON_START)
         for polygon, name, num_pixels in found:
             geometry = shapely.geometry.mapping(polygon)
             if place.is_georeferenced:

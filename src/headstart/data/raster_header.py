@@ -21,7 +21,8 @@ class RasterFacts:
         crs: `EPSG:4326` or WKT; empty when there is none.
         transform: (a, b, c, d, e, f) with x = a * column + b * row + c and y = d * column +
             e * row + f, which may be rotated; None when the raster is not georeferenced.
-        has_alpha: Whether its last band says where it is opaque.
+        has_alpha: Whether its last band, which is none of `bands`, is said to tell where it is
+            opaque.
         block: (height, width) of the pieces in which it is stored.
         colours: Value -> (red, green, blue) of the palette; empty when there is none.
         categories: Value -> name, by GDAL's category names.
@@ -52,6 +53,11 @@ class RasterFacts:
     def is_georeferenced(self) -> bool:
         """Whether it is known where on Earth it lies."""
         return self.transform is not None and bool(self.crs)
+
+    @property
+    def readable_bands(self) -> tuple[str, ...]:
+        """Names of all bands that can be asked for: also what is marked as alpha, by its number."""
+        return (*self.bands, f"band_{len(self.bands) + 1}") if self.has_alpha else self.bands
 
     def part(self, window: tuple[int, int, int, int]) -> RasterFacts:
         """The header that a window (left, top, width, height) would have as a file of its own."""

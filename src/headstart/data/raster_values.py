@@ -162,12 +162,14 @@ def sampled_pixels(
 def _converted(
     values: np.ndarray, valid: np.ndarray, unit: Unit, *, places: Sequence[int]
 ) -> np.ndarray:
-    def of_bands(numbers: float | tuple[float, ...]) -> np.ndarray:
-        chosen = [numbers[p] for p in places] if isinstance(numbers, tuple) else [numbers]
+    def of_bands(numbers: float | tuple[float, ...], unsaid: float) -> np.ndarray:
+        chosen = [numbers]
+        if isinstance(numbers, tuple):  # nothing is said of a band that is marked as alpha
+            chosen = [numbers[p] if p < len(numbers) else unsaid for p in places]
         return np.array(chosen, np.float32)[:, None, None]
 
-    converted: np.ndarray = values.astype(np.float32) * of_bands(unit.scale)
-    converted += of_bands(unit.offset)
+    converted: np.ndarray = values.astype(np.float32) * of_bands(unit.scale, 1.0)
+    converted += of_bands(unit.offset, 0.0)
     if not valid.all():
         converted[:, ~valid] = 0
     return converted

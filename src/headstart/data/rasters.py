@@ -63,14 +63,14 @@ class Raster:
         self._whole = Window(0, 0, facts.width, facts.height)
 
     def places(self, bands: Sequence[str | int] | None) -> list[int]:
-        """Places (from 0) of bands given by name or by number from 1; None stands for all.
+        """Places (from 0) of bands given by name or by number from 1; None: all but alpha.
 
         Raises:
             DataError: There is no such band.
         """
-        names = self.facts.bands
         if bands is None:
-            return list(range(len(names)))
+            return list(range(len(self.facts.bands)))
+        names = self.facts.readable_bands
         return choose_bands(bands, names, sensor=self.facts.sensor, source=self.name)
 
     def read(
@@ -78,10 +78,11 @@ class Raster:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pixels of a window, and which of them hold data.
 
-        A pixel holds none outside the raster, where the alpha band or the mask of the file say so,
-        where a chosen band is NaN or infinite, and where it has the nodata value: in all chosen
-        bands if that is 0 or the largest of an unsigned type, which ordinary pixels have in single
-        bands too (a saturated red); otherwise in any.
+        A pixel holds none outside the raster, where the mask of the file or the alpha band (unless
+        it is asked for: then it is no alpha) say so, where a chosen band is NaN or infinite, and
+        where it has the nodata value: in all chosen bands if that is 0 or the largest of an
+        unsigned type, which ordinary pixels have in single bands too (a saturated red); otherwise
+        in any.
 
         Args:
             window: May reach beyond the raster; None is all of it.
@@ -143,7 +144,8 @@ class Raster:
             values = self._file.read(numbers, window=place)
             flags = self._file.mask_flag_enums[0]
             has_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
-            if self.facts.has_alpha or has_mask:
+            is_alpha = self.facts.has_alpha and len(self.facts.bands) not in places
+            if is_alpha or has_mask:
                 opaque = self._file.dataset_mask(window=place) > 0
             else:
                 opaque = np.ones(values.shape[1:], bool)
@@ -152,8 +154,9 @@ class Raster:
         return values, opaque
 
     def _number(self, place: int) -> int:
-        """The number in the file of a band that is not alpha, from 1."""
-        return _data_bands(self._file, self.name)[place]
+        """The number in the file, from 1, of a band of `readable_bands`."""
+        numbers = _data_bands(self._file, self.name)
+        return numbers[place] if place < len(numbers) else int(self._file.count)
 
 
 @contextmanager

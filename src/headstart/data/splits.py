@@ -351,12 +351,20 @@ def _unmet(
     *,
     is_drawn: bool,
 ) -> list[str]:
-    """What the splits lack, in sentences."""
+    """What the splits lack, in sentences.
+
+    Of masks, what train lacks, and what no mask has, are findings by pixels (`mask_classes`).
+    """
     counts = class_counts(dataset.only(assignment), assignment)
     notes = []
-    for split, consequence in (("train", "cannot be learnt"), ("test", "cannot be measured")):
+    asked: dict[Split, str] = {"train": "cannot be learnt", "test": "cannot be measured"}
+    expected = dataset.classes
+    if dataset.legend is not None:
+        del asked["train"]
+        expected = tuple(n for n in expected if any(of.get(n) for of in counts.values()))
+    for split, consequence in asked.items():
         of_split = counts.get(split, {})
-        lacking = [name for name in dataset.classes if not of_split.get(name)]
+        lacking = [name for name in expected if not of_split.get(name)]
         if lacking:
             shown = ", ".join(lacking[:10]) + (" and more" if len(lacking) > 10 else "")
             reason = " (a single sample or group stays in train)" if is_drawn else ""

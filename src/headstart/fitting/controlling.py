@@ -258,7 +258,9 @@ def _sentence(found: Comparison, *, seconds: float) -> str:
         f"{100 * main.high:+.1f}, n={found.n:,}): {100 * main.value_b:.1f}% against "
         f"{100 * main.value_a:.1f}% from random weights in the same {shown_s} s of training"
     )
+    note = f" {found.note}" if found.note else ""
     if main.is_shown:
         verb = "brought" if main.value > 0 else "cost"
-        return f"The pretrained weights {verb} {figures}."
-    return f"The pretrained weights brought nothing that could be told from noise: {figures}."
+        return f"The pretrained weights {verb} {figures}.{note}"
+    what = "brought nothing that could be told from noise"
+    return f"The pretrained weights {what}: {figures}.{note}"

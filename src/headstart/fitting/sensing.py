@@ -15,6 +15,7 @@ from headstart.backbones.catalog import catalog
 from headstart.backbones.stem import adapt_stem, origins, stem_is_adapted, told_together
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Sample, Split
+from headstart.data.alpha_bands import warn_of_unread_alpha
 from headstart.data.band_statistics import measure_bands
 from headstart.data.bands import choose_bands, common_name, sensor_of
 from headstart.data.chips import PHOTO_BANDS, gives_photo, is_unnamed
@@ -105,7 +106,7 @@ def sense(options: FitOptions, data: PreparedData, *, known: Sequence[str]) -> S
     Raises:
         DataError: They cannot be told, or pictures differ; with all of them.
     """
-    pictures = _pictures(data)
+    pictures = _pictures(data, asked=options.bands or ())
     bands, why_bands, troubles = _choose_bands(options, pictures, known=tuple(known))
     what = f"without all of the bands {', '.join(bands)}, or with others besides"
     left_out = _judged(troubles, options, what=what, remedy="Choose bands that all have (--bands)")
@@ -148,6 +149,8 @@ def sensing_backbone(
     if left_out:
         progress.warn(f"{count(left_out, 'picture')} left out, whose bands or units differ.")
     sensed = sense(options, data, known=known.bands)
+    if options.bands is None:
+        warn_of_unread_alpha(data.samples("train"), bands=None, progress=progress)
     if sensed.bands == known.bands == PHOTO_BANDS and sensed.units == known.units:
         return backbone
     for sentence in sensed.told:
@@ -186,8 +189,11 @@ def sensing_backbone(
 # --- pictures ---------------------------------------------------------------------------------
 
 
-def _pictures(data: PreparedData) -> list[_Picture]:
-    """One a file: windows of a scene are alike."""
+def _pictures(data: PreparedData, *, asked: Sequence[str]) -> list[_Picture]:
+    """One a file: windows of a scene are alike.
+
+    What is marked as alpha is a band like others where its number is asked for.
+    """
     pictures = {}
     for sample in data.dataset:
         if sample.id in data.left_out or sample.path in pictures:
@@ -195,6 +201,8 @@ def _pictures(data: PreparedData) -> list[_Picture]:
         facts = data.checkup.facts[sample.id].raster
         if facts is None or facts.colours:
             pictures[sample.path] = _Picture(sample, PHOTO_BANDS, "", None)
+        elif facts.has_alpha and str(len(facts.bands) + 1) in asked:
+            pictures[sample.path] = _Picture(sample, facts.readable_bands, facts.sensor, facts)
         elif _is_plain(facts):  # three bands or a grey one, that have no names
             pictures[sample.path] = _Picture(sample, PHOTO_BANDS, facts.sensor, facts)
         else:

@@ -77,6 +77,7 @@ class Comparison:
         num_only_b: The same of the second.
         verdict: What can be said, in a sentence with figures.
         per_class: Class -> its IoU, of masks.
+        note: Which samples are not among the n, and why, in a sentence; empty where all are.
     """
 
     name_a: str
@@ -88,6 +89,7 @@ class Comparison:
     num_only_b: int
     verdict: str
     per_class: Mapping[str, Difference] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def main(self) -> Difference:

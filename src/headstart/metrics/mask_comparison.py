@@ -50,11 +50,12 @@ def compare_masks(
         names: What the verdict calls the models.
 
     Returns:
+        With `n` the number of pictures that have a labelled pixel; the note tells of the others.
         Without a metric that either model has none of, such as a boundary F1 without borders. Of
         fewer than two pictures or groups nothing is shown: intervals go from -1 to 1.
 
     Raises:
-        DataError: Shapes do not fit.
+        DataError: Shapes do not fit, or no pixel is labelled.
 
     Source: `mask_tallies.paired_ends`.
     """
@@ -63,6 +64,18 @@ def compare_masks(
             f"Counts of shapes {first.confusion.shape} and {second.confusion.shape} cannot be "
             "compared: both models must answer the same pictures in the same classes."
         )
+    is_labelled = first.confusion.sum(axis=(1, 2)) > 0
+    num_unlabelled = int((~is_labelled).sum())
+    if num_unlabelled == len(is_labelled):
+        raise DataError(
+            f"None of the {num_unlabelled} pictures has a labelled pixel, so that nothing can be "
+            "compared. Give pictures whose masks have a class somewhere."
+        )
+    first, second = (
+        MaskCounts(each.confusion[is_labelled], each.boundary[is_labelled])
+        for each in (first, second)
+    )
+    groups = None if groups is None else groups[is_labelled]
     n, num_classes = len(first.confusion), len(classes)
     tallies = [tallies_of(each.confusion, each.boundary) for each in (first, second)]
     values_a, values_b = (figures_of(t.sum(axis=0, keepdims=True), num_classes)[0] for t in tallies)
@@ -92,11 +105,26 @@ def compare_masks(
         num_only_b=int((picture_b > picture_a).sum()),
         verdict=verdict_of(metrics["miou"], "miou", names=names, n=n),
         per_class=per_class,
+        note=unlabelled_told(num_unlabelled),
     )
 
 
+def unlabelled_told(num_pictures: int) -> str:
+    """That pictures are left out for want of a labelled pixel; empty where there are none.
+
+    Example:
+        >>> unlabelled_told(1)
+        '1 picture is left out: it has no labelled pixel.'
+    """
+    if num_pictures == 0:
+        return ""
+    if num_pictures == 1:
+        return "1 picture is left out: it has no labelled pixel."
+    return f"{num_pictures:,} pictures are left out: they have no labelled pixel."
+
+
 def _picture_mious(tallies: Floats, num_classes: int) -> Floats:
-    """(n,) mean IoU of each picture alone; NaN where no pixel is labelled."""
+    """(n,) mean IoU of each picture alone."""
     return figures_of(tallies, num_classes)[:, 0]
 
 

@@ -188,10 +188,14 @@ def gain_in_miou(
         groups: (n,) numbers; pictures of one group are not independent of each other.
 
     Returns:
-        Without ends where there are fewer than two pictures or groups.
+        With `n` the number of pictures that have a labelled pixel; without ends where there are
+        fewer than two of them, or of groups.
 
     Source: see `mask_tallies.paired_ends`.
     """
+    is_labelled = before.sum(axis=(1, 2)) > 0
+    before, after = before[is_labelled], after[is_labelled]
+    groups = None if groups is None else groups[is_labelled]
     n, num_classes = len(before), before.shape[1]
     both = [tallies_of(counts, None) for counts in (before, after)]
     first, second = (figures_of(t.sum(axis=0, keepdims=True), num_classes)[0, 0] for t in both)

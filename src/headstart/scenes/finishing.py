@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from headstart.data.polygon_writing import Outlining, RowBlock, write_polygons
+from headstart.data.own_files import SOFTWARE, TIFF_FIELD
+from headstart.data.polygon_writing import Outlining, RowBlock, WrittenAreas, write_polygons
 from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_writing import RasterLook, write_cog
 from headstart.scenes.blending import PROBABILITY_STEPS
@@ -31,7 +32,7 @@ def write_classes(rows: RawRaster, output: Path, *, spec: SceneSpec, facts: Rast
         NODATA,
         colours=dict(enumerate(colours)),
         categories=spec.classes,
-        tags=spec.tags,
+        tags=_tags(spec),
     )
     write_cog(rows.path, output, place=facts, look=look)
 
@@ -48,16 +49,20 @@ def write_probabilities(
         spec.classes,
         NODATA,
         scale=1 / PROBABILITY_STEPS,
-        tags=spec.tags,
+        tags=_tags(spec),
         resampling="average",
     )
     write_cog(rows.path, output, place=facts, look=look)
 
 
+def _tags(spec: SceneSpec) -> dict[str, str]:
+    return {**spec.tags, TIFF_FIELD: SOFTWARE}
+
+
 def write_areas(
     rows: RawRaster, polygons: PolygonSpec, *, classes: tuple[str, ...], facts: RasterFacts
-) -> int:
-    """The areas of the finished rows as polygons; returns how many.
+) -> WrittenAreas:
+    """The areas of the finished rows as polygons.
 
     Raises:
         DataError: They cannot be written.

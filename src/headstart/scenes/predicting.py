@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.data.polygon_writing import require_polygons
+from headstart.data.polygon_writing import WrittenAreas, require_polygons
 from headstart.data.raster_header import RasterFacts
 from headstart.data.raster_writing import bounded_cache
 from headstart.data.rasters import open_raster
@@ -121,13 +121,15 @@ def _predict(
                 advance(num_resumed)
                 for num_windows in windows:
                     advance(num_windows)
-            num_polygons = _finish(work, output, facts=facts, spec=spec)
+            areas = _finish(work, output, facts=facts, spec=spec)
         work.remove()
     except OSError as error:
         raise DataError(
             f"`{output}` cannot be written ({error}). Make sure that the folder can be written to "
             "and that its disk has room, and start it again: it goes on where it was."
         ) from error
+    finally:
+        work.remove_if_empty()
     done = work.state
     if done.num_nodata == facts.height * facts.width:
         progress.warn(f"{source} holds no data: neither does {output.name}.")
@@ -136,9 +138,11 @@ def _predict(
         num_windows=grid.num_windows,
         num_skipped=done.num_skipped,
         num_resumed=num_resumed,
-        num_polygons=num_polygons,
+        num_polygons=None if areas is None else areas.num_polygons,
         num_pixels=dict(zip(spec.classes, done.counts, strict=True)),
         num_nodata=done.num_nodata,
+        num_below=0 if areas is None else areas.num_below,
+        largest_below=0 if areas is None else areas.largest_below,
     )
 
 
@@ -234,12 +238,14 @@ def _checked(forward: Forward, spec: SceneSpec) -> Forward:
     return answer
 
 
-def _finish(work: Work, output: Path, *, facts: RasterFacts, spec: SceneSpec) -> int | None:
+def _finish(
+    work: Work, output: Path, *, facts: RasterFacts, spec: SceneSpec
+) -> WrittenAreas | None:
     """Make the files; that of classes last, since it says that all is done."""
     if work.probabilities is not None and spec.probabilities is not None:
         write_probabilities(work.probabilities, spec.probabilities, spec=spec, facts=facts)
-    num_polygons = None
+    areas = None
     if spec.polygons is not None:
-        num_polygons = write_areas(work.classes, spec.polygons, classes=spec.classes, facts=facts)
+        areas = write_areas(work.classes, spec.polygons, classes=spec.classes, facts=facts)
     write_classes(work.classes, output, spec=spec, facts=facts)
-    return num_polygons
+    return areas

@@ -87,6 +87,8 @@ class ScenePrediction:
         num_polygons: None when none were wanted.
         num_pixels: Class name -> number of pixels, in the order of the classes.
         num_nodata: Pixels without data.
+        num_below: Areas that are no polygon, being smaller than the least.
+        largest_below: Pixels of the largest of them; 0 where none is.
     """
 
     path: Path
@@ -96,6 +98,8 @@ class ScenePrediction:
     num_polygons: int | None
     num_pixels: Mapping[str, int]
     num_nodata: int
+    num_below: int = 0
+    largest_below: int = 0
 
 
 def check_spec(spec: SceneSpec, *, source: Path | str, output: Path) -> None:

@@ -23,6 +23,7 @@ from headstart.atomic import replacing
 from headstart.data.raster_header import RasterFacts
 from headstart.scenes.spec import SceneSpec
 
+_STATE = "state.json"  # in the folder once a row of windows is done
 _FORMAT = 2  # raise it when the files of the folder change their meaning
 
 
@@ -173,12 +174,17 @@ class Work:
             self.probabilities.sync()
         self.sums.sync(self.state.next_row)
         self.state = state
-        with replacing(self.folder / "state.json") as path:
+        with replacing(self.folder / _STATE) as path:
             path.write_text(json.dumps(asdict(state)), encoding="utf-8")
 
     def remove(self) -> None:
         """All is done: the folder is not needed any more."""
         shutil.rmtree(self.folder)
+
+    def remove_if_empty(self) -> None:
+        """Leave nothing behind of a prediction that cannot go on: no row of windows is done."""
+        if not (self.folder / _STATE).is_file():
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def work_folder(output: Path) -> Path:
@@ -194,7 +200,7 @@ def saved_state(folder: Path, *, key: str, has_probabilities: bool) -> State | N
         key: See `scene_key`; a state of another one is none.
         has_probabilities: Whether they are kept, too.
     """
-    names = ["state.json", "classes.raw", "sums-0.raw", "sums-1.raw"]
+    names = [_STATE, "classes.raw", "sums-0.raw", "sums-1.raw"]
     names += ["probabilities.raw"] if has_probabilities else []
     if not all((folder / name).is_file() for name in names):
         return None

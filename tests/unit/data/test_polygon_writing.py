@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from headstart.contracts import IGNORE
-from headstart.data.polygon_writing import Outlining, RowBlock, find_areas, write_polygons
+from headstart.data.polygon_writing import (
+    Outlining,
+    RowBlock,
+    WrittenAreas,
+    find_areas,
+    write_polygons,
+)
 from headstart.data.polygons import PolygonMask, read_polygons
 from headstart.data.raster_header import RasterFacts
 from headstart.data.rasters import Window
@@ -54,9 +60,9 @@ def test_polygons_drawn_again_are_the_raster(tmp_path: Path, name: str) -> None:
     classes = patches()
     scene = place(*classes.shape)
     path = tmp_path / name
-    num = write_polygons(path, blocks_of(classes, 16), place=scene, outlining=EXACT)
+    written = write_polygons(path, blocks_of(classes, 16), place=scene, outlining=EXACT)
     polygons = read_polygons(path)
-    assert len(polygons.geometries) == num > 10
+    assert len(polygons.geometries) == written.num_polygons > 10
     mask = PolygonMask(polygons, scene, classes=CLASSES)
     drawn = mask.read(Window(0, 0, 50, 60))
     wanted = np.where(classes == 255, IGNORE, classes.astype(int))
@@ -68,14 +74,15 @@ def test_small_areas_are_left_out_and_small_holes_filled(tmp_path: Path) -> None
     classes[5:7, 5:7] = 1
     classes[10:15, 10:15] = 2
     path = tmp_path / "areas.geojson"
-    num = write_polygons(
+    written = write_polygons(
         path,
         blocks_of(classes, 6),
         place=place(20, 20, crs="", transform=None),
         outlining=Outlining(CLASSES, 10, 0.0),
     )
     found = json.loads(path.read_text())["features"]
-    assert num == len(found) == 2
+    assert written == WrittenAreas(len(found), num_below=1, largest_below=4)
+    assert len(found) == 2
     (water,) = (f for f in found if f["properties"]["class"] == "water")
     assert len(water["geometry"]["coordinates"]) == 2  # its outline, and the hole of the field
     assert water["properties"]["num_pixels"] == 400 - 4 - 25
@@ -101,9 +108,8 @@ def test_no_area_is_an_empty_file_that_can_be_opened(tmp_path: Path) -> None:
     classes = np.full((10, 10), 255, np.uint8)
     for name in ("areas.gpkg", "areas.geojson"):
         path = tmp_path / name
-        assert (
-            write_polygons(path, blocks_of(classes, 4), place=place(10, 10), outlining=EXACT) == 0
-        )
+        written = write_polygons(path, blocks_of(classes, 4), place=place(10, 10), outlining=EXACT)
+        assert written == WrittenAreas(0)
         assert pyogrio.read_info(path)["features"] == 0
 
 

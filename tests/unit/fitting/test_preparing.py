@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,7 +14,7 @@ from PIL import Image
 from headstart.config import make_options
 from headstart.errors import DataError, RunError
 from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data, seen_through
-from headstart.progress import Progress
+from headstart.progress import Event, Progress
 from headstart.rundir import RunFolder
 
 MakePhotos = Callable[..., Path]
@@ -120,3 +121,45 @@ def test_other_pictures_or_splits_are_not_taken_up(begun: tuple[PreparedData, Ru
     moved = {**data.split.assignment, first: other}
     with pytest.raises(RunError, match="Fit anew"):
         as_when_begun(replace(data, split=replace(data.split, assignment=moved)), folder)
+
+
+def told_of_masks(root: Path, *, values: dict[str, tuple[int, ...]]) -> list[str]:
+    """What is told of chips with masks whose classes are soil, forest and water."""
+    for split, in_masks in values.items():
+        for number in range(3):
+            rng = np.random.default_rng([number, len(split)])
+            for kind in ("images", "masks"):
+                (root / split / kind).mkdir(parents=True, exist_ok=True)
+            mask = np.repeat(np.array(in_masks, np.uint8), 32 // len(in_masks))
+            mask = np.tile(mask, (len(mask), 1))
+            picture = rng.integers(0, 255, (*mask.shape, 3), dtype=np.uint8)
+            Image.fromarray(picture).save(root / split / "images" / f"{split}{number}.png")
+            Image.fromarray(mask).save(root / split / "masks" / f"{split}{number}.png")
+    (root / "classes.txt").write_text("0 soil\n1 forest\n2 water\n", encoding="utf-8")
+    told: list[str] = []
+
+    class Sink:
+        def handle(self, event: Event) -> None:
+            told.append(event.message)
+
+    prepare_data(root, make_options({}), decode=False, progress=Progress([Sink()]))
+    return [message for message in told if "water" in message]
+
+
+def test_a_class_that_no_training_mask_has_is_told_once(tmp_path: Path) -> None:
+    (told,) = told_of_masks(
+        tmp_path, values={"train": (0, 1), "val": (0, 1, 2, 2), "test": (0, 1, 2, 2)}
+    )
+    assert "without a pixel in train: water" in told
+
+
+def test_a_class_that_no_mask_has_is_told_once(tmp_path: Path) -> None:
+    (told,) = told_of_masks(tmp_path, values=dict.fromkeys(("train", "val", "test"), (0, 1)))
+    assert "without a pixel in any mask: water" in told
+
+
+def test_a_class_that_no_test_mask_has_is_told_once(tmp_path: Path) -> None:
+    (told,) = told_of_masks(
+        tmp_path, values={"train": (0, 1, 2, 2), "val": (0, 1, 2, 2), "test": (0, 1)}
+    )
+    assert "no test sample and cannot be measured: water" in told

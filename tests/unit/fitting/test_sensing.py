@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import rasterio
 from PIL import Image
+from rasterio.enums import ColorInterp
 
 from headstart.backbones import load_backbone
 from headstart.backbones.stem import stem_is_adapted
 from headstart.config import make_options
 from headstart.contracts import Backbone
+from headstart.data.chips import read_chip
 from headstart.errors import DataError
 from headstart.fitting.preparing import PreparedData, prepare_data
 from headstart.fitting.sensing import Sensed, refuse_senseless, sense, sensing_backbone
@@ -278,6 +280,71 @@ def test_the_contract_tells_bands_units_and_their_statistics(
 def test_photos_leave_the_backbone_alone(tmp_path: Path, add: Add, backbone: Backbone) -> None:
     for _ in range(6):
         add(3, "uint8", high=200)
+    found, made, events = settled(tmp_path, backbone)
+    assert found is backbone
+    assert (made, events) == ({}, [])
+
+
+@pytest.fixture
+def add_marked(tmp_path: Path, add: Add) -> Callable[..., Path]:
+    """`add_marked()` adds a picture of 8 bits whose fourth band has no name and is marked alpha."""
+
+    def one(*, is_opacity: bool = False, first: ColorInterp = ColorInterp.red) -> Path:
+        path = tmp_path / "images" / add(4, "uint8", high=200)
+        colours = (first, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha)
+        with rasterio.open(path, "r+") as file:
+            file.colorinterp = colours
+            band = file.read(4)
+            band[:2] = 0
+            file.write(np.where(band > 0, 255, 0).astype(np.uint8) if is_opacity else band, 4)
+        return path
+
+    return one
+
+
+def test_what_may_be_near_infrared_and_is_marked_as_alpha_is_left_out_and_told(
+    tmp_path: Path, add_marked: Callable[..., Path], backbone: Backbone
+) -> None:
+    for _ in range(6):
+        add_marked()
+    found, _, events = settled(tmp_path, backbone)
+    assert found is backbone
+    (told,) = [event.message for event in events if event.kind == "warning"]
+    assert told.startswith("Band 4 of `images/00.tif` is left out: it has no name and is marked as")
+    assert "--bands 1,2,3,4" in told
+    _, _, events = settled(tmp_path, backbone, bands="1,2,3")
+    assert not [event for event in events if event.kind == "warning"]
+
+
+def test_what_is_marked_as_alpha_and_asked_for_by_number_is_learnt_from(
+    tmp_path: Path, add_marked: Callable[..., Path], backbone: Backbone
+) -> None:
+    path = [add_marked() for _ in range(6)][-1]
+    found, made, events = settled(tmp_path, backbone, bands="1,2,3,4")
+    assert found.contract.bands == ("red", "green", "blue", "4")
+    assert (found.contract.units, made["units"]) == ("8bit", "8bit")
+    assert found.contract.mean[3] == pytest.approx(150 / 255, abs=0.1)
+    assert not [event for event in events if event.kind == "warning"]
+    values, valid = read_chip(path, found.contract)
+    with rasterio.open(path) as file:
+        assert values[3] == pytest.approx(file.read(4) / 255)
+    assert valid.all()  # 0 is a value, and not transparent
+
+
+def test_pictures_without_any_name_are_read_with_the_band_that_is_marked_as_alpha(
+    tmp_path: Path, add_marked: Callable[..., Path], backbone: Backbone
+) -> None:
+    for _ in range(6):
+        add_marked(first=ColorInterp.gray)
+    contract = settled(tmp_path, backbone, bands="4,1")[0].contract
+    assert contract.bands[0] == "4"
+
+
+def test_opacity_is_left_out_without_a_word(
+    tmp_path: Path, add_marked: Callable[..., Path], backbone: Backbone
+) -> None:
+    for _ in range(6):
+        add_marked(is_opacity=True)
     found, made, events = settled(tmp_path, backbone)
     assert found is backbone
     assert (made, events) == ({}, [])

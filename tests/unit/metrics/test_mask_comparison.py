@@ -79,6 +79,34 @@ def test_a_class_that_the_truth_lacks_is_not_compared() -> None:
     assert set(compare_masks(counts, counts, CLASSES).per_class) == {"soil", "forest"}
 
 
+def test_pictures_without_a_labelled_pixel_do_not_count_and_that_is_said() -> None:
+    truth, before = drawn(5, share_wrong=0.3)
+    _, after = drawn(5, share_wrong=0.1)
+    empty = np.full((3, *truth.shape[1:]), IGNORE)
+    more = np.concatenate([truth, empty])
+    sides = [np.concatenate([answer, truth[:3]]) for answer in (before, after)]
+    groups = np.arange(15) // 2
+    for of_all, of_labelled in ((None, None), (groups, groups[:12])):
+        found, alone = (
+            compare_masks(*(counted(t, a) for a in answers), CLASSES, groups=own)
+            for t, answers, own in ((more, sides, of_all), (truth, (before, after), of_labelled))
+        )
+        assert found.n == alone.n == 12
+        assert found.note == "3 pictures are left out: they have no labelled pixel."
+        assert alone.note == ""
+        assert (found.main, found.verdict) == (alone.main, alone.verdict)
+    pair = [counted(more, answer).confusion for answer in sides]
+    gain = gain_in_miou(*pair, groups=groups)
+    assert gain == gain_in_miou(*(counts[:12] for counts in pair), groups=groups[:12])
+    assert gain.n == 12
+
+
+def test_pictures_that_all_lack_a_labelled_pixel_are_refused() -> None:
+    nothing = counted(np.full((2, 24, 24), IGNORE), np.zeros((2, 24, 24), dtype=np.int64))
+    with pytest.raises(DataError, match="None of the 2 pictures has a labelled pixel"):
+        compare_masks(nothing, nothing, CLASSES)
+
+
 def test_counts_of_other_pictures_are_refused() -> None:
     first, second = (counted(*drawn(4, share_wrong=0.1, n=n)) for n in (5, 6))
     with pytest.raises(DataError, match="the same pictures in the same classes"):

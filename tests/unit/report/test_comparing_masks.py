@@ -126,6 +126,18 @@ def test_only_shared_pictures_are_compared_and_that_is_said(runs: list[RunFolder
     assert "Only the 11 samples that all were tested on are compared" in found.notes[0]
 
 
+def test_pictures_without_a_labelled_pixel_are_left_out_and_that_is_said(
+    runs: list[RunFolder],
+) -> None:
+    for folder in runs:
+        confusion = read_chip_counts(read_record(folder)).counts.confusion.copy()
+        confusion[[2, 5]] = 0
+        changed(folder, confusion)
+    found = compare([folder.path for folder in runs])
+    assert found.n == found.comparisons[0].n == found.runs[0].metrics["miou"].n == 13
+    assert "2 pictures are left out: they have no labelled pixel." in found.notes
+
+
 def test_runs_of_different_tasks_are_refused(
     runs: list[RunFolder], make_run: Callable[..., RunFolder]
 ) -> None:

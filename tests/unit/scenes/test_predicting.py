@@ -107,6 +107,31 @@ def predict(scene: Path, forward: Any = by_pixel, spec: SceneSpec = SPEC, **more
     return predict_scene(scene, output, forward=forward, spec=spec, **more)
 
 
+def test_a_scene_that_cannot_be_read_leaves_only_finished_rows_behind(
+    write_scene: WriteScene, tmp_path: Path
+) -> None:
+    scene = write_scene(smooth_noise(3, 120, 130))
+    output = tmp_path / "maps" / "classes.tif"
+
+    def fails_after(num_calls: int) -> Callable[[Tensor], Tensor]:
+        calls = iter(range(num_calls))
+
+        def failing(images: Tensor) -> Tensor:
+            if next(calls, None) is None:
+                raise DataError("cannot be read")
+            return by_pixel(images)
+
+        return failing
+
+    with pytest.raises(DataError):
+        predict(scene, fails_after(1), output=output)
+    assert list(output.parent.iterdir()) == []
+    with pytest.raises(DataError):
+        predict(scene, fails_after(7), output=output)
+    assert [path.name for path in output.parent.iterdir()] == [".classes.tif.unfinished"]
+    assert predict(scene, output=output).num_resumed > 0
+
+
 def expected(values: np.ndarray, forward: Any = by_pixel) -> np.ndarray:
     """The answer to the whole scene at once."""
     return forward(torch.from_numpy(values)[None])[0].argmax(dim=0).numpy()  # type: ignore[no-any-return]
