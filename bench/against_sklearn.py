@@ -41,7 +41,7 @@ from headstart.data.reading_ahead import eval_batches
 from headstart.model import Normalise
 from headstart.strategies.linear_fit import DEFAULT_CS
 from headstart.strategies.logistic import cross_validate_logistic
-from headstart.tasks import make_task
+from headstart.tasks import make_label_task
 
 
 @torch.inference_mode()
@@ -51,7 +51,7 @@ def float32_features(dataset: Dataset) -> torch.Tensor:
     normalise, module = Normalise(backbone.contract), backbone.module.eval()
     batches = eval_batches(
         dataset.samples,
-        prepare=make_task(dataset.task, is_multilabel=False).preparation(backbone.contract),
+        prepare=make_label_task(dataset.task, is_multilabel=False).preparation(backbone.contract),
         target=None,
         batch_size=16,
         num_threads=os.cpu_count() or 1,

@@ -26,7 +26,7 @@ from headstart.api import Run
 from headstart.backbones import load_backbone
 from headstart.progress import Event
 from headstart.strategies.heads import linear_head
-from headstart.tasks import make_task
+from headstart.tasks import make_label_task
 
 
 class EpochTimes:
@@ -75,7 +75,7 @@ def plain_loop(data: Path, run: Run, *, epochs: int) -> list[float]:
     dtype, _, layout = choices["training format"].partition(" ")
     dataset, split = hs.open_dataset(data), splits_of(run.path)
     samples = [sample for sample in dataset if split[sample.id] == "train"]
-    task = make_task(dataset.task, is_multilabel=False)
+    task = make_label_task(dataset.task, is_multilabel=False)
     backbone = load_backbone(BACKBONE)
     loader = DataLoader(
         Pictures(

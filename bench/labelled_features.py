@@ -24,7 +24,7 @@ from headstart.fitting.collecting import Collector
 from headstart.predictor import EmbedOnly, Predictor, example_input
 from headstart.progress import ConsoleSink, Progress
 from headstart.strategies.heads import linear_head
-from headstart.tasks import make_task
+from headstart.tasks import make_label_task
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Embedding:
     def __init__(self) -> None:
         progress = Progress([ConsoleSink()])
         self.backbone = load_backbone(BACKBONE, progress=progress)
-        task = make_task("image-classification", is_multilabel=False)
+        task = make_label_task("image-classification", is_multilabel=False)
         head = linear_head(self.backbone.spec.num_features, 2, dropout=0.0, hidden=0)
         model = task.build(self.backbone, head)
         device = torch.device("cpu")

@@ -66,10 +66,10 @@ class Features:
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         from headstart.backbones import load_backbone
-        from headstart.tasks import make_task
+        from headstart.tasks import make_label_task
 
         self.backbone = load_backbone(BACKBONE)
-        task = make_task("image-classification", is_multilabel=False)
+        task = make_label_task("image-classification", is_multilabel=False)
         self.prepare = task.preparation(self.backbone.contract)
         self.by_id = {sample.id: sample for sample in samples}
         self.known: dict[str, np.ndarray] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 
 # As the command line does, and before torch is imported: waiting threads sleep instead of spinning.
@@ -48,14 +47,10 @@ def amazon_forest() -> Path:
 
 @pytest.fixture(scope="session")
 def geo() -> Any:
-    """The module `tests/georeferenced.py`: scenes and polygons on them. tests/ is no package."""
-    path = Path(__file__).with_name("georeferenced.py")
-    spec = importlib.util.spec_from_file_location("georeferenced", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The module `tests/georeferenced.py`: scenes and polygons on them."""
+    import georeferenced
+
+    return georeferenced
 
 
 def draw_picture(class_index: int, seed: int, *, size: tuple[int, int] = (40, 48)) -> Image.Image:

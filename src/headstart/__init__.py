@@ -21,17 +21,16 @@ if TYPE_CHECKING:
         Run,
         compare,
         evaluate,
-        fetch_scenes,
         fit,
         inspect,
         load,
-        map_pictures,
         models,
         predict,
         pull,
         rank,
         resume,
     )
+    from headstart.api_masks import fetch_scenes, map_pictures
     from headstart.config import FitOptions
     from headstart.contracts import Evaluation, Measure, Prediction
     from headstart.data import open_dataset
@@ -43,11 +42,12 @@ if TYPE_CHECKING:
 _HOMES = {
     **dict.fromkeys(
         [
-            *("Run", "compare", "evaluate", "fetch_scenes", "fit", "inspect", "load"),
-            *("map_pictures", "models", "predict", "pull", "rank", "resume"),
+            *("Run", "compare", "evaluate", "fit", "inspect", "load", "models", "predict"),
+            *("pull", "rank", "resume"),
         ],
         "headstart.api",
     ),
+    **dict.fromkeys(["fetch_scenes", "map_pictures"], "headstart.api_masks"),
     "FitOptions": "headstart.config",
     "MapOptions": "headstart.map_options",
     **dict.fromkeys(["Evaluation", "Measure", "Prediction"], "headstart.contracts"),

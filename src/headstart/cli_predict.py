@@ -62,13 +62,13 @@ def predict(
         device: Where to compute.
         quiet: Only warnings and results.
     """
-    from headstart import api
+    from headstart import api, api_masks
     from headstart.prediction_files import check_format, to_csv, write_predictions
 
     if not paths and stac is None:
         raise ConfigError(f"What shall be predicted? headstart predict {model} NEW_PICTURES/")
     progress = Progress([ConsoleSink(is_quiet=quiet)])
-    if api.answers_with_masks(model):
+    if api_masks.answers_with_masks(model):
         if min_confidence is not None:
             raise ConfigError("--min-confidence is not for masks. Leave it away.")
         if output is None:
@@ -76,7 +76,7 @@ def predict(
                 f"`{model}` answers with masks, which need a folder: give --output MASKS/."
             )
         (masks or MapOptions()).check()  # before anything is fetched
-        catalogues = [path for path in paths if api.is_catalogue(path)]
+        catalogues = [path for path in paths if api_masks.is_catalogue(path)]
         scenes = _fetched(
             model,
             [*catalogues, stac] if stac is not None else catalogues,
@@ -86,7 +86,7 @@ def predict(
             progress=progress,
         )
         files = [path for path in paths if path not in catalogues]
-        mapped = api.map_pictures(
+        mapped = api_masks.map_pictures(
             model,
             [*files, *scenes],
             output,
@@ -126,7 +126,7 @@ def _fetched(
     progress: Progress,
 ) -> list[Path]:
     """Scenes of catalogues, and of items that are given as one."""
-    from headstart import api
+    from headstart.api_masks import fetch_scenes
     from headstart.stac import make_criteria
 
     if filters is not None and not catalogues:
@@ -138,7 +138,7 @@ def _fetched(
     return [
         scene
         for catalogue in catalogues
-        for scene in api.fetch_scenes(
+        for scene in fetch_scenes(
             model, catalogue, output, criteria=criteria, on_bad=on_bad, progress=progress
         )
     ]

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self
+
+from typing_extensions import TypeVar
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor, nn
 
     from headstart.model import Model
@@ -276,15 +279,21 @@ class BackboneSpec:
         return cls(**values)
 
 
+# What weights declare as their input: of pictures an InputContract; of texts it is of another kind.
+ContractT = TypeVar("ContractT", default=InputContract)
+
+
 @dataclass
-class Backbone:
+class Backbone(Generic[ContractT]):
     """A pretrained module with the input contract of its weights.
+
+    `Backbone` alone is one of pictures; who asks nothing of the contract takes `Backbone[Any]`.
 
     Attributes:
         spec: How to build it again.
         contract: What its weights expect as input.
-        module: images (B, bands, height, width) float, normalised by the contract -> features
-            (B, num_features), pooled, before any classifier.
+        module: Inputs, of pictures (B, bands, height, width) float, normalised by the contract ->
+            features (B, num_features), pooled, before any classifier.
         layer_groups: Names of the parameters of `module`, the group nearest the input first. Each
             parameter is in exactly one group. Layer-wise rates and gradual unfreezing go by these.
         pretrained_head: features (B, num_features) -> logits over `pretrained_classes`; of weights
@@ -295,7 +304,7 @@ class Backbone:
     """
 
     spec: BackboneSpec
-    contract: InputContract
+    contract: ContractT
     module: nn.Module
     layer_groups: tuple[tuple[str, ...], ...]
     pretrained_head: nn.Module | None = None
@@ -580,7 +589,11 @@ class Tally(Protocol):
 
 
 class Task(Protocol):
-    """All that differs between problems. One file in `tasks/` tells one task completely.
+    """What every problem tells the engine, the strategies and the steps that all fits share.
+
+    How its samples become inputs, how a model is made and what it costs to be wrong. What a model
+    answers is no part of it: see LabelTask and MaskTask. One file in `tasks/` tells one task
+    completely.
 
     Attributes:
         is_multilabel: Whether each class is decided alone.
@@ -593,33 +606,29 @@ class Task(Protocol):
     is_multilabel: bool
     is_dense: bool
 
-    def with_loss(self, *, label_smoothing: float, class_weights: Tensor | None) -> Task:
+    def with_loss(self, *, label_smoothing: float, class_weights: Tensor | None) -> Self:
         """The same task with another loss; class_weights (num_classes,) or None."""
         ...
 
     def preparation(
-        self, contract: InputContract, augment: Any = None
+        self, contract: Any, augment: Any = None
     ) -> Callable[[Sample], Tensor | Example]:
         """What reads a sample and makes it the model's input; augmented when `augment` is given.
 
         It raises DataError with the path, and can be sent to worker processes.
+
+        Args:
+            contract: Of the kind that the task's backbones have: of pictures an InputContract.
+            augment: Of the kind that its samples can be changed by; None: as evaluation sees them.
         """
         ...
 
-    def target(self, sample: Sample, classes: Sequence[str]) -> Any:
-        """The sample's target as the loss wants it: a class index, or a 0/1 vector."""
-        ...
-
-    def new_head(self, backbone: Backbone, num_classes: int) -> nn.Module | None:
+    def new_head(self, backbone: Backbone[Any], num_classes: int) -> nn.Module | None:
         """A head that only the task knows how to make; None where it is the strategy's to make."""
         ...
 
-    def build(self, backbone: Backbone, head: nn.Module) -> Model:
+    def build(self, backbone: Backbone[Any], head: nn.Module) -> Model:
         """Backbone and head as one model."""
-        ...
-
-    def features(self, model: Model, batch: Batch) -> Tensor:
-        """What the cache keeps: the frozen part's output for a batch."""
         ...
 
     def loss(self, model: Model, batch: Batch) -> Tensor:
@@ -630,20 +639,52 @@ class Task(Protocol):
         """(B, num_classes, ...) float32 scores; uses `batch.features` where they are given."""
         ...
 
+    def tally(self) -> Tally:
+        """Nothing gathered yet; for the metrics after an epoch."""
+        ...
+
+
+class LabelTask(Task, Protocol):
+    """A task with one answer a sample: a class, or any number of them."""
+
+    def target(self, sample: Sample, classes: Sequence[str]) -> Any:
+        """The sample's target as the loss wants it: a class index, or a 0/1 vector."""
+        ...
+
     def predict(self, logits: Tensor, ids: Sequence[str], classes: Sequence[str]) -> Prediction:
-        """Scores as a Prediction."""
+        """Logits (n, num_classes) as a Prediction."""
         ...
 
     def evaluate(self, prediction: Prediction, samples: Sequence[Sample]) -> Evaluation:
         """Metrics with intervals, for samples whose truth is known."""
         ...
 
-    def tally(self) -> Tally:
-        """Nothing gathered yet; for the metrics after an epoch."""
+    def validation_metrics(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
+        """The metrics of `tally`, of logits that are all at hand."""
         ...
 
-    def validation_metrics(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
-        """The same metrics of logits that are all at hand."""
+
+class MaskTask(Task, Protocol):
+    """A task with one class a pixel; its answers are counted, not kept."""
+
+    @property
+    def losses(self) -> Sequence[str]:
+        """The losses whose sum is learnt by."""
+        ...
+
+    def with_model(self, *, decoder: str, losses: Sequence[str]) -> Self:
+        """The same task with another decoder and the sum of other losses."""
+        ...
+
+    def evaluate(
+        self,
+        counts: NDArray[np.int64],
+        classes: Sequence[str],
+        *,
+        groups: NDArray[np.int64] | None = None,
+        boundary: NDArray[np.int64] | None = None,
+    ) -> Evaluation:
+        """Metrics with intervals; see `metrics.segmentation.evaluate_segmentation`."""
         ...
 
 
@@ -657,7 +698,7 @@ class Strategy(Protocol):
     name: str
     needs_features: bool
 
-    def new_head(self, backbone: Backbone) -> nn.Module:
+    def new_head(self, backbone: Backbone[Any]) -> nn.Module:
         """A head for the backbone: features (B, num_features) -> logits (B, num_classes)."""
         ...
 

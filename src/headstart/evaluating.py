@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from headstart.contracts import Dataset, Evaluation, Legend, Task
+from headstart.contracts import Dataset, Evaluation, Legend, MaskTask
 from headstart.data import open_dataset
 from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
@@ -16,10 +16,10 @@ from headstart.data.planning import spatial_blocks
 from headstart.data.scene_folders import BACKGROUND
 from headstart.errors import DataError
 from headstart.fitting.judging_masks import OnError, evaluate_chips, judge, tolerance_told
-from headstart.metrics.segmentation import BOUNDARY_SHARE
+from headstart.metrics.borders import BOUNDARY_SHARE
 from headstart.progress import Progress
 from headstart.saved import FittedModel, FittedSegmenter
-from headstart.tasks import make_task
+from headstart.tasks import make_mask_task
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _outside(fitted: Legend) -> Literal["background", "ignore"] | None:
     return None if BACKGROUND in fitted.names else "ignore"
 
 
-def _in_order_of(fitted: Legend, given: Legend | None) -> Task:
+def _in_order_of(fitted: Legend, given: Legend | None) -> MaskTask:
     """A task that reads masks by the values of the data, into the classes of the model."""
     assert given is not None
     values = dict(zip(given.names, given.values, strict=True))
@@ -141,7 +141,7 @@ def _in_order_of(fitted: Legend, given: Legend | None) -> Task:
         values=tuple(values.get(name, ()) for name in fitted.names),
         colours=fitted.colours,
     )
-    return make_task("semantic-segmentation", is_multilabel=False, legend=legend)
+    return make_mask_task("semantic-segmentation", legend)
 
 
 def _checked(

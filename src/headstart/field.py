@@ -17,7 +17,7 @@ import torch
 from headstart.backbones import load_backbone, resolve_auto
 from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
 from headstart.backbones.weights import find_local
-from headstart.contracts import Sample
+from headstart.contracts import LabelTask, Sample
 from headstart.errors import MissingExtraError, WeightsError
 from headstart.fitting.attempt import Situation
 from headstart.fitting.learning import samples_for_table
@@ -46,7 +46,7 @@ def default_backbones() -> list[str]:
 
 
 def enter(
-    where: Situation, references: Sequence[str], *, option: str, ends: float = math.inf
+    where: Situation[LabelTask], references: Sequence[str], *, option: str, ends: float = math.inf
 ) -> Field:
     """Load all that can be had, and measure how fast they are.
 
@@ -83,7 +83,7 @@ def enter(
     return Field(tuple(racers), tuple(absent))
 
 
-def _racer_or_why(name: str, where: Situation) -> Racer | str:
+def _racer_or_why(name: str, where: Situation[LabelTask]) -> Racer | str:
     """The backbone, ready to race, or in words why it cannot be had."""
     torch.manual_seed(where.options.seed)  # random weights are those that a fit would draw
     try:
@@ -103,7 +103,9 @@ def _settled(reference: str, progress: Progress) -> str:
     return name
 
 
-def run_race(where: Situation, field: Field, *, reading_ends: float, allowed: str) -> Race:
+def run_race(
+    where: Situation[LabelTask], field: Field, *, reading_ends: float, allowed: str
+) -> Race:
     """Race on the samples that a probe learns from; `allowed` is how messages call the time.
 
     Raises:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from headstart.compute import FrozenTwin
-from headstart.contracts import IGNORE, Batch, ComputeFormat, InputContract, Sample, Task
+from headstart.contracts import IGNORE, Batch, ComputeFormat, InputContract, MaskTask, Sample
 from headstart.data.reading_ahead import eval_batches
 from headstart.errors import DataError
 from headstart.model import Model
@@ -46,7 +46,7 @@ class MaskPredictor:
     def __init__(
         self,
         model: Model,
-        task: Task,
+        task: MaskTask,
         *,
         contract: InputContract,
         classes: tuple[str, ...],

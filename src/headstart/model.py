@@ -1,9 +1,11 @@
-"""The module that every task adapts: normalisation, backbone, head.
+"""The module that every task adapts: backbone and head; of pictures normalisation before them.
 
 Knows tensors only: no task, no strategy, no data.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,19 +38,18 @@ class Normalise(nn.Module):
 
 
 class Model(nn.Module):
-    """What a task builds: normalisation by the input contract, backbone and head.
+    """What a task builds: backbone and head. All that the strategies and the engine know of it.
 
     Attributes:
-        backbone: Normalised images -> features (B, num_features).
+        backbone: Inputs -> features (B, num_features).
         head: Features -> logits (B, num_classes).
         layer_groups: Names of the backbone's parameters, the group nearest the input first.
         stem: Names of those of the backbone's parameters that were made for bands that its weights
             do not know (`backbones.stem`): they learn in every strategy that learns at all.
     """
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    def __init__(self, backbone: Backbone[Any], head: nn.Module) -> None:
         super().__init__()
-        self.normalise = Normalise(backbone.contract)
         self.backbone = backbone.module
         self.layer_groups = backbone.layer_groups
         made = set(backbone.spec.arguments.get("stem", {}).get("parameters", ()))
@@ -56,6 +57,18 @@ class Model(nn.Module):
         # Around a pyramid the same parameters are those of its trunk.
         self.stem = tuple(name for name in names if name.removeprefix("trunk.") in made)
         self.head = head
+
+
+class PictureModel(Model):
+    """A model that answers for whole pictures, of raw values as their files have them.
+
+    Attributes:
+        normalise: By the input contract.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__(backbone, head)
+        self.normalise = Normalise(backbone.contract)
 
     def embed(self, images: Tensor) -> Tensor:
         """images: (B, bands, H, W) raw values -> features (B, num_features)."""
@@ -72,6 +85,7 @@ class DenseModel(Model):
     """A model that answers for each pixel, of pictures of any size.
 
     Attributes:
+        normalise: By the input contract.
         backbone: Normalised images -> feature maps, fine to coarse.
         head: A decoder: feature maps -> logits (B, num_classes, h, w).
         divisor: Pictures are enlarged to multiples of this, by repeating their last row and column.
@@ -79,9 +93,10 @@ class DenseModel(Model):
 
     def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__(backbone, head)
+        self.normalise = Normalise(backbone.contract)
         self.divisor = int(head.divisor)  # type: ignore[arg-type] # decoders have it, as an int
 
-    def embed(self, images: Tensor) -> list[Tensor]:  # type: ignore[override] # maps, no vector
+    def embed(self, images: Tensor) -> list[Tensor]:
         """images: (B, bands, H, W) raw values -> maps (B, C, H' / stride, W' / stride).
 
         H' and W' are the sides of the enlarged picture.

@@ -18,14 +18,14 @@ from headstart.contracts import (
     Batch,
     ComputeFormat,
     InputContract,
+    LabelTask,
     Prediction,
     Sample,
     StrangerScores,
-    Task,
 )
 from headstart.data.reading_ahead import eval_batches
 from headstart.errors import DataError
-from headstart.model import Model
+from headstart.model import Model, PictureModel
 from headstart.progress import Progress
 from headstart.trust.strangers import Neighbourhood
 
@@ -54,7 +54,7 @@ class Predictor:
     def __init__(
         self,
         model: Model,
-        task: Task,
+        task: LabelTask,
         *,
         contract: InputContract,
         classes: tuple[str, ...],
@@ -146,6 +146,7 @@ class EmbedOnly(torch.nn.Module):
 
     def __init__(self, model: Model) -> None:
         super().__init__()
+        assert isinstance(model, PictureModel)
         self.normalise = model.normalise
         self.backbone = model.backbone
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from headstart.contracts import Backbone, Prediction, Sample
+from headstart.contracts import Backbone, LabelTask, Prediction, Sample
 from headstart.errors import ConfigError, DataError, InterruptedFit
-from headstart.fitting.attempt import Attempt, Embedder, Situation
+from headstart.fitting.attempt import Embedder, Situation
 from headstart.fitting.collecting import Collector
+from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import feature_table
 from headstart.fitting.settle import Choices
 from headstart.halving import nested_parts, plan_rounds
@@ -100,7 +101,7 @@ class Race:
 
     def __init__(
         self,
-        where: Situation,
+        where: Situation[LabelTask],
         samples: Sequence[Sample],
         *,
         headline: str,
@@ -221,7 +222,7 @@ class Race:
         self.progress.note(f"  {racer.reference}: {words.title.lower()} {score}")
         return True
 
-    def _read(self, racer: Racer, attempt: Attempt, divisor: int) -> list[Sample]:
+    def _read(self, racer: Racer, attempt: LabelAttempt, divisor: int) -> list[Sample]:
         """The samples of a part that can be read; the racer has their features."""
         unreadable: dict[str, str] = {}
         collector = Collector(
@@ -282,8 +283,8 @@ class Race:
         ]
 
 
-def new_probe(where: Situation, backbone: Backbone) -> Attempt:
+def new_probe(where: Situation[LabelTask], backbone: Backbone) -> LabelAttempt:
     """A probe on a backbone, settled as a fit settles it, so that both share their features."""
     choices = Choices(where.options, progress=Progress())
     embedder = Embedder.of(backbone, where, choices=choices)
-    return Attempt("probe", where, embedder=embedder, choices=choices)
+    return LabelAttempt("probe", where, embedder=embedder, choices=choices)

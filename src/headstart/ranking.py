@@ -18,6 +18,7 @@ import torch
 
 from headstart.compute import choose_device
 from headstart.config import RankOptions, parse_duration_s
+from headstart.contracts import LabelTask
 from headstart.errors import ConfigError, InterruptedFit
 from headstart.field import default_backbones, enter, in_order, judge, run_race
 from headstart.fitting.attempt import Situation
@@ -27,7 +28,7 @@ from headstart.progress import Progress
 from headstart.racing import Race, Racer, new_probe
 from headstart.report.ranking import Ranking, ranking_verdict, write_ranking
 from headstart.rundir import RunFolder
-from headstart.tasks import make_task
+from headstart.tasks import make_label_task
 
 # Of the budget, what judging and drawing may take after the last picture was read.
 _TAIL_SHARE = 0.1
@@ -86,7 +87,7 @@ def rank(path: Path, options: RankOptions, *, progress: Progress) -> Ranking:
 
 def _situation(
     path: Path, options: RankOptions, *, stop: StopSignal, scratch: Path, progress: Progress
-) -> Situation:
+) -> Situation[LabelTask]:
     """What a fit by probe on this data would begin with."""
     started = time.monotonic()
     fit = options.as_fit()
@@ -101,7 +102,7 @@ def _situation(
         data=data,
         options=fit,
         own_augment=None,
-        task=make_task(data.dataset.task, is_multilabel=data.dataset.is_multilabel),
+        task=make_label_task(data.dataset.task, is_multilabel=data.dataset.is_multilabel),
         device=choose_device(fit.device),
         folder=RunFolder(scratch),  # a probe writes nothing to it
         progress=progress,

@@ -23,6 +23,7 @@ from headstart.contracts import (
     InputContract,
     Legend,
     Prediction,
+    Task,
 )
 from headstart.data import find_pictures
 from headstart.data.raster_values import STRETCHED
@@ -34,7 +35,7 @@ from headstart.predictor import EmbedOnly, Predictor, example_input, speed_name
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.strategies.heads import build_head
-from headstart.tasks import make_task
+from headstart.tasks import make_label_task, make_mask_task
 from headstart.trust.strangers import Neighbourhood
 
 
@@ -161,8 +162,12 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
     Raises:
         RunError: A file is missing or damaged, or does not fit the others.
     """
-    parts = _load_parts(folder, device)
-    return FittedModel(Predictor(**parts, strangers=_load_strangers(folder, parts["device"])))
+    config = folder.read_json(folder.config)
+    is_multilabel = config["model"]["is_multilabel"]
+    task = make_label_task(config["task"], is_multilabel=is_multilabel)
+    parts = _load_parts(folder, task, device=device)
+    strangers = _load_strangers(folder, parts["device"])
+    return FittedModel(Predictor(task=task, **parts, strangers=strangers))
 
 
 def load_segmenter(folder: RunFolder, *, device: str = "auto") -> FittedSegmenter:
@@ -171,8 +176,10 @@ def load_segmenter(folder: RunFolder, *, device: str = "auto") -> FittedSegmente
     Raises:
         RunError: A file is missing or damaged, or does not fit the others.
     """
-    legend = Legend.from_json(folder.read_json(folder.config)["model"]["legend"])
-    predictor = MaskPredictor(**_load_parts(folder, device))
+    config = folder.read_json(folder.config)
+    legend = Legend.from_json(config["model"]["legend"])
+    task = make_mask_task(config["task"], legend)
+    predictor = MaskPredictor(task=task, **_load_parts(folder, task, device=device))
     key = f"{module_fingerprint(predictor.model)} {predictor.compute_format}"
     return FittedSegmenter(predictor, legend, key, knows_wide=_has_seen_wide(folder))
 
@@ -185,16 +192,9 @@ def _has_seen_wide(folder: RunFolder) -> bool:
     return any(finding["kind"] == "sixteen-bit" for finding in findings)
 
 
-def _load_parts(folder: RunFolder, device: str) -> dict[str, Any]:
-    """What a predictor is made of."""
-    config = folder.read_json(folder.config)
-    described = config["model"]
-    legend = described.get("legend")
-    task = make_task(
-        config["task"],
-        is_multilabel=described["is_multilabel"],
-        legend=None if legend is None else Legend.from_json(legend),
-    )
+def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]:
+    """What a predictor is made of besides its task."""
+    described = folder.read_json(folder.config)["model"]
     spec = BackboneSpec.from_json(described["backbone"])
     contract = InputContract.from_json(folder.read_json(folder.input))
     module = build_unset_backbone(spec)
@@ -213,7 +213,6 @@ def _load_parts(folder: RunFolder, device: str) -> dict[str, Any]:
         ).compute_format
     return {
         "model": model.to(target),
-        "task": task,
         "contract": contract,
         "classes": tuple(described["classes"]),
         "device": target,
@@ -238,7 +237,7 @@ def load_pretrained(reference: str, *, device: str, progress: Progress) -> Fitte
             f"`{reference}` brings no classifier of its own, so it cannot predict without a fit. "
             "Fit it to your labels first: headstart fit DATA --backbone " + reference
         )
-    task = make_task("image-classification", is_multilabel=False)
+    task = make_label_task("image-classification", is_multilabel=False)
     target = choose_device(device)
     model = task.build(backbone, backbone.pretrained_head).to(target)
     measured = choose_format(
@@ -281,7 +280,7 @@ def load_pretrained_segmenter(
     assert backbone.pretrained_head is not None
     names = tuple(name.partition(",")[0] for name in backbone.pretrained_classes)
     legend = Legend(names, values=tuple((index,) for index in range(len(names))))
-    task = make_task("semantic-segmentation", is_multilabel=False, legend=legend)
+    task = make_mask_task("semantic-segmentation", legend)
     target = choose_device(device)
     model = task.build(backbone, backbone.pretrained_head).to(target).requires_grad_(False)
     measured = choose_format(

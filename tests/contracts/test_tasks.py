@@ -1,4 +1,7 @@
-"""What every row of TASKS promises."""
+"""What every row of LABEL_TASKS promises.
+
+What answers pixel by pixel promises other things: tests/unit/tasks/test_semantic_segmentation.py.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +16,21 @@ from PIL import Image
 from torch.nn import functional as F
 
 from headstart.backbones import load_backbone
-from headstart.contracts import Batch, Sample, Task
+from headstart.contracts import Batch, LabelTask, Legend, Sample
 from headstart.errors import ConfigError, DataError
 from headstart.strategies.heads import linear_head
-from headstart.tasks import TASKS, make_task
+from headstart.tasks import LABEL_TASKS, make_label_task, make_mask_task
 
 CLASSES = ("a", "b", "c")
 
 
-# What answers pixel by pixel promises other things: tests/unit/tasks/test_semantic_segmentation.py.
-OF_WHOLE_PICTURES = [name for name in TASKS if name != "semantic-segmentation"]
-
-
 @pytest.fixture(
-    params=[(n, m) for n in OF_WHOLE_PICTURES for m in (False, True)],
-    ids=[f"{n}-{kind}" for n in OF_WHOLE_PICTURES for kind in ("single", "multi")],
+    params=[(n, m) for n in LABEL_TASKS for m in (False, True)],
+    ids=[f"{n}-{kind}" for n in LABEL_TASKS for kind in ("single", "multi")],
 )
-def task(request: pytest.FixtureRequest) -> Task:
+def task(request: pytest.FixtureRequest) -> LabelTask:
     name, is_multilabel = request.param
-    return make_task(name, is_multilabel=is_multilabel)
+    return make_label_task(name, is_multilabel=is_multilabel)
 
 
 @pytest.fixture
@@ -41,11 +40,11 @@ def picture(tmp_path: Path) -> Sample:
     return Sample("x.png", tmp_path / "x.png", ("b",))
 
 
-def targets_of(task: Task, *labels: tuple[str, ...]) -> torch.Tensor:
+def targets_of(task: LabelTask, *labels: tuple[str, ...]) -> torch.Tensor:
     return torch.tensor([task.target(Sample("x", Path("x"), each), CLASSES) for each in labels])
 
 
-def test_what_is_prepared_fits_the_contract(task: Task, picture: Sample) -> None:
+def test_what_is_prepared_fits_the_contract(task: LabelTask, picture: Sample) -> None:
     contract = load_backbone("timm:test_resnet", weights="random").contract
     for augment in (None, "medium"):
         found = task.preparation(contract, augment)(picture)
@@ -53,20 +52,20 @@ def test_what_is_prepared_fits_the_contract(task: Task, picture: Sample) -> None
         assert found.dtype == torch.uint8
 
 
-def test_preparation_can_be_sent_to_worker_processes(task: Task, picture: Sample) -> None:
+def test_preparation_can_be_sent_to_worker_processes(task: LabelTask, picture: Sample) -> None:
     contract = load_backbone("timm:test_resnet", weights="random").contract
     prepare = task.preparation(contract)
     assert torch.equal(pickle.loads(pickle.dumps(prepare))(picture), prepare(picture))
 
 
-def test_a_file_that_is_no_picture_is_refused_by_its_path(task: Task, tmp_path: Path) -> None:
+def test_a_file_that_is_no_picture_is_refused_by_its_path(task: LabelTask, tmp_path: Path) -> None:
     contract = load_backbone("timm:test_resnet", weights="random").contract
     (tmp_path / "no.jpg").write_text("hello")
     with pytest.raises(DataError, match=r"no\.jpg"):
         task.preparation(contract)(Sample("no.jpg", tmp_path / "no.jpg"))
 
 
-def test_probabilities_are_probabilities(task: Task) -> None:
+def test_probabilities_are_probabilities(task: LabelTask) -> None:
     logits = torch.tensor([[3.0, -1.0, 0.0], [-200.0, 200.0, 0.0]])
     found = task.predict(logits, ["x", "y"], CLASSES)
     assert found.probabilities.shape == (2, 3)
@@ -77,7 +76,7 @@ def test_probabilities_are_probabilities(task: Task) -> None:
         assert found.probabilities.sum(axis=1) == pytest.approx([1.0, 1.0])
 
 
-def test_perfect_logits_measure_as_perfect(task: Task) -> None:
+def test_perfect_logits_measure_as_perfect(task: LabelTask) -> None:
     samples = [Sample(str(i), Path("x"), (c,)) for i, c in enumerate("abcabc")]
     targets = targets_of(task, *[s.labels for s in samples])
     logits = 20.0 * (F.one_hot(torch.arange(6) % 3, 3).float() - 0.5)
@@ -90,7 +89,7 @@ def test_perfect_logits_measure_as_perfect(task: Task) -> None:
     assert set(evaluation.per_class) == set(CLASSES)
 
 
-def test_label_smoothing_and_class_weights_follow_their_formulas(task: Task) -> None:
+def test_label_smoothing_and_class_weights_follow_their_formulas(task: LabelTask) -> None:
     backbone = load_backbone("timm:test_resnet", weights="random")
     head = linear_head(backbone.spec.num_features, 3, dropout=0.0, hidden=0)
     torch.nn.init.normal_(head.last.weight, generator=torch.Generator().manual_seed(0))
@@ -113,12 +112,12 @@ def test_label_smoothing_and_class_weights_follow_their_formulas(task: Task) -> 
     assert float(found.detach()) == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_with_another_loss_it_is_the_same_task(task: Task) -> None:
+def test_with_another_loss_it_is_the_same_task(task: LabelTask) -> None:
     other = task.with_loss(label_smoothing=0.2, class_weights=None)
     assert (other.name, other.is_multilabel) == (task.name, task.is_multilabel)
 
 
-def test_undecided_logits_cost_what_guessing_costs(task: Task) -> None:
+def test_undecided_logits_cost_what_guessing_costs(task: LabelTask) -> None:
     metrics = task.validation_metrics(torch.zeros(3, 3), targets_of(task, ("a",), ("b",), ("c",)))
     per_decision = math.log(2) if task.is_multilabel else math.log(3)
     assert metrics["loss"] == pytest.approx(per_decision, rel=1e-4)
@@ -126,4 +125,8 @@ def test_undecided_logits_cost_what_guessing_costs(task: Task) -> None:
 
 def test_an_unknown_task_is_refused_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean `image-classification`"):
-        make_task("image-clasification", is_multilabel=False)
+        make_label_task("image-clasification", is_multilabel=False)
+    with pytest.raises(
+        ConfigError, match=r"no task `image-classification` that answers with masks"
+    ):
+        make_mask_task("image-classification", Legend(("a", "b"), ((0,), (1,))))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ import pytest
 from PIL import Image
 
 import headstart
-from headstart import api, mapping
+from headstart import mapping
 from headstart.cli import run as command
 from headstart.data.ground import pixel_area_m2
 from headstart.data.rasters import raster_facts
@@ -361,27 +359,16 @@ class Recorder:
         return [event.message for event in self.events if event.kind == kind]
 
 
-def load(name: str) -> Any:
-    """A module of tests/, which is no package."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            name, Path(__file__).parents[1] / f"{name}.py"
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
 @pytest.fixture
 def catalogue() -> Iterator[tuple[Any, Callable[..., Any]]]:
     """A STAC API with two scenes for the eye, one of them cloudy, and the server of their files."""
     pytest.importorskip("pystac_client", reason="needs the extra geo")
     pytest.importorskip("stac_fastapi.api", reason="needs stac-fastapi")
-    make, scenes = load("stac_server"), load("scenes")
-    with load("range_server").RangeServer() as files:
+    import scenes
+    import stac_server as make
+    from range_server import RangeServer
+
+    with RangeServer() as files:
         items = []
         for name, seed, cloud in (("clear", 30, 5.0), ("hazy", 31, 80.0)):
             picture = np.ascontiguousarray(disc(seed, 300)[0].transpose(2, 0, 1))
@@ -433,4 +420,4 @@ def test_items_stand_among_pictures(run: Path, catalogue: Any, tmp_path: Path) -
         *("hazy_2023-06-10.tif", "field.tif", "clear_2023-06-10.tif")
     ]
     with pytest.raises(DataError, match="No item fits"):
-        api.fetch_scenes(run, server.url, output, criteria=make_criteria(max_cloud=1))
+        headstart.fetch_scenes(run, server.url, output, criteria=make_criteria(max_cloud=1))

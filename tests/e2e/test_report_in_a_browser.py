@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -97,27 +95,20 @@ def browser() -> str:
     pytest.skip("needs chromium or google-chrome on the PATH, and there is none")
 
 
-def load(name: str) -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def fabricated_run() -> ModuleType:
     """The module that fabricates runs."""
-    return load("fabricated_run")
+    import fabricated_run
+
+    return fabricated_run
 
 
 @pytest.fixture(scope="module")
 def fabricated_maps(fabricated_run: ModuleType) -> ModuleType:
     """The module that fabricates runs of segmentation, by way of the other one."""
-    return load("fabricated_maps")
+    import fabricated_maps
+
+    return fabricated_maps
 
 
 @pytest.fixture(scope="module")

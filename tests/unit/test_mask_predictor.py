@@ -28,7 +28,7 @@ def predictor() -> MaskPredictor:
     task = SemanticSegmentation(LEGEND)
     return MaskPredictor(
         task.build(backbone, task.new_head(backbone, 2)),
-        task,  # type: ignore[arg-type] # as `make_task` casts it
+        task,
         contract=backbone.contract,
         classes=("a", "b"),
         device=torch.device("cpu"),

@@ -37,8 +37,10 @@ def go_together(first: Example, second: Example) -> bool:
 
 def has_room(row: Example, num: int, most_pixels: int | None) -> bool:
     """Whether another row of this size can go with so many of them."""
+    if most_pixels is None:
+        return True
     height, width = row.inputs.shape[-2:]
-    return most_pixels is None or (num + 1) * height * width <= most_pixels
+    return (num + 1) * height * width <= most_pixels
 
 
 def stack(rows: Sequence[Example]) -> Stacked:

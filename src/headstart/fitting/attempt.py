@@ -1,11 +1,16 @@
-"""One strategy tried on prepared data: settled, with the model it makes. Only wiring."""
+"""One strategy tried on prepared data: settled, with the model it makes. Only wiring.
+
+What the attempts of all tasks share; those of labels are in `label_attempt`, those of masks in
+`mask_attempt`.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,25 +18,19 @@ from torch import Tensor, nn
 from headstart.backbones.depths import gives_depths, with_depths
 from headstart.compute import FrozenTwin, MeasuredFormat, choose_format
 from headstart.config import FitOptions
-from headstart.contracts import Backbone, ComputeFormat, Prediction, Sample, Split, Task
+from headstart.contracts import Backbone, ComputeFormat, Sample, Split, Task
 from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
 from headstart.decoder_weights import start_decoder
 from headstart.engine.merging import State
 from headstart.fitting.feeding import Feed, Loading
 from headstart.fitting.preparing import PreparedData
-from headstart.fitting.recording import Record, record_results, record_start
+from headstart.fitting.recording import Record
 from headstart.fitting.rungs import Climb, only_rung
 from headstart.fitting.settle import Choice, Choices, DataSize, settle_training, without_effect
 from headstart.interrupt import StopSignal
 from headstart.model import Model
-from headstart.predictor import (
-    EmbedOnly,
-    Predictor,
-    batch_size_for,
-    example_input,
-    speed_name,
-)
+from headstart.predictor import EmbedOnly, batch_size_for, example_input, speed_name
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.strategies import StrategySettings, make_strategy
@@ -43,9 +42,12 @@ OWN_AUGMENT = "own"
 # Strategies whose backbone stays as it is, so that features may stand for pictures.
 FROZEN = ("as-is", "probe", "head")
 
+TaskT = TypeVar("TaskT", bound=Task)
+TaskT_co = TypeVar("TaskT_co", bound=Task, covariant=True)
+
 
 @dataclass(frozen=True)
-class Situation:
+class Situation(Generic[TaskT_co]):
     """What a fit has before it tries a strategy, and keeps while it tries several.
 
     Attributes:
@@ -60,7 +62,7 @@ class Situation:
     data: PreparedData
     options: FitOptions
     own_augment: Any
-    task: Task
+    task: TaskT_co
     device: torch.device
     folder: RunFolder
     progress: Progress
@@ -68,6 +70,14 @@ class Situation:
     started: float
     deadline: float | None
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+class Situated(Protocol):
+    """Gives the situation of a fit once its task is made."""
+
+    def __call__(self, task: TaskT) -> Situation[TaskT]:
+        """The situation, with this task."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +100,7 @@ class Embedder:
     twin: FrozenTwin | None = None
 
     @classmethod
-    def of(cls, backbone: Backbone, where: Situation, *, choices: Choices) -> Embedder:
+    def of(cls, backbone: Backbone, where: Situation[Task], *, choices: Choices) -> Embedder:
         """With the fastest format for a backbone that stays as it is; on the fit's device."""
         backbone.module.to(where.device)
         read_as_stored(backbone, where.data)
@@ -124,7 +134,7 @@ class Embedder:
         return replace(self, backbone=self.widest, deep=None)
 
 
-class Attempt:
+class Attempt(ABC, Generic[TaskT_co]):
     """A strategy with all that was settled for it, and the model that it makes.
 
     Args:
@@ -149,7 +159,7 @@ class Attempt:
     def __init__(
         self,
         strategy: str,
-        where: Situation,
+        where: Situation[TaskT_co],
         *,
         embedder: Embedder,
         choices: Choices,
@@ -174,7 +184,20 @@ class Attempt:
         self._training: MeasuredFormat | None = None
         self._settle()
         self.compute_format = embedder.inference.compute_format
-        self.predictor = self.new_predictor()
+        self.renew_predictor()
+
+    @abstractmethod
+    def renew_predictor(self) -> None:
+        """From now on predict with the model as it is now."""
+
+    @abstractmethod
+    def rehearse(self) -> None:
+        """Evaluate, draw and save a few validation samples, in a folder that is then removed."""
+
+    @property
+    @abstractmethod
+    def target(self) -> Callable[[Sample], Any] | None:
+        """Gives a sample's target as the loss wants it; None where samples bring their own."""
 
     @property
     def is_frozen(self) -> bool:
@@ -256,6 +279,7 @@ class Attempt:
             task=self.task,
             contract=self.backbone.contract,
             classes=self.classes,
+            target=self.target,
             device=self.where.device,
             train=data.samples("train"),
             validation=data.samples("validation"),
@@ -292,18 +316,6 @@ class Attempt:
             )
         return self._training
 
-    def new_predictor(self) -> Predictor:
-        """What predicts with the model as it is now."""
-        return Predictor(
-            self.model,
-            self.task,
-            contract=self.backbone.contract,
-            classes=self.classes,
-            device=self.where.device,
-            compute_format=self.compute_format,
-            embed=self.embedder.embed if self.is_frozen and self.embedder.twin else None,
-        )
-
     @property
     def loading(self) -> Loading:
         """How training batches are made."""
@@ -330,28 +342,6 @@ class Attempt:
         if self.is_frozen:
             return ["train", "validation", "test"]
         return ["train", "validation"] if self.strategy.needs_features else []
-
-    def predict(
-        self, samples: Sequence[Sample], features: Mapping[str, Tensor] | None
-    ) -> Prediction:
-        """From features, sample id -> (num_features,), where the backbone is frozen; else read."""
-        if self.is_frozen and features is not None:
-            ids = [sample.id for sample in samples]
-            return self.predictor.answer(ids, torch.stack([features[id_] for id_ in ids]))
-        return self.predictor.predict(
-            samples, progress=self.where.progress, on_error=self.where.data.note_unreadable
-        )
-
-    def rehearse(self) -> None:
-        """Evaluate, draw and save on a few validation samples, in a folder that is then removed."""
-        data, folder = self.where.data, self.where.folder
-        samples = (data.samples("validation") or data.samples("train"))[:NUM_TRIED]
-        prediction = self.new_predictor().predict(samples, progress=Progress())
-        with folder.rehearsal() as rehearsal:
-            rehearsal.write_text(rehearsal.log, "")
-            record_start(rehearsal, self.record())
-            evaluation = self.task.evaluate(prediction, samples)
-            record_results(rehearsal, self.record(), evaluation, prediction)
 
     def record(self) -> Record:
         """What is told about this attempt in the run folder, as far as it has come."""
@@ -390,7 +380,7 @@ def measure_format(
     backbone: Backbone,
     *,
     mode: Literal["inference", "training"],
-    where: Situation,
+    where: Situation[Task],
     choices: Choices,
     precision: str | None = None,
 ) -> MeasuredFormat:

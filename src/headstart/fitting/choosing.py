@@ -17,7 +17,7 @@ import torch
 
 from headstart.backbones import load_backbone, resolve_auto
 from headstart.config import ANY_BACKBONE
-from headstart.contracts import Backbone, Measure
+from headstart.contracts import Backbone, LabelTask, Measure, Task
 from headstart.field import Field, default_backbones, enter, in_order, judge, run_race
 from headstart.fitting.attempt import Situation
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
@@ -34,26 +34,21 @@ _LOADING_SHARE, _READING_SHARE = 0.5, 0.9
 
 
 def load_chosen(
-    where: Situation, choices: Choices, *, resume: RunFolder | None, is_random: bool
+    where: Situation[Task], choices: Choices, *, reference: str, is_random: bool
 ) -> Backbone:
-    """The backbone that was asked for, or found to be the best, on the fit's device.
+    """A backbone by its reference, on the fit's device; `auto` is settled.
 
     Args:
         where: The fit.
         choices: Of the fit; what is found is added.
-        resume: The folder of an interrupted run to go on with.
+        reference: As it was asked for, or the winner of a race.
         is_random: With random weights, whatever was asked for.
 
     Raises:
-        HeadstartError: It cannot be had; see `choose_backbone` and `load_backbone`.
+        HeadstartError: It cannot be had; see `load_backbone`.
     """
-    options = where.options
-    reference, weights = options.backbone, "random" if is_random else options.weights
-    if resume is not None:
-        recall_race(resume, choices)
-    if options.racing:
-        reference = choose_backbone(where, choices)
-    elif reference == "auto":
+    weights = "random" if is_random else where.options.weights
+    if reference == "auto":
         reference, reason = resolve_auto(progress=where.progress)
         choices.add(Choice("backbone", reference, reason))
     backbone = load_backbone(reference, weights=weights, progress=where.progress)
@@ -61,7 +56,7 @@ def load_chosen(
     return backbone
 
 
-def choose_backbone(where: Situation, choices: Choices) -> str:
+def choose_backbone(where: Situation[LabelTask], choices: Choices) -> str:
     """The backbone that won; it is added to the choices, with how each did.
 
     Args:
@@ -118,7 +113,7 @@ def _alone(field: Field) -> Choice:
     return Choice("backbone", winner, reason, tried=tried)
 
 
-def _race(where: Situation, field: Field, *, began: float, allowed_s: float) -> Choice:
+def _race(where: Situation[LabelTask], field: Field, *, began: float, allowed_s: float) -> Choice:
     num = count(len(field.racers), "backbone")
     where.progress.note(f"{num} race by probe, for at most {allowed_s:.0f} s:")
     race = run_race(

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from headstart.backbones.depths import with_depths
 from headstart.config import FitOptions
-from headstart.contracts import Backbone
+from headstart.contracts import Backbone, Dataset, LabelTask
 from headstart.errors import DataError, RunError
-from headstart.fitting.attempt import NUM_TRIED, Attempt, Embedder, Situation
-from headstart.fitting.choosing import load_chosen
+from headstart.fitting.attempt import NUM_TRIED, Embedder, Situated, Situation
+from headstart.fitting.choosing import choose_backbone, load_chosen, recall_race
 from headstart.fitting.collecting import Collector
 from headstart.fitting.controlling import train_control
 from headstart.fitting.explaining import explain
+from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.ladder import Found, Ladder
 from headstart.fitting.learning import learn
 from headstart.fitting.preparing import PreparedData, seen_through
@@ -27,6 +28,7 @@ from headstart.fitting.settle import Choices
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
+from headstart.tasks import make_label_task
 
 # Of the budget, what reading pictures may take before samples are left out.
 _READING_SHARE = 0.7
@@ -41,12 +43,22 @@ class Classifying:
         resume: The folder of an interrupted run to go on with.
     """
 
-    def __init__(self, where: Situation, choices: Choices, *, resume: RunFolder | None) -> None:
+    def __init__(
+        self, where: Situation[LabelTask], choices: Choices, *, resume: RunFolder | None
+    ) -> None:
         self.where = where
         self.choices = choices
         self.resume = resume
         self.options = where.options
         self.progress = where.progress
+
+    @classmethod
+    def begin(
+        cls, dataset: Dataset, situated: Situated, choices: Choices, *, resume: RunFolder | None
+    ) -> Classifying:
+        """A fit with the task that the data is for."""
+        task = make_label_task(dataset.task, is_multilabel=dataset.is_multilabel)
+        return cls(situated(task), choices, resume=resume)
 
     @staticmethod
     def refuse(options: FitOptions, data: PreparedData) -> None:
@@ -78,10 +90,15 @@ class Classifying:
         backbone = self._load_backbone(is_random=strategy == "scratch")
         embedder = Embedder.of(backbone, self.where, choices=self.choices)
         choices = self.choices.branch()
-        self.attempt = Attempt(strategy, self.where, embedder=embedder, choices=choices)
+        self.attempt = LabelAttempt(strategy, self.where, embedder=embedder, choices=choices)
 
     def _load_backbone(self, *, is_random: bool) -> Backbone:
-        backbone = load_chosen(self.where, self.choices, resume=self.resume, is_random=is_random)
+        reference = self.options.backbone
+        if self.resume is not None:
+            recall_race(self.resume, self.choices)
+        if self.options.racing:
+            reference = choose_backbone(self.where, self.choices)
+        backbone = load_chosen(self.where, self.choices, reference=reference, is_random=is_random)
         at_depths = self.options.features == "depths" and not is_random
         return with_depths(backbone) if at_depths else backbone
 
@@ -107,7 +124,7 @@ class Classifying:
             self._collect_views(collector)
         where.seconds["features"] = time.monotonic() - started
 
-    def _collector(self, attempt: Attempt) -> Collector:
+    def _collector(self, attempt: LabelAttempt) -> Collector:
         where = self.where
         reading_ends = float("inf")
         if where.deadline is not None:

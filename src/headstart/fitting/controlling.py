@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from headstart.backbones import load_backbone
 from headstart.config import FitOptions
-from headstart.contracts import Evaluation, Measure, Prediction, Sample
+from headstart.contracts import Evaluation, LabelTask, Measure, Prediction, Sample, Task
 from headstart.errors import InterruptedFit, TrainingError
-from headstart.fitting.attempt import Attempt, Embedder, Situation, read_as_stored
+from headstart.fitting.attempt import Attempt, Embedder, Situation, TaskT, read_as_stored
+from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import learn, samples_for_table
 from headstart.fitting.settle import Choices
 from headstart.metrics.comparison import CALLED, Comparison, compare_predictions
@@ -40,6 +41,7 @@ _TOLD = (
     *("miou", "pixel_accuracy", "boundary_f1"),
 )
 Answers = TypeVar("Answers")
+AttemptT_co = TypeVar("AttemptT_co", bound=Attempt[Task], covariant=True)
 
 
 class _Aside:
@@ -58,7 +60,7 @@ class _Aside:
 
 
 def train_control(
-    kept: Attempt, tested: Sequence[Sample], *, prediction: Prediction, evaluation: Evaluation
+    kept: LabelAttempt, tested: Sequence[Sample], *, prediction: Prediction, evaluation: Evaluation
 ) -> dict[str, Any] | None:
     """The part `transfer` of metrics.json; None where the control was stopped or failed.
 
@@ -86,10 +88,10 @@ def train_control(
 
 
 @dataclass(frozen=True, eq=False)
-class Control:
+class Control(Generic[AttemptT_co]):
     """A trained control, and what it told after each epoch."""
 
-    attempt: Attempt
+    attempt: AttemptT_co
     epochs: Sequence[Mapping[str, Any]]
 
 
@@ -109,12 +111,12 @@ class Sides:
 
 
 def train_aside(
-    kept: Attempt,
-    new_control: Callable[[Situation], Attempt],
+    kept: Attempt[TaskT],
+    new_control: Callable[[Situation[TaskT]], AttemptT_co],
     *,
-    answer: Callable[[Attempt], Answers],
+    answer: Callable[[AttemptT_co], Answers],
     seconds: float,
-) -> tuple[Control, Answers] | None:
+) -> tuple[Control[AttemptT_co], Answers] | None:
     """Train from random weights in a folder that is then removed; None where that fails.
 
     Args:
@@ -151,7 +153,7 @@ def train_aside(
 
 
 def transfer_told(
-    kept: Attempt, control: Control, found: Comparison, sides: Sides
+    kept: Attempt[Task], control: Control[Attempt[Task]], found: Comparison, sides: Sides
 ) -> dict[str, Any]:
     """The part `transfer` of metrics.json, which is also told."""
     epochs, seconds = control.epochs, sides.seconds
@@ -172,7 +174,7 @@ def transfer_told(
     return transfer
 
 
-def _seconds_of(kept: Attempt) -> float:
+def _seconds_of(kept: LabelAttempt) -> float:
     """What the kept attempt took: features and learning.
 
     Features that were in the cache count as if they had been computed: they once were.
@@ -190,7 +192,7 @@ def _options(given: FitOptions) -> FitOptions:
     return FitOptions(strategy="scratch", epochs=_MOST_EPOCHS, **shared)
 
 
-def _new_control(kept: Attempt, *, where: Situation) -> Attempt:
+def _new_control(kept: LabelAttempt, *, where: Situation[LabelTask]) -> LabelAttempt:
     """An attempt with the same architecture, and nothing learnt."""
     reference = kept.value("backbone")
     backbone = load_backbone(reference, weights="random", progress=where.progress)
@@ -198,11 +200,11 @@ def _new_control(kept: Attempt, *, where: Situation) -> Attempt:
     read_as_stored(backbone, where.data)
     choices = Choices(where.options, progress=where.progress)
     embedder = Embedder(backbone, kept.embedder.inference)
-    return Attempt("scratch", where, embedder=embedder, choices=choices)
+    return LabelAttempt("scratch", where, embedder=embedder, choices=choices)
 
 
 def _compare(
-    kept: Attempt, tested: Sequence[Sample], *, before: Prediction, after: Prediction
+    kept: LabelAttempt, tested: Sequence[Sample], *, before: Prediction, after: Prediction
 ) -> Comparison:
     """On the test samples, which both answer in the same order."""
     names = [sample.group or sample.id for sample in tested]
@@ -223,7 +225,7 @@ def _measures(evaluation: Evaluation) -> dict[str, Any]:
     return {name: asdict(found[name]) for name in _TOLD if name in found}
 
 
-def _curve_of(kept: Attempt, metric: str, *, seconds: float) -> list[dict[str, float]]:
+def _curve_of(kept: LabelAttempt, metric: str, *, seconds: float) -> list[dict[str, float]]:
     """Validation scores over time; of a classifier the one that was cross-validated."""
     epochs = read_record(kept.where.folder).epochs
     if kept.facts.get("epochs") and epochs:

@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from headstart.fitting.attempt import Attempt, Situation
+from headstart.contracts import MaskTask
+from headstart.fitting.attempt import Situation
 from headstart.fitting.controlling import Sides, curve_points, train_aside, transfer_told
 from headstart.fitting.judging_masks import Judged, evaluate_chips, group_numbers, judge
-from headstart.mask_predictor import MaskPredictor
+from headstart.fitting.mask_attempt import MaskAttempt
 from headstart.metrics.comparison import Comparison
 from headstart.metrics.mask_comparison import MaskCounts, compare_masks
 from headstart.report.record import read_record
 
 
 def train_mask_control(
-    kept: Attempt, judged: Sequence[Judged], *, new_control: Callable[[Situation], Attempt]
+    kept: MaskAttempt,
+    judged: Sequence[Judged],
+    *,
+    new_control: Callable[[Situation[MaskTask]], MaskAttempt],
 ) -> dict[str, Any] | None:
     """The part `transfer` of metrics.json; None where the control was stopped or failed.
 
@@ -33,7 +37,7 @@ def train_mask_control(
     trained = train_aside(
         kept,
         new_control,
-        answer=lambda control: judge(_predictor(control), samples),
+        answer=lambda control: judge(control.predictor, samples),
         seconds=seconds,
     )
     if trained is None:
@@ -41,15 +45,15 @@ def train_mask_control(
     control, answers = trained
     found = _compare(kept, before=answers, after=judged)
     sides = Sides(
-        evaluate_chips(judged, _predictor(kept), groups=groups),
-        evaluate_chips(answers, _predictor(control.attempt), groups=groups),
+        evaluate_chips(judged, kept.predictor, groups=groups),
+        evaluate_chips(answers, control.attempt.predictor, groups=groups),
         curve_points(epochs, found.headline),
         seconds,
     )
     return transfer_told(kept, control, found, sides)
 
 
-def _seconds_of(kept: Attempt, epochs: Sequence[Mapping[str, Any]]) -> float:
+def _seconds_of(kept: MaskAttempt, epochs: Sequence[Mapping[str, Any]]) -> float:
     """What the kept attempt took to learn: cached maps, if it has them, and its epochs.
 
     What comes before and after epochs, such as to measure the fastest format, takes both sides as
@@ -59,7 +63,7 @@ def _seconds_of(kept: Attempt, epochs: Sequence[Mapping[str, Any]]) -> float:
     return kept.where.seconds.get("features", 0.0) + float(learning)
 
 
-def _compare(kept: Attempt, *, before: Sequence[Judged], after: Sequence[Judged]) -> Comparison:
+def _compare(kept: MaskAttempt, *, before: Sequence[Judged], after: Sequence[Judged]) -> Comparison:
     """On the test chips, whichever order they were answered in."""
     by_id = {each.sample.id: each for each in before}
     return compare_masks(
@@ -75,9 +79,3 @@ def _counts(judged: Sequence[Judged]) -> MaskCounts:
     return MaskCounts(
         np.stack([each.counts for each in judged]), np.stack([each.boundary for each in judged])
     )
-
-
-def _predictor(attempt: Attempt) -> MaskPredictor:
-    predictor: Any = attempt.predictor
-    assert isinstance(predictor, MaskPredictor)
-    return predictor

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.fitting.attempt import Attempt
+from headstart.contracts import Legend
 from headstart.fitting.judging_masks import Judged
 from headstart.mask_predictor import MaskPredictor
 from headstart.report.chip_figures import (
@@ -49,14 +49,12 @@ class Shown:
     told: Mapping[str, Any]
 
 
-def draw_chips(attempt: Attempt, judged: Sequence[Judged]) -> list[Shown]:
+def draw_chips(
+    judged: Sequence[Judged], predictor: MaskPredictor, *, legend: Legend
+) -> list[Shown]:
     """Pictures of the worst, the median and the best chips by mIoU, and of suspect ones by loss."""
     wanted = _wanted(judged)
-    predictor: Any = attempt.predictor
-    assert isinstance(predictor, MaskPredictor)
-    bands = attempt.backbone.contract.bands
-    legend = attempt.where.data.dataset.legend
-    assert legend is not None
+    bands = predictor.contract.bands
     colours = class_colours(len(legend.names), own=legend.colours)
     shown = []
     samples = [each.sample for _, each in wanted.values()]

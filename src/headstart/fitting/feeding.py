@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from headstart.contracts import Batch, ComputeFormat, InputContract, Sample, Task
+from headstart.contracts import Batch, ComputeFormat, Sample, Task
 from headstart.data.balance import sample_weights
 from headstart.data.loader import TrainLoader
 from headstart.data.mixing import MixedBatches, Mixing
@@ -55,6 +55,8 @@ class Feed:
     """What a fit learns from, and how it is handed over.
 
     Attributes:
+        contract: Of the backbone, as the task takes it.
+        target: Gives a sample's target as the loss wants it; None where samples bring their own.
         train: Training samples.
         validation: What the best epoch is chosen by; where there are none, the training samples.
         tables: Cached features, sample id -> (num_features,): as evaluation sees the pictures
@@ -64,8 +66,9 @@ class Feed:
     """
 
     task: Task
-    contract: InputContract
+    contract: Any
     classes: tuple[str, ...]
+    target: Callable[[Sample], Any] | None
     device: torch.device
     train: Sequence[Sample]
     validation: Sequence[Sample]
@@ -87,7 +90,7 @@ class Feed:
             return CachedBatches(
                 [sample.id for sample in samples],
                 views=torch.stack(views),
-                targets=torch.tensor(self.targets(samples)),
+                targets=torch.tensor(self._targets(samples)),
                 batch_size=loading.batch_size,
                 seed=loading.seed,
                 sample_weights=weights,
@@ -95,7 +98,7 @@ class Feed:
         loader = TrainLoader(
             samples,
             prepare=self.task.preparation(self.contract, loading.augment),
-            targets=None if self.task.is_dense else self.targets(samples),
+            targets=self._targets(samples),
             batch_size=loading.batch_size,
             num_workers=loading.num_workers,
             seed=loading.seed,
@@ -111,26 +114,22 @@ class Feed:
         )
         return MixedBatches(loader, mixing, seed=loading.seed)
 
-    def _target(self, sample: Sample) -> Any:
-        return self.task.target(sample, self.classes)
-
-    def targets(self, samples: Sequence[Sample]) -> list[Any]:
-        """Class indices, or 0/1 vectors."""
-        return [self._target(sample) for sample in samples]
+    def _targets(self, samples: Sequence[Sample]) -> list[Any] | None:
+        return None if self.target is None else [self.target(sample) for sample in samples]
 
     def validating(self) -> Iterable[Batch]:
         """Labelled batches to choose the best epoch by, from the start each time."""
         samples = self.validation or self.train
         if self.tables:
             features = torch.stack([self.tables[0][sample.id] for sample in samples])
-            targets = torch.tensor(self.targets(samples))
+            targets = torch.tensor(self._targets(samples))
             return [Batch(tuple(s.id for s in samples), targets=targets, features=features)]
         if self.task.is_dense:
             return self._validating_chips(samples)
         return eval_batches(
             samples,
             prepare=self.task.preparation(self.contract),
-            target=self._target,
+            target=self.target,
             batch_size=batch_size_for(self.device),
             num_threads=os.cpu_count() or 1,
             on_error=self.on_unreadable,
@@ -174,7 +173,7 @@ def augmented_view(
     view: int,
     *,
     task: Task,
-    contract: InputContract,
+    contract: Any,
     loading: Loading,
 ) -> Iterator[Batch]:
     """One augmented view of each sample, in any order, for their features to be cached."""

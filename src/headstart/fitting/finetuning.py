@@ -15,7 +15,8 @@ from torch import Tensor
 
 from headstart.contracts import Batch, Prediction, Sample
 from headstart.engine.merging import SHARES, State, merge_weights
-from headstart.fitting.attempt import Attempt, Embedder
+from headstart.fitting.attempt import Embedder
+from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import TAIL_S, learn, seconds_after_training
 from headstart.fitting.settle import Choices
 
@@ -44,10 +45,10 @@ class FineTuning:
         predicted_s: Seconds of the whole training as planned, and of what follows it.
     """
 
-    def __init__(self, probe: Attempt, choices: Choices, *, until: float) -> None:
+    def __init__(self, probe: LabelAttempt, choices: Choices, *, until: float) -> None:
         shared = probe.backbone
         backbone = replace(shared, module=copy.deepcopy(shared.module))
-        self.attempt = Attempt(
+        self.attempt = LabelAttempt(
             "full",
             replace(probe.where, deadline=until),
             embedder=Embedder(backbone, probe.embedder.inference),
@@ -129,7 +130,7 @@ class FineTuning:
             attempt.begin, attempt.kept, score=lambda state: self._score(state, held, judged)
         )
         attempt.model.load_state_dict(merged.state)
-        attempt.predictor = attempt.new_predictor()
+        attempt.renew_predictor()
         scores = {recipe: score for recipe, score in merged.tried.items() if math.isfinite(score)}
         attempt.facts["merged"] = {"recipe": merged.recipe, "scores": scores}
 

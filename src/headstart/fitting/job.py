@@ -14,7 +14,7 @@ import torch
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
 from headstart.errors import InterruptedFit
-from headstart.fitting.attempt import Situation
+from headstart.fitting.attempt import Situation, TaskT
 from headstart.fitting.classifying import Classifying
 from headstart.fitting.dropping import drop_suspects, without_samples
 from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data
@@ -28,7 +28,6 @@ from headstart.fitting.settle import (
 from headstart.interrupt import StopSignal
 from headstart.progress import JsonlSink, Progress
 from headstart.rundir import RunFolder
-from headstart.tasks import make_task
 
 # Task -> the steps of a fit of it.
 WORK: dict[str, type[Classifying | Segmenting]] = {
@@ -80,24 +79,25 @@ class FitJob:
             folder, data, choices = self._open_folder(data)
             budget = self.options.budget
             try:
-                where = Situation(
-                    data=data,
-                    options=self.options,
-                    own_augment=self.own_augment,
-                    task=make_task(
-                        data.dataset.task,
-                        is_multilabel=data.dataset.is_multilabel,
-                        legend=data.dataset.legend,
-                    ),
-                    device=choose_device(self.options.device),
-                    folder=folder,
-                    progress=self.progress,
-                    stop=stop,
-                    started=started,
-                    deadline=started + parse_duration_s(budget) if budget else None,
-                    seconds=seconds,
-                )
-                work = WORK[data.dataset.task](where, choices, resume=self.resume)
+                device = choose_device(self.options.device)
+
+                def situated(task: TaskT) -> Situation[TaskT]:
+                    return Situation(
+                        data=data,
+                        options=self.options,
+                        own_augment=self.own_augment,
+                        task=task,
+                        device=device,
+                        folder=folder,
+                        progress=self.progress,
+                        stop=stop,
+                        started=started,
+                        deadline=started + parse_duration_s(budget) if budget else None,
+                        seconds=seconds,
+                    )
+
+                begin = WORK[data.dataset.task].begin
+                work = begin(data.dataset, situated, choices, resume=self.resume)
                 work.run()
             except (KeyboardInterrupt, InterruptedFit):
                 folder.metrics.unlink(missing_ok=True)  # written, but not verified

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from headstart.contracts import Evaluation, Prediction, Sample
+from headstart.contracts import Evaluation, LabelTask, Prediction, Sample
 from headstart.fitting.attempt import Situation
 from headstart.metrics.classification import answers_of
 from headstart.metrics.comparison import Comparison, compare_predictions
@@ -34,7 +34,7 @@ class Judged:
 class Judge:
     """Judges answers to the samples of one fit."""
 
-    def __init__(self, where: Situation) -> None:
+    def __init__(self, where: Situation[LabelTask]) -> None:
         self.task = where.task
         self.classes = where.data.dataset.classes
         self._samples = {sample.id: sample for sample in where.data.dataset}

@@ -13,13 +13,8 @@ from torch.nn import functional as F
 from headstart.contracts import IGNORE, Evaluation, Sample
 from headstart.errors import DataError
 from headstart.mask_predictor import MaskPredictor
-from headstart.metrics.segmentation import (
-    BOUNDARY_SHARE,
-    boundary_tolerance,
-    count_boundary,
-    count_confusion,
-    image_scores,
-)
+from headstart.metrics.borders import BOUNDARY_SHARE, boundary_tolerance
+from headstart.metrics.segmentation import count_boundary, count_confusion, image_scores
 from headstart.trust.doubt import count_doubt, doubt_of
 
 OnError = Callable[[Sample, DataError], None] | None
@@ -106,14 +101,12 @@ def evaluate_chips(
         )
     counts = np.stack([each.counts for each in judged])
     boundary = np.stack([each.boundary for each in judged])
-    task: Any = predictor.task
-    found: Evaluation = task.evaluate(
+    return predictor.task.evaluate(
         counts,
         predictor.classes,
         groups=group_numbers([each.sample.id for each in judged], groups),
         boundary=boundary,
     )
-    return found
 
 
 def group_numbers(

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from headstart.contracts import FeatureTable, Initialised, Measure, Sample
-from headstart.fitting.attempt import Attempt
 from headstart.fitting.finetuning import FineTuning
 from headstart.fitting.judging import Judge, Judged, is_better, is_more_often_right
+from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import (
     TAIL_S,
     feature_table,
@@ -78,7 +78,7 @@ class Ladder:
         choices: Made before any strategy was settled.
     """
 
-    def __init__(self, probe: Attempt, found: Found, *, choices: Choices) -> None:
+    def __init__(self, probe: LabelAttempt, found: Found, *, choices: Choices) -> None:
         self.probe = probe
         self.choices = choices
         self.where = probe.where
@@ -90,7 +90,7 @@ class Ladder:
         self.until = self.where.deadline or self.where.started + DEFAULT_BUDGET_S
         self.samples = [s for s in samples_for_table(probe) if s.id in self.tables[0]]
 
-    def climb(self) -> tuple[Attempt, list[dict[str, Tensor]]]:
+    def climb(self) -> tuple[LabelAttempt, list[dict[str, Tensor]]]:
         """The attempt that is kept, fitted, with what was tried; and the features it goes by.
 
         Raises:
@@ -167,7 +167,7 @@ class Ladder:
         self._add(judged, before, f"a {self.probe.facts['classifier']} head on frozen features")
         return judged
 
-    def _climb_depths(self, leader: Judged) -> tuple[Judged, Attempt | None]:
+    def _climb_depths(self, leader: Judged) -> tuple[Judged, LabelAttempt | None]:
         """The best so far, and the probe on features of all depths if that is it."""
         probe, started = self.probe, time.monotonic()
         if not self.depths or len(self.tables) > 1 or probe.settings.classifier != "logistic":
@@ -181,7 +181,7 @@ class Ladder:
             )
             self.rungs.append(Rung("depths", why, predicted_seconds=predicted_s, was_tried=False))
             return leader, None
-        attempt = Attempt(
+        attempt = LabelAttempt(
             "probe",
             self.where,
             embedder=probe.embedder.at_depths(),
@@ -218,13 +218,15 @@ class Ladder:
         probe.model.head = head.to(self.where.device)
         probe.facts = {**found.facts, "num_samples": len(self.samples)}
         probe.out_of_fold = found.out_of_fold
-        probe.predictor = probe.new_predictor()
+        probe.renew_predictor()
         why = "more often right than the linear head, out of fold and beyond the noise"
         probe.choices.add(Choice("classifier", "knn", why))
 
     # --- fine-tuning --------------------------------------------------------------------------
 
-    def _climb_full(self, leader: Judged, at_depths: Attempt | None) -> tuple[Attempt | None, str]:
+    def _climb_full(
+        self, leader: Judged, at_depths: LabelAttempt | None
+    ) -> tuple[LabelAttempt | None, str]:
         """The fine-tuned attempt if it is to be kept, and why or why not."""
         leading = (at_depths, self.depths) if at_depths else (self.probe, self.tables[0])
         validation = self.where.data.samples("validation")
@@ -270,7 +272,7 @@ class Ladder:
 
     def _run_full(
         self, tuning: FineTuning, leader: Judged, left_s: float
-    ) -> tuple[Attempt | None, str]:
+    ) -> tuple[LabelAttempt | None, str]:
         started = time.monotonic()
         tuning.train(self.tables)
         after = self.judge.judge("full", tuning.answers(), seconds=time.monotonic() - started)
@@ -321,7 +323,7 @@ class Ladder:
         self,
         leader: Judged,
         validation: Sequence[Sample],
-        attempt: Attempt,
+        attempt: LabelAttempt,
         features: Mapping[str, Tensor],
     ) -> Judged:
         """Its answers to the validation samples: out of fold where it learned from them, too."""
@@ -354,8 +356,8 @@ class Ladder:
         )
 
     def _kept(
-        self, attempt: Attempt, verdict: str, rung: str
-    ) -> tuple[Attempt, list[dict[str, Tensor]]]:
+        self, attempt: LabelAttempt, verdict: str, rung: str
+    ) -> tuple[LabelAttempt, list[dict[str, Tensor]]]:
         """The attempt, with the ladder that led to it, and the features it goes by."""
         rungs = [replace(each, is_kept=each.strategy == rung) for each in self.rungs]
         attempt.choices.add(Choice("strategy", attempt.name, verdict))

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from headstart.contracts import Evaluation, Prediction, Sample
 from headstart.data.splits import SplitPlan, random_twin
-from headstart.fitting.attempt import Attempt
+from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import feature_table
 from headstart.strategies.logistic import fit_logistic_on_parts
 
 
 def measure_leakage(
-    attempt: Attempt,
+    attempt: LabelAttempt,
     features: Mapping[str, Tensor],
     prediction: Prediction,
     tested: Sequence[Sample],
@@ -88,7 +88,10 @@ def _without(prediction: Prediction, ids: set[str]) -> Prediction:
 
 
 def _scores(
-    attempt: Attempt, features: Mapping[str, Tensor], plans: Sequence[SplitPlan], strength: float
+    attempt: LabelAttempt,
+    features: Mapping[str, Tensor],
+    plans: Sequence[SplitPlan],
+    strength: float,
 ) -> list[Evaluation | None]:
     """Of a linear head under some splits; None where too little is left to learn or to test."""
     out = attempt.where.data.left_out

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from headstart.contracts import Batch, ComputeFormat, FeatureTable, Sample
+from headstart.contracts import Batch, ComputeFormat, FeatureTable, Sample, Task
 from headstart.engine.checkpoint import model_tensors
 from headstart.errors import DataError
 from headstart.fitting.attempt import Attempt
@@ -42,7 +42,7 @@ _ENDING = ("one-cycle", "cosine", "step")
 _READING = 1.25
 
 
-def learn(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
+def learn(attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]]) -> None:
     """Initialise by the strategy; then epochs, if it leaves anything to learn.
 
     Args:
@@ -74,10 +74,10 @@ def learn(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
         _train(attempt, tables)
     attempt.seconds = time.monotonic() - started
     if not attempt.is_frozen:
-        attempt.predictor = attempt.new_predictor()
+        attempt.renew_predictor()
 
 
-def samples_for_table(attempt: Attempt) -> list[Sample]:
+def samples_for_table(attempt: Attempt[Task]) -> list[Sample]:
     """The samples that a classifier is fitted on.
 
     Where nothing is trained after it, the classifier chooses by cross-validation and has no use
@@ -91,16 +91,17 @@ def samples_for_table(attempt: Attempt) -> list[Sample]:
 
 
 def feature_table(
-    attempt: Attempt, tables: Sequence[Mapping[str, Tensor]], samples: Sequence[Sample]
+    attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]], samples: Sequence[Sample]
 ) -> FeatureTable:
     """Features of labelled samples: all of them as they are, then their augmented views."""
-    groups_of = attempt.where.data.split.groups
+    target, groups_of = attempt.target, attempt.where.data.split.groups
+    assert target is not None  # what has no label has no vector either
     rows = [(s, table[s.id]) for table in tables for s in samples if s.id in table]
     names = [groups_of[sample.id] for sample, _ in rows]
     numbers = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return FeatureTable(
         features=torch.stack([row for _, row in rows]),
-        targets=torch.tensor([attempt.task.target(s, attempt.classes) for s, _ in rows]),
+        targets=torch.tensor([target(s) for s, _ in rows]),
         groups=torch.tensor([numbers[name] for name in names]),
         num_classes=len(attempt.classes),
         is_multilabel=attempt.where.data.dataset.is_multilabel,
@@ -123,7 +124,7 @@ def refuse_one_class(samples: Sequence[Sample], classes: Sequence[str]) -> None:
         )
 
 
-def _train(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
+def _train(attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]]) -> None:
     # Here, since Fabric takes seconds to import and only training by gradient needs it.
     from headstart.engine.loop import Training
 
@@ -166,7 +167,10 @@ def _train(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> None:
 
 
 def _renew_norms(
-    attempt: Attempt, batches: Iterator[Batch], *, score: Callable[[Model], Mapping[str, float]]
+    attempt: Attempt[Task],
+    batches: Iterator[Batch],
+    *,
+    score: Callable[[Model], Mapping[str, float]],
 ) -> str:
     """Norms that learned take the statistics of the weights that were kept, if that is better."""
     from headstart.engine.loop import LossOf
@@ -192,7 +196,7 @@ def _renew_norms(
 
 
 def _surroundings(
-    attempt: Attempt, tables: Sequence[Mapping[str, Tensor]], *, trains_on_features: bool
+    attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]], *, trains_on_features: bool
 ) -> Surroundings:
     from headstart.engine.plan import Surroundings
 
@@ -213,7 +217,7 @@ def _surroundings(
 
 
 def _with_found_lr(
-    attempt: Attempt, plan: TrainingPlan, batches: TrainBatches, *, surroundings: Surroundings
+    attempt: Attempt[Task], plan: TrainingPlan, batches: TrainBatches, *, surroundings: Surroundings
 ) -> TrainingPlan:
     from headstart.engine.lr_finder import find_lr
 
@@ -233,7 +237,7 @@ def _with_found_lr(
     return replace(plan, lr=lr)
 
 
-def _plan(attempt: Attempt) -> TrainingPlan:
+def _plan(attempt: Attempt[Task]) -> TrainingPlan:
     from headstart.engine.plan import TrainingPlan
 
     names = [*("lr", "optimizer", "weight_decay", "schedule", "warmup", "accumulate")]
@@ -247,7 +251,9 @@ def _plan(attempt: Attempt) -> TrainingPlan:
     )
 
 
-def _training_deadline(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]]) -> float | None:
+def _training_deadline(
+    attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]]
+) -> float | None:
     """When training must be over for the rest to fit into the budget."""
     where = attempt.where
     if where.deadline is None:
@@ -255,7 +261,9 @@ def _training_deadline(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]])
     return where.deadline - TAIL_S - seconds_after_training(attempt, tables)
 
 
-def seconds_after_training(attempt: Attempt, tables: Sequence[Mapping[str, Tensor]] = ()) -> float:
+def seconds_after_training(
+    attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]] = ()
+) -> float:
     """How long a trained backbone will look at pictures until the fit is over.
 
     A resumed fit, which measures nothing anew, goes by how long its features took.
@@ -272,7 +280,7 @@ def seconds_after_training(attempt: Attempt, tables: Sequence[Mapping[str, Tenso
     return seconds_each * pictures_after_training(attempt)
 
 
-def pictures_after_training(attempt: Attempt) -> int:
+def pictures_after_training(attempt: Attempt[Task]) -> int:
     """At how many pictures a trained backbone will look until the fit is over.
 
     Validation samples to be calibrated by, training samples to know strangers by (not of masks),

@@ -8,12 +8,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
 
 from torch import Tensor
 
 from headstart.backbones.stem import stem_is_adapted
-from headstart.contracts import Split
+from headstart.contracts import MaskTask, Split
 from headstart.data.balance import pixel_weights
 from headstart.errors import ConfigError
 from headstart.fitting.attempt import NUM_TRIED, Attempt, Embedder, Situation
@@ -29,13 +28,9 @@ from headstart.map_twin import MapTwin
 from headstart.mask_predictor import MaskPredictor
 from headstart.model import DenseModel
 from headstart.predictor import example_input
-from headstart.tasks.semantic_segmentation import SemanticSegmentation
-
-if TYPE_CHECKING:
-    from headstart.contracts import Task
 
 
-class MaskAttempt(Attempt):
+class MaskAttempt(Attempt[MaskTask]):
     """A strategy with all that was settled for it, on masks.
 
     Args:
@@ -43,18 +38,29 @@ class MaskAttempt(Attempt):
         where: The fit that tries it.
         embedder: Whose backbone gives a pyramid. A strategy that trains it needs one of its own.
         choices: Made so far; the strategy's own are added to them.
+
+    Attributes:
+        predictor: Of the model, as it was when this was last renewed.
     """
 
-    predictor: MaskPredictor  # type: ignore[assignment]
+    predictor: MaskPredictor
 
     def __init__(
-        self, strategy: str, where: Situation, *, embedder: Embedder, choices: Choices
+        self, strategy: str, where: Situation[MaskTask], *, embedder: Embedder, choices: Choices
     ) -> None:
         if strategy == "probe":
             where = replace(where, task=with_linear_decoder(where.task))
         super().__init__(strategy, where, embedder=embedder, choices=choices)
 
-    def new_predictor(self) -> MaskPredictor:  # type: ignore[override]
+    @property
+    def target(self) -> None:
+        """Masks are targets themselves."""
+
+    def renew_predictor(self) -> None:
+        """From now on predict with the model as it is now."""
+        self.predictor = self.new_predictor()
+
+    def new_predictor(self) -> MaskPredictor:
         """What predicts with the model as it is now."""
         return MaskPredictor(
             self.model,
@@ -69,11 +75,12 @@ class MaskAttempt(Attempt):
         """Evaluate, draw and save a few validation samples, in a folder that is then removed."""
         data, folder = self.where.data, self.where.folder
         samples = (data.samples("validation") or data.samples("train"))[:NUM_TRIED]
-        judged = judge(self.new_predictor(), samples)
+        predictor = self.new_predictor()
+        judged = judge(predictor, samples)
         with folder.rehearsal() as rehearsal:
             rehearsal.write_text(rehearsal.log, "")
             record_start(rehearsal, self.record())
-            save_masks(rehearsal, self, judged)
+            save_masks(rehearsal, self, judged, predictor=predictor)
 
     def new_twin(self) -> MapTwin:
         """What gives the maps of the backbone as it is now."""
@@ -190,7 +197,6 @@ def _refuse_without_room(folder: Path, num_bytes: int) -> None:
         )
 
 
-def with_linear_decoder(task: Task) -> Task:
+def with_linear_decoder(task: MaskTask) -> MaskTask:
     """The same task, each pixel of whose maps is classified for itself."""
-    assert isinstance(task, SemanticSegmentation)
-    return cast("Task", task.with_model(decoder=LINEAR, losses=task.losses))
+    return task.with_model(decoder=LINEAR, losses=task.losses)

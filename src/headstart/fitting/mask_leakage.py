@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.contracts import Evaluation
+from headstart.contracts import Evaluation, MaskTask
 from headstart.data.splits import SplitPlan, random_twin
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.judging_masks import group_numbers
@@ -33,7 +33,7 @@ def may_leak(data: PreparedData, *, seed: int) -> bool:
     return bool(data.leaks) or random_twin(data.split, data.dataset, seed=seed) is not None
 
 
-def leakage_by_pixels(attempt: Attempt, twin: MapTwin) -> dict[str, Any] | None:
+def leakage_by_pixels(attempt: Attempt[MaskTask], twin: MapTwin) -> dict[str, Any] | None:
     """`measure_mask_leakage` by the pixels of chips of all splits, as a frozen backbone sees them.
 
     Args:
@@ -57,7 +57,7 @@ def leakage_by_pixels(attempt: Attempt, twin: MapTwin) -> dict[str, Any] | None:
     return measure_mask_leakage(attempt, pixels)
 
 
-def measure_mask_leakage(attempt: Attempt, pixels: PixelTables) -> dict[str, Any] | None:
+def measure_mask_leakage(attempt: Attempt[MaskTask], pixels: PixelTables) -> dict[str, Any] | None:
     """The part `leakage` of metrics.json; None where there is nothing to tell.
 
     A linear classifier of single pixels is fitted twice, with the same strength: under the split of
@@ -114,7 +114,7 @@ def measure_mask_leakage(attempt: Attempt, pixels: PixelTables) -> dict[str, Any
 
 
 def _scores(
-    attempt: Attempt, pixels: PixelTables, plans: Sequence[SplitPlan]
+    attempt: Attempt[MaskTask], pixels: PixelTables, plans: Sequence[SplitPlan]
 ) -> list[Evaluation | None]:
     """Of a linear classifier under some splits; None where too little is left to learn or test."""
     out = attempt.where.data.left_out
@@ -145,7 +145,12 @@ def _scores(
 
 
 def _evaluated(
-    attempt: Attempt, pixels: PixelTables, ids: Sequence[str], *, plan: SplitPlan, fit: LinearFit
+    attempt: Attempt[MaskTask],
+    pixels: PixelTables,
+    ids: Sequence[str],
+    *,
+    plan: SplitPlan,
+    fit: LinearFit,
 ) -> Evaluation:
     """With intervals over what the plan keeps whole."""
     counts = np.stack(
@@ -158,11 +163,8 @@ def _evaluated(
             for i in ids
         ]
     )
-    task: Any = attempt.task
-    evaluation: Evaluation = task.evaluate(
-        counts, attempt.classes, groups=group_numbers(ids, plan.groups)
-    )
-    return evaluation
+    groups = group_numbers(ids, plan.groups)
+    return attempt.task.evaluate(counts, attempt.classes, groups=groups)
 
 
 def _metrics(evaluation: Evaluation) -> dict[str, Any]:

@@ -59,4 +59,4 @@ def fit_mask_probe(attempt: MaskAttempt, samples: Sequence[Sample]) -> None:
         "num_features": table.features.shape[1],
     }
     attempt.seconds = time.monotonic() - started
-    attempt.predictor = attempt.new_predictor()
+    attempt.renew_predictor()

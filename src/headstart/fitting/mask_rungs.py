@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.contracts import IGNORE, Example, Sample
+from headstart.contracts import IGNORE, Example, MaskTask, Sample
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.judging_masks import group_numbers
 from headstart.fitting.pixel_tables import fit_drawn_pixels, table_of_pixels
@@ -47,7 +47,7 @@ def judged_rung(
     why: str,
     counts: Mapping[str, np.ndarray],
     *,
-    attempt: Attempt,
+    attempt: Attempt[MaskTask],
     below: JudgedRung | None,
     seconds: float,
 ) -> JudgedRung:
@@ -76,7 +76,7 @@ def judged_rung(
     return JudgedRung(rung, counts)
 
 
-def cheap_rungs(attempt: Attempt) -> list[JudgedRung]:
+def cheap_rungs(attempt: Attempt[MaskTask]) -> list[JudgedRung]:
     """Majority and single pixels, judged on validation; none where there is no such sample.
 
     Args:
@@ -108,7 +108,7 @@ def cheap_rungs(attempt: Attempt) -> list[JudgedRung]:
     return rungs
 
 
-def _read(attempt: Attempt, samples: Sequence[Sample]) -> dict[str, Example]:
+def _read(attempt: Attempt[MaskTask], samples: Sequence[Sample]) -> dict[str, Example]:
     """Some of the samples by their ids."""
     prepare = attempt.task.preparation(attempt.backbone.contract)
     facts = attempt.where.data.checkup.facts
@@ -123,7 +123,7 @@ def _read(attempt: Attempt, samples: Sequence[Sample]) -> dict[str, Example]:
     return read
 
 
-def _pixel_counts(attempt: Attempt, chips: Mapping[str, Example]) -> Tensor:
+def _pixel_counts(attempt: Attempt[MaskTask], chips: Mapping[str, Example]) -> Tensor:
     """(K,) labelled pixels of each class."""
     counts = torch.zeros(len(attempt.classes), dtype=torch.int64)
     for chip in chips.values():
@@ -132,12 +132,12 @@ def _pixel_counts(attempt: Attempt, chips: Mapping[str, Example]) -> Tensor:
     return counts
 
 
-def _majority(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
+def _majority(attempt: Attempt[MaskTask], chips: Mapping[str, Example]) -> Answer:
     most_common = int(_pixel_counts(attempt, chips).argmax())
     return lambda inputs: np.full(inputs.shape[-2:], most_common)
 
 
-def _single_pixels(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
+def _single_pixels(attempt: Attempt[MaskTask], chips: Mapping[str, Example]) -> Answer:
     generator = torch.Generator().manual_seed(attempt.settings.seed)
     num_classes = len(attempt.classes)
     pixels = {}
@@ -166,7 +166,9 @@ def _single_pixels(attempt: Attempt, chips: Mapping[str, Example]) -> Answer:
     return answer
 
 
-def _count(attempt: Attempt, answer: Answer, chips: Mapping[str, Example]) -> dict[str, np.ndarray]:
+def _count(
+    attempt: Attempt[MaskTask], answer: Answer, chips: Mapping[str, Example]
+) -> dict[str, np.ndarray]:
     counts = {}
     for id_, chip in chips.items():
         assert chip.target is not None

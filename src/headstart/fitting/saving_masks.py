@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from headstart.contracts import Task
 from headstart.errors import DataError
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.drawing_chips import Shown, draw_chips
@@ -20,9 +21,10 @@ from headstart.rundir import RunFolder
 
 def save_masks(
     folder: RunFolder,
-    attempt: Attempt,
+    attempt: Attempt[Task],
     judged: Sequence[Judged],
     *,
+    predictor: MaskPredictor,
     leakage: Mapping[str, Any] | None = None,
 ) -> None:
     """Weights, metrics, counts of each chip, pictures of some, report and model card.
@@ -31,15 +33,17 @@ def save_masks(
         folder: Of the run.
         attempt: Fitted.
         judged: The test chips.
+        predictor: That answered them.
         leakage: The part `leakage` of metrics.json, see `mask_leakage`.
 
     Raises:
         DataError: There is no chip, or no pixel of them is labelled.
         RunError: Something cannot be written.
     """
-    predictor: Any = attempt.predictor
-    assert isinstance(predictor, MaskPredictor)
-    evaluation = evaluate_chips(judged, predictor, groups=attempt.where.data.split.groups)
+    data = attempt.where.data
+    legend = data.dataset.legend
+    assert legend is not None
+    evaluation = evaluate_chips(judged, predictor, groups=data.split.groups)
     places = _places(attempt, judged)
     worst_first = sorted(judged, key=lambda each: -each.loss)
     write_chip_counts(folder, judged)
@@ -49,7 +53,7 @@ def save_masks(
         "boundary": tolerance_told(judged),
         "doubt": doubt_told(judged),
         "chips": [{**each.to_json(), **places.get(each.sample.id, {})} for each in worst_first],
-        "shown": _write_shown(folder, draw_chips(attempt, judged)),
+        "shown": _write_shown(folder, draw_chips(judged, predictor, legend=legend)),
     }
     write_outcome(folder, record, {**metrics_of(record, evaluation), **told})
 
@@ -87,7 +91,7 @@ def _write_shown(folder: RunFolder, shown: Sequence[Shown]) -> list[dict[str, An
     return rows
 
 
-def _places(attempt: Attempt, judged: Sequence[Judged]) -> dict[str, dict[str, Any]]:
+def _places(attempt: Attempt[Task], judged: Sequence[Judged]) -> dict[str, dict[str, Any]]:
     """Sample id -> its `corners` as (longitude, latitude), of chips that are georeferenced."""
     facts = attempt.where.data.checkup.facts
     headers = {

@@ -5,19 +5,20 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from headstart.backbones import load_backbone
 from headstart.backbones.catalog import catalog
 from headstart.backbones.pyramid import as_pyramid
 from headstart.backbones.stem import adapt_stem, frozen_stem_warning
 from headstart.config import FitOptions
-from headstart.contracts import Backbone, Task
+from headstart.contracts import Backbone, Dataset, MaskTask
 from headstart.data.mask_classes import pixel_counts
 from headstart.errors import ConfigError, DataError, RunError
 from headstart.fitting.attempt import (
     NUM_TRIED,
     Embedder,
+    Situated,
     Situation,
     measure_format,
     read_as_stored,
@@ -38,11 +39,12 @@ from headstart.fitting.sensing import refuse_senseless, sensing_backbone
 from headstart.fitting.settle import Choices
 from headstart.fitting.settle_masks import CROP_SIDE, settle_model
 from headstart.map_twin import MapTwin
+from headstart.model import DenseModel
 from headstart.predictor import example_input
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
 from headstart.strategies.as_is import knows_masks, no_decoder
-from headstart.tasks.semantic_segmentation import SemanticSegmentation
+from headstart.tasks import make_mask_task
 
 _STRATEGIES = ("as-is", "probe", "head", "gradual", "full", "scratch")
 
@@ -56,13 +58,23 @@ class Segmenting:
         resume: The folder of an interrupted run to go on with.
     """
 
-    def __init__(self, where: Situation, choices: Choices, *, resume: RunFolder | None) -> None:
+    def __init__(
+        self, where: Situation[MaskTask], choices: Choices, *, resume: RunFolder | None
+    ) -> None:
         if where.deadline is None and where.options.strategy == "auto":
             where = replace(where, deadline=where.started + DEFAULT_BUDGET_S)
         self.where = where
         self.choices = choices
         self.resume = resume
         self.progress = where.progress
+
+    @classmethod
+    def begin(
+        cls, dataset: Dataset, situated: Situated, choices: Choices, *, resume: RunFolder | None
+    ) -> Segmenting:
+        """A fit with the task that the data is for."""
+        assert dataset.legend is not None  # of every data set of masks
+        return cls(situated(make_mask_task(dataset.task, dataset.legend)), choices, resume=resume)
 
     def run(self) -> None:
         """All steps but the control.
@@ -136,7 +148,7 @@ class Segmenting:
         if transfer is not None:
             record_transfer(self.where.folder, transfer)
 
-    def _new_control(self, where: Situation) -> MaskAttempt:
+    def _new_control(self, where: Situation[MaskTask]) -> MaskAttempt:
         """The same architecture, from random weights, that sees what the kept one sees."""
         reference = self.attempt.value("backbone")
         loaded = load_backbone(reference, weights="random", progress=where.progress)
@@ -156,7 +168,10 @@ class Segmenting:
         self._settle_model()
         where = self.where
         loaded = load_chosen(
-            where, self.choices, resume=self.resume, is_random=strategy == "scratch"
+            where,
+            self.choices,
+            reference=where.options.backbone,
+            is_random=strategy == "scratch",
         )
         loaded = sensing_backbone(
             loaded, where.data, where.options, choices=self.choices, progress=self.progress
@@ -179,7 +194,8 @@ class Segmenting:
         own = replace(backbone, module=copy.deepcopy(backbone.module))
         head = where.task.new_head(own, len(where.data.dataset.classes))
         assert head is not None
-        model: Any = where.task.build(own, head).to(where.device)
+        model = where.task.build(own, head).to(where.device)
+        assert isinstance(model, DenseModel)
         example = example_input(own.contract, where.device)
         return MapTwin(model, self.embedder.inference.compute_format, example=example)
 
@@ -198,9 +214,8 @@ class Segmenting:
         losses = self.choices.value("loss")
         if isinstance(losses, str):
             losses = losses.split(",")
-        assert isinstance(where.task, SemanticSegmentation)
         task = where.task.with_model(decoder=self.choices.value("decoder"), losses=losses)
-        self.where = replace(where, task=cast(Task, task))
+        self.where = replace(where, task=task)
 
     def _new_attempt(self, strategy: str, *, is_held: bool = False) -> MaskAttempt:
         """A strategy, settled.
@@ -297,7 +312,13 @@ class Segmenting:
 
     def _save(self) -> None:
         """Weights, metrics; then the report."""
-        save_masks(self.where.folder, self.attempt, self.judged, leakage=self.leakage)
+        save_masks(
+            self.where.folder,
+            self.attempt,
+            self.judged,
+            predictor=self.attempt.predictor,
+            leakage=self.leakage,
+        )
 
     def _verify(self) -> None:
         """The saved model, loaded anew, must answer what the model in memory answers.

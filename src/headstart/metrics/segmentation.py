@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from headstart.contracts import IGNORE, Evaluation, Measure
 from headstart.errors import DataError
+from headstart.metrics.borders import at_border, boundary_tolerance, near
 from headstart.metrics.by_class import ratio
 from headstart.metrics.intervals import Floats, Integers, resamples, wilson
 from headstart.metrics.mask_tallies import (
@@ -25,9 +26,6 @@ from headstart.metrics.mask_tallies import (
     paired_ends,
     tallies_of,
 )
-
-# Of the picture's diagonal. Source: Csurka, Larlus and Perronnin (see `count_boundary`).
-BOUNDARY_SHARE = 0.0075
 
 
 def count_confusion(
@@ -65,18 +63,6 @@ def count_confusion(
     return counts.reshape(num_classes, num_classes).astype(np.int64)
 
 
-def boundary_tolerance(height: int, width: int) -> int:
-    """How many pixels a border may lie off and still count as found, in a picture of this size.
-
-    Source: Csurka et al. (see `count_boundary`), who take 0.75% of the diagonal; at least 1.
-
-    Example:
-        >>> boundary_tolerance(512, 512), boundary_tolerance(32, 32)
-        (5, 1)
-    """
-    return max(1, round(BOUNDARY_SHARE * float(np.hypot(height, width))))
-
-
 def count_boundary(
     truth: NDArray[Any],
     answer: NDArray[Any],
@@ -107,14 +93,14 @@ def count_boundary(
     occurring = np.union1d(np.unique(truth[is_known]), np.unique(answer[is_known]))
     if len(occurring) < 2:
         return counts  # one class alone has no border
+    at_truth, at_answer = at_border(truth, is_known), at_border(answer, is_known)
     for k in occurring:
-        of_answer = _boundary(answer == k, is_known)
-        of_truth = _boundary(truth == k, is_known)
+        of_answer, of_truth = at_answer & (answer == k), at_truth & (truth == k)
         counts[k] = (
             of_answer.sum(),
-            (of_answer & _grown(of_truth, tolerance_pixels)).sum(),
+            (of_answer & near(of_truth, tolerance_pixels)).sum(),
             of_truth.sum(),
-            (of_truth & _grown(of_answer, tolerance_pixels)).sum(),
+            (of_truth & near(of_answer, tolerance_pixels)).sum(),
         )
     return counts
 
@@ -266,29 +252,6 @@ def _interval(
         ends = np.quantile(column, [tail, 1 - tail])
         low[i], high[i] = min(float(value), ends[0]), max(float(value), ends[1])
     return low, high
-
-
-def _boundary(is_class: NDArray[np.bool_], is_known: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(h, w) pixels of the class with a known neighbour, of four, of another class."""
-    inside, outside = is_class & is_known, ~is_class & is_known
-    found = np.zeros_like(inside)
-    found[1:] |= inside[1:] & outside[:-1]
-    found[:-1] |= inside[:-1] & outside[1:]
-    found[:, 1:] |= inside[:, 1:] & outside[:, :-1]
-    found[:, :-1] |= inside[:, :-1] & outside[:, 1:]
-    return found
-
-
-def _grown(marks: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
-    """(h, w): whether a mark (h, w) is at most `radius` rows and columns away."""
-    grown = marks
-    for axis in (0, 1):
-        length = grown.shape[axis]
-        sums = np.insert(np.cumsum(grown, axis=axis, dtype=np.int64), 0, 0, axis=axis)
-        last = np.minimum(np.arange(length) + radius + 1, length)
-        first = np.maximum(np.arange(length) - radius, 0)
-        grown = np.take(sums, last, axis=axis) > np.take(sums, first, axis=axis)
-    return grown
 
 
 def _check(

@@ -47,15 +47,15 @@ def segmentation_figures(
     Returns:
         `picture` as it is; `truth` and `answer` in the colours of the classes over the picture in
         grey, hatched where the truth has no class; `error`: over a faded picture in red where the
-        answer is wrong, in blue where it is so within 0.75% of the diagonal of a border in the
-        truth.
+        answer is wrong, in blue where it is so near a border in the truth, as `metrics.borders` has
+        it.
 
     Raises:
         ValueError: The three are not of one size.
     """
     import numpy as np
 
-    from headstart.metrics.segmentation import boundary_tolerance
+    from headstart.metrics.borders import at_border, boundary_tolerance, near
 
     if not picture.shape[:2] == truth.shape == answer.shape:
         raise ValueError(
@@ -64,7 +64,7 @@ def segmentation_figures(
         )
     is_known = truth >= 0
     is_wrong = (truth != answer) & is_known
-    is_border = near_borders(truth, distance=boundary_tolerance(*truth.shape))
+    is_border = near(at_border(truth, is_known), boundary_tolerance(*truth.shape))
     errors = is_wrong.astype(np.int64) * (1 + is_border) - 1  # -1 right, 0 wrong, 1 at a border
     shrunk = _shrink(picture)
     rows = np.linspace(0, len(truth) - 1, shrunk.shape[0]).round().astype(np.int64)
@@ -209,36 +209,6 @@ def write_chip_figures(folder: RunFolder, figures: Mapping[str, bytes], *, numbe
     for name, data in figures.items():
         with folder.replacing(folder.chip_figure(number, name)) as temporary:
             temporary.write_bytes(data)
-
-
-def near_borders(truth: np.ndarray, *, distance: int) -> np.ndarray:
-    """Where a border between two classes is near.
-
-    Args:
-        truth: (h, w) int64; a border to pixels below 0, of no class, is none.
-        distance: Pixels, along rows and columns.
-
-    Returns:
-        (h, w) bool.
-    """
-    import numpy as np
-
-    found = np.zeros(truth.shape, dtype=bool)
-    for one, other, of_one, of_other in (
-        (truth[1:], truth[:-1], found[1:], found[:-1]),
-        (truth[:, 1:], truth[:, :-1], found[:, 1:], found[:, :-1]),
-    ):
-        differs = (one != other) & (one >= 0) & (other >= 0)
-        of_one |= differs
-        of_other |= differs
-    for _ in range(distance - 1):
-        grown = found.copy()
-        grown[1:] |= found[:-1]
-        grown[:-1] |= found[1:]
-        grown[:, 1:] |= found[:, :-1]
-        grown[:, :-1] |= found[:, 1:]
-        found = grown
-    return found
 
 
 def _stretched(band: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,7 +32,7 @@ class AsIs:
     def __init__(self, settings: StrategySettings) -> None:
         self.settings = settings
 
-    def new_head(self, backbone: Backbone) -> nn.Module:
+    def new_head(self, backbone: Backbone[Any]) -> nn.Module:
         """The pretrained classifier or decoder, answering in the user's classes.
 
         Raises:
@@ -74,7 +75,7 @@ class AsIs:
         return "as it comes"
 
 
-def pretrained_masks(backbone: Backbone, classes: Sequence[str]) -> Decoder:
+def pretrained_masks(backbone: Backbone[Any], classes: Sequence[str]) -> Decoder:
     """The decoder that the weights bring, answering in the user's classes.
 
     Args:
@@ -115,7 +116,7 @@ def no_decoder(reference: str) -> ConfigError:
     )
 
 
-def knows_masks(backbone: Backbone, classes: Sequence[str]) -> bool:
+def knows_masks(backbone: Backbone[Any], classes: Sequence[str]) -> bool:
     """Whether `pretrained_masks` can be had of a backbone, as a pyramid, in these classes."""
     if not isinstance(backbone.pretrained_head, Decoder):
         return False
@@ -162,7 +163,7 @@ def _singular(name: str) -> str:
     return words[:-1] if words.endswith("s") and not words.endswith("ss") else words
 
 
-def _as_members(matches: Sequence[Sequence[int]], backbone: Backbone) -> torch.Tensor:
+def _as_members(matches: Sequence[Sequence[int]], backbone: Backbone[Any]) -> torch.Tensor:
     members = torch.zeros(len(matches), len(backbone.pretrained_classes))
     for row, indices in enumerate(matches):
         members[row, list(indices)] = 1.0

@@ -7,6 +7,7 @@ head has caught up. Source: Kumar et al. 2022, Fine-Tuning can Distort Pretraine
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
@@ -35,7 +36,7 @@ class Full:
         # Neither a hidden layer nor a decoder has a closed form to start from.
         self.needs_features = settings.hidden == 0 and not settings.is_dense
 
-    def new_head(self, backbone: Backbone) -> nn.Module:
+    def new_head(self, backbone: Backbone[Any]) -> nn.Module:
         """A head of random weights, to be filled by `initialise`."""
         return trainable_head(backbone, self.settings)
 

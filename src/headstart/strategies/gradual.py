@@ -38,7 +38,7 @@ class Gradual:
     def __init__(self, settings: StrategySettings) -> None:
         self.settings = settings
 
-    def new_head(self, backbone: Backbone) -> nn.Module:
+    def new_head(self, backbone: Backbone[Any]) -> nn.Module:
         """A head of random weights."""
         return trainable_head(backbone, self.settings)
 

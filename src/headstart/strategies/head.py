@@ -7,6 +7,8 @@ cached then (`backbones.stem`).
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
@@ -30,7 +32,7 @@ class Head:
     def __init__(self, settings: StrategySettings) -> None:
         self.settings = settings
 
-    def new_head(self, backbone: Backbone) -> nn.Module:
+    def new_head(self, backbone: Backbone[Any]) -> nn.Module:
         """A head of random weights."""
         return trainable_head(backbone, self.settings)
 

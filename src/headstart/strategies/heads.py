@@ -53,7 +53,7 @@ def linear_head(num_features: int, num_classes: int, *, dropout: float, hidden: 
     return LinearHead(*layers, last)
 
 
-def trainable_head(backbone: Backbone, settings: StrategySettings) -> LinearHead:
+def trainable_head(backbone: Backbone[Any], settings: StrategySettings) -> LinearHead:
     """The head of a strategy that trains by gradient, as its settings want it."""
     return linear_head(
         backbone.spec.num_features,

@@ -39,7 +39,7 @@ class Probe:
     def __init__(self, settings: StrategySettings) -> None:
         self.settings = settings
 
-    def new_head(self, backbone: Backbone) -> nn.Module:
+    def new_head(self, backbone: Backbone[Any]) -> nn.Module:
         """A linear head, to be filled (or exchanged, for kNN) by `initialise`."""
         num_features = backbone.spec.num_features
         return linear_head(num_features, self.settings.num_classes, dropout=0.0, hidden=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import nn
 
 from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
@@ -20,7 +22,7 @@ class Scratch:
     def __init__(self, settings: StrategySettings) -> None:
         self.settings = settings
 
-    def new_head(self, backbone: Backbone) -> nn.Module:
+    def new_head(self, backbone: Backbone[Any]) -> nn.Module:
         """A head of random weights."""
         return trainable_head(backbone, self.settings)
 

@@ -1,41 +1,55 @@
-"""TASKS: one file tells one task completely."""
+"""The tasks, in a table for each kind of answer: one file tells one task completely."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
-from headstart.contracts import Legend, Task
+from headstart.contracts import LabelTask, Legend, MaskTask
 from headstart.errors import ConfigError, did_you_mean
 
+_Maker = TypeVar("_Maker")
 
-def _image_classification(*, is_multilabel: bool, legend: Legend | None) -> Task:
+
+def _image_classification(*, is_multilabel: bool) -> LabelTask:
     from headstart.tasks.image_classification import ImageClassification
 
     return ImageClassification(is_multilabel=is_multilabel)
 
 
-def _semantic_segmentation(*, is_multilabel: bool, legend: Legend | None) -> Task:
+def _semantic_segmentation(legend: Legend) -> MaskTask:
     from headstart.tasks.semantic_segmentation import SemanticSegmentation
 
-    assert legend is not None  # of every data set of masks
-    # It answers with masks, and only what knows that asks it to: `fitting.segmenting` and
-    # `mask_predictor`. What the engine asks of a task it has.
-    return cast(Task, SemanticSegmentation(legend))
+    return SemanticSegmentation(legend)
 
 
-TASKS: dict[str, Callable[..., Task]] = {
+LABEL_TASKS: dict[str, Callable[..., LabelTask]] = {
     "image-classification": _image_classification,
+}
+MASK_TASKS: dict[str, Callable[[Legend], MaskTask]] = {
     "semantic-segmentation": _semantic_segmentation,
 }
 
 
-def make_task(name: str, *, is_multilabel: bool, legend: Legend | None = None) -> Task:
-    """The task of this name; one of masks goes by their legend.
+def make_label_task(name: str, *, is_multilabel: bool) -> LabelTask:
+    """The task of this name, which gives one answer a sample.
 
     Raises:
         ConfigError: There is none.
     """
-    if name not in TASKS:
-        raise ConfigError(f"There is no task `{name}`. {did_you_mean(name, TASKS)}")
-    return TASKS[name](is_multilabel=is_multilabel, legend=legend)
+    return _named(name, LABEL_TASKS, kind="with one answer a sample")(is_multilabel=is_multilabel)
+
+
+def make_mask_task(name: str, legend: Legend) -> MaskTask:
+    """The task of this name, which answers with masks, by what their values stand for.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    return _named(name, MASK_TASKS, kind="that answers with masks")(legend)
+
+
+def _named(name: str, table: Mapping[str, _Maker], *, kind: str) -> _Maker:
+    if name not in table:
+        raise ConfigError(f"There is no task `{name}` {kind}. {did_you_mean(name, table)}")
+    return table[name]

@@ -26,7 +26,7 @@ from headstart.metrics.classification import (
     evaluate_single_label,
     point_metrics,
 )
-from headstart.model import Model
+from headstart.model import Model, PictureModel
 
 
 class ImageClassification:
@@ -77,14 +77,9 @@ class ImageClassification:
     def new_head(self, backbone: Backbone, num_classes: int) -> None:
         """A head on pooled features is the strategy's to make."""
 
-    def build(self, backbone: Backbone, head: nn.Module) -> Model:
+    def build(self, backbone: Backbone, head: nn.Module) -> PictureModel:
         """Backbone and head as one model."""
-        return Model(backbone, head)
-
-    def features(self, model: Model, batch: Batch) -> Tensor:
-        """(B, num_features), the backbone's output."""
-        assert batch.inputs is not None
-        return model.embed(batch.inputs)
+        return PictureModel(backbone, head)
 
     def logits(self, model: Model, batch: Batch) -> Tensor:
         """(B, num_classes); from `batch.features` where they are given."""

@@ -30,7 +30,7 @@ from headstart.errors import ConfigError, did_you_mean
 from headstart.linear_decoder import LINEAR
 from headstart.map_shape import MapShape
 from headstart.metrics.segmentation import evaluate_segmentation, point_metrics
-from headstart.model import DenseModel
+from headstart.model import DenseModel, Model
 from headstart.tasks.segmentation_losses import LossSettings, check_losses, summed_loss
 
 
@@ -124,12 +124,13 @@ class SemanticSegmentation:
         """Backbone and decoder as one model."""
         return DenseModel(backbone, head)
 
-    def logits(self, model: DenseModel, batch: Batch) -> Tensor:
+    def logits(self, model: Model, batch: Batch) -> Tensor:
         """(B, num_classes, H, W) float32, at the size of the inputs.
 
         Of a batch of cached maps, whose rows `MapShape` explains, at that of its targets.
         """
         if batch.features is not None:
+            assert isinstance(model, DenseModel)  # as `build` makes it
             assert batch.targets is not None
             height, width = batch.targets.shape[1:]
             padded = (height + -height % model.divisor, width + -width % model.divisor)
@@ -148,7 +149,7 @@ class SemanticSegmentation:
             return rows
         return rows.to(next(model.head.parameters()).dtype)
 
-    def loss(self, model: DenseModel, batch: Batch) -> Tensor:
+    def loss(self, model: Model, batch: Batch) -> Tensor:
         """The sum of the losses, a scalar; 0 for a batch without a labelled pixel."""
         assert batch.targets is not None
         return summed_loss(

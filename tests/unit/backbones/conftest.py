@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save
 
+import hub_server
 from headstart.progress import Event, Progress
-
-
-def _load_hub_server() -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / "hub_server.py"
-    spec = importlib.util.spec_from_file_location("hub_server", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["hub_server"] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +48,7 @@ def hub(hub_home: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     """A hub on loopback that HF_ENDPOINT points to."""
     from huggingface_hub import close_session
 
-    with _load_hub_server().HubServer() as server:
+    with hub_server.HubServer() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield server
         close_session()  # its pooled connections would outlive the server

@@ -15,7 +15,7 @@ from headstart.backbones.stem import (
 from headstart.contracts import Backbone, BackboneSpec
 from headstart.data.bands import wavelength
 from headstart.errors import ConfigError
-from headstart.model import Model
+from headstart.model import PictureModel
 from headstart.strategies import StrategySettings, make_strategy
 
 RED, GREEN, BLUE = range(3)
@@ -166,7 +166,7 @@ def test_an_adapted_stem_learns_from_the_first_epoch_on(
     adapted = adapt_stem(backbone, ["B04", "B03", "B02", "B08"])
     if is_pyramid:
         adapted = as_pyramid(adapted)
-    model = Model(adapted, nn.Linear(adapted.spec.num_features, 2))
+    model = PictureModel(adapted, nn.Linear(adapted.spec.num_features, 2))
     chosen = make_strategy(strategy, StrategySettings(("a", "b")))
     groups = chosen.prepare(model)
     chosen.on_epoch(model, 0, num_epochs=10)
@@ -187,7 +187,7 @@ def test_an_adapted_stem_learns_from_the_first_epoch_on(
 
 
 def test_a_backbone_as_it_came_has_no_stem_to_train(backbone: Backbone) -> None:
-    model = Model(backbone, nn.Linear(backbone.spec.num_features, 2))
+    model = PictureModel(backbone, nn.Linear(backbone.spec.num_features, 2))
     assert model.stem == ()
     groups = make_strategy("head", StrategySettings(("a", "b"))).prepare(model)
     assert {group.name for group in groups} <= {"head", "head.no_decay"}

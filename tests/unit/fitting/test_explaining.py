@@ -26,10 +26,10 @@ from headstart.fitting.explaining import (
     heat_of,
     occlusion,
 )
-from headstart.model import Model
+from headstart.model import Model, PictureModel
 from headstart.predictor import Predictor
 from headstart.strategies.knn import KNNHead
-from headstart.tasks import make_task
+from headstart.tasks import make_label_task
 
 CLASSES = ("cat", "dog")
 ARCHITECTURES = ["test_resnet", "test_efficientnet", "test_convnext", "test_vit", "test_vit2"]
@@ -62,7 +62,7 @@ class Pooled(nn.Module):
 def made_of(module: nn.Module, head: nn.Module, *, num_features: int = 2) -> Model:
     spec = BackboneSpec("timm", "none", num_features)
     contract = InputContract(("R", "G", "B"), 32, 32, (0.0,) * 3, (1.0,) * 3, scale=1.0)
-    return Model(Backbone(spec, contract, module, layer_groups=()), head).eval()
+    return PictureModel(Backbone(spec, contract, module, layer_groups=()), head).eval()
 
 
 def bright_at(row: int, column: int) -> Tensor:
@@ -73,7 +73,7 @@ def bright_at(row: int, column: int) -> Tensor:
 
 
 def predictor_of(backbone: Backbone, head: nn.Module) -> Predictor:
-    task = make_task("image-classification", is_multilabel=False)
+    task = make_label_task("image-classification", is_multilabel=False)
     return Predictor(
         task.build(backbone, head),
         task,

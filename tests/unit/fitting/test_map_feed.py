@@ -63,6 +63,7 @@ def feed_of(
         task=TASK,
         contract=pyramid().contract,
         classes=LEGEND.names,
+        target=None,
         device=torch.device("cpu"),
         train=samples,
         validation=samples,

@@ -14,7 +14,7 @@ from headstart.data.leaks import LeakedSample
 from headstart.data.splits import split_dataset
 from headstart.fitting.mask_leakage import measure_mask_leakage
 from headstart.strategies import StrategySettings
-from headstart.tasks import make_task
+from headstart.tasks import make_mask_task
 
 LEGEND = Legend(("land", "water"), ((0,), (1,)))
 BLOCKS, CHIPS = 15, 4
@@ -40,7 +40,7 @@ def attempt_on(*, grouped: bool = True, leaks: tuple[LeakedSample, ...] = ()) ->
         where=SimpleNamespace(data=data, options=SimpleNamespace(seed=0)),
         classes=LEGEND.names,
         settings=StrategySettings(classes=LEGEND.names, is_multilabel=False),
-        task=make_task("semantic-segmentation", is_multilabel=False, legend=LEGEND),
+        task=make_mask_task("semantic-segmentation", LEGEND),
     )
 
 

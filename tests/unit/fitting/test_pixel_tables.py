@@ -44,7 +44,7 @@ def tables_of(samples: list[Sample]) -> tuple[PixelTables, LinearDecoder, MapTwi
     tables = pixel_tables(
         samples,
         twin,
-        task=TASK,  # type: ignore[arg-type] # as `make_task` casts it
+        task=TASK,
         contract=backbone.contract,
         num_classes=3,
         seed=0,

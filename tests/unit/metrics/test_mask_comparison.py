@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from headstart.contracts import IGNORE
 from headstart.errors import DataError
+from headstart.metrics.borders import boundary_tolerance
 from headstart.metrics.mask_comparison import MaskCounts, compare_masks
 from headstart.metrics.segmentation import (
-    boundary_tolerance,
     count_boundary,
     count_confusion,
     evaluate_segmentation,

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+import fabricated_maps
+import fabricated_run
 from headstart.rundir import RunFolder
-
-
-def _load(name: str) -> ModuleType:
-    path = Path(__file__).resolve().parents[2] / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-fabricated_run = _load("fabricated_run")
-fabricated_maps = _load("fabricated_maps")  # imports the one before
 
 
 @pytest.fixture

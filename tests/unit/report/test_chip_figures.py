@@ -15,7 +15,7 @@ from headstart.report import (
     visible_picture,
     write_chip_figures,
 )
-from headstart.report.chip_figures import CHIP_FIGURES, WRONG, WRONG_AT_BORDER, near_borders
+from headstart.report.chip_figures import CHIP_FIGURES, WRONG, WRONG_AT_BORDER
 from headstart.rundir import RunFolder
 
 RED, BLUE = np.array(WRONG), np.array(WRONG_AT_BORDER)
@@ -69,12 +69,6 @@ def test_places_of_no_class_are_hatched(halves: tuple[np.ndarray, np.ndarray]) -
     unknown = opened(drawn["truth"])[-1]
     assert len(np.unique(unknown)) == 2
     assert (unknown[:, 0] == unknown[:, 2]).all()
-
-
-def test_a_border_to_no_class_is_none() -> None:
-    truth = np.array([[0, 0, -1, 1, 1, 1, 0, 0]])
-    assert near_borders(truth, distance=1)[0].tolist() == [False] * 5 + [True] * 2 + [False]
-    assert near_borders(truth, distance=2)[0].tolist() == [False] * 4 + [True] * 4
 
 
 def test_large_pictures_are_shrunk_and_keep_their_shape() -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -14,20 +12,7 @@ pytest.importorskip("pystac_client", reason="needs the extra geo: pystac-client 
 
 from headstart.progress import Event, Progress
 from headstart.stac import asking
-
-
-def _load(name: str) -> Any:
-    """A module of tests/, which is no package."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            name, Path(__file__).parents[2] / f"{name}.py"
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
+from range_server import RangeServer
 
 
 class Told:
@@ -66,19 +51,23 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def scenes() -> ModuleType:
     """Generated COGs."""
-    return _load("scenes")
+    import scenes
+
+    return scenes
 
 
 @pytest.fixture(scope="session")
 def make() -> Any:
     """`make.item`, `make.collection` and `make.StacServer`."""
-    return _load("stac_server")
+    import stac_server
+
+    return stac_server
 
 
 @pytest.fixture
 def files() -> Iterator[Any]:
     """A file server that knows byte ranges."""
-    with _load("range_server").RangeServer() as server:
+    with RangeServer() as server:
         yield server
 
 
@@ -130,4 +119,6 @@ def validate_core() -> Callable[[dict[str, Any]], None]:
 @pytest.fixture(scope="session")
 def fabricated_run() -> Any:
     """Fabricates run folders."""
-    return _load("fabricated_run")
+    import fabricated_run
+
+    return fabricated_run

@@ -1,0 +1,69 @@
+"""A strategy tried on labels: its model gives one answer a sample. Only wiring."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from headstart.contracts import LabelTask, Prediction, Sample
+from headstart.fitting.attempt import NUM_TRIED, Attempt
+from headstart.fitting.recording import record_results, record_start
+from headstart.predictor import Predictor
+from headstart.progress import Progress
+
+
+class LabelAttempt(Attempt[LabelTask]):
+    """A strategy with all that was settled for it, on samples with labels; see `Attempt`.
+
+    Attributes:
+        predictor: Of the model, as it was when this was last renewed.
+    """
+
+    predictor: Predictor
+
+    def renew_predictor(self) -> None:
+        """From now on predict with the model as it is now."""
+        self.predictor = self.new_predictor()
+
+    def new_predictor(self) -> Predictor:
+        """What predicts with the model as it is now."""
+        return Predictor(
+            self.model,
+            self.task,
+            contract=self.backbone.contract,
+            classes=self.classes,
+            device=self.where.device,
+            compute_format=self.compute_format,
+            embed=self.embedder.embed if self.is_frozen and self.embedder.twin else None,
+        )
+
+    @property
+    def target(self) -> Callable[[Sample], Any]:
+        """Class indices, or 0/1 vectors."""
+        return partial(self.task.target, classes=self.classes)
+
+    def predict(
+        self, samples: Sequence[Sample], features: Mapping[str, Tensor] | None
+    ) -> Prediction:
+        """From features, sample id -> (num_features,), where the backbone is frozen; else read."""
+        if self.is_frozen and features is not None:
+            ids = [sample.id for sample in samples]
+            return self.predictor.answer(ids, torch.stack([features[id_] for id_ in ids]))
+        return self.predictor.predict(
+            samples, progress=self.where.progress, on_error=self.where.data.note_unreadable
+        )
+
+    def rehearse(self) -> None:
+        """Evaluate, draw and save on a few validation samples, in a folder that is then removed."""
+        data, folder = self.where.data, self.where.folder
+        samples = (data.samples("validation") or data.samples("train"))[:NUM_TRIED]
+        prediction = self.new_predictor().predict(samples, progress=Progress())
+        with folder.rehearsal() as rehearsal:
+            rehearsal.write_text(rehearsal.log, "")
+            record_start(rehearsal, self.record())
+            evaluation = self.task.evaluate(prediction, samples)
+            record_results(rehearsal, self.record(), evaluation, prediction)
