@@ -202,6 +202,7 @@ def predict(
     model: Path | str,
     paths: Sequence[Path | str],
     *,
+    text_columns: tuple[str, ...] | None = None,
     min_confidence: float | None = None,
     device: str = "auto",
     on_bad: str = "stop",
@@ -211,7 +212,9 @@ def predict(
 
     Args:
         model: A run folder, or a pretrained classifier such as `timm:resnet50`.
-        paths: Folders (searched through), files, or patterns such as `new/*.jpg`.
+        paths: Folders (searched through), files, or patterns such as `new/*.jpg`; of a model of
+            texts .txt files, folders of them, tables, and `-` for standard input.
+        text_columns: Of tables of texts; None takes those of the fit, else guesses.
         min_confidence: Leave samples undecided that are answered less surely than this.
         device: See FitOptions.
         on_bad: `stop` at a file that cannot be read, or `skip` it with a warning.
@@ -221,13 +224,12 @@ def predict(
         ConfigError: `min_confidence` is no share.
         DataError: Nothing was found, or a file cannot be read.
     """
-    from headstart.data import find_pictures
     from headstart.saved import check_confidence
 
     check_confidence(min_confidence)
     progress = progress or Progress()
-    samples = find_pictures(paths)
     fitted = _load(model, device=device, progress=progress)
+    samples = fitted.find(paths, text_columns=text_columns, progress=progress)
 
     def warn(sample: Any, error: DataError) -> None:
         progress.warn(str(error))

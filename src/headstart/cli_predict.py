@@ -35,6 +35,7 @@ def predict(
     *paths: str,
     output: Path | None = None,
     min_confidence: float | None = None,
+    text_column: str | None = None,
     masks: Annotated[MapOptions | None, Parameter(name="*", group=_MASKS, negative="")] = None,
     stac: Annotated[str | None, Parameter(group=_SEARCH)] = None,
     filters: Annotated[Filters | None, Parameter(name="*", group=_SEARCH)] = None,
@@ -42,16 +43,19 @@ def predict(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Predict for new pictures: folders, files or patterns; of masks also items of a catalogue.
+    """Predict for new pictures or texts; of masks also for items of a catalogue.
 
     Args:
         model: A run folder; or a pretrained model as it comes, such as timm:resnet50 or
             ukis-csmask-4b-l2a.
-        paths: Folders, files or patterns such as 'new/*.jpg'. For masks also STAC items: an address
-            on the web, an item as .json, or a .geojson that `stac search --save` wrote.
+        paths: Folders, files or patterns such as 'new/*.jpg'. Of texts .txt files, folders of them,
+            tables, or - for standard input (one text a line, or JSON objects). For masks also STAC
+            items: an address on the web, an item as .json, or a .geojson that `stac search --save`
+            wrote.
         output: A .csv, .json or .parquet file. Without it CSV goes to standard output. Of a model
             that answers with masks: a folder for them, in which pictures keep their folders;
             scenes of a catalogue are kept in its folder scenes/.
+        text_column: Of a table of texts, the column to read; several with commas between them.
         min_confidence: Leave undecided what is answered less surely than this, such as 0.9. The
             report tells what share is then answered, and how much of that is right.
         masks: What is written beside masks, and how.
@@ -69,8 +73,9 @@ def predict(
         raise ConfigError(f"What shall be predicted? headstart predict {model} NEW_PICTURES/")
     progress = Progress([ConsoleSink(is_quiet=quiet)])
     if api_masks.answers_with_masks(model):
-        if min_confidence is not None:
-            raise ConfigError("--min-confidence is not for masks. Leave it away.")
+        for name, value in (("min-confidence", min_confidence), ("text-column", text_column)):
+            if value is not None:
+                raise ConfigError(f"--{name} is not for masks. Leave it away.")
         if output is None:
             raise ConfigError(
                 f"`{model}` answers with masks, which need a folder: give --output MASKS/."
@@ -103,6 +108,7 @@ def predict(
     prediction = api.predict(
         model,
         paths,
+        text_columns=None if text_column is None else tuple(text_column.split(",")),
         min_confidence=min_confidence,
         device=device,
         on_bad=on_bad,

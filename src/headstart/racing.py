@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from headstart.compute import batch_size_for
 from headstart.contracts import Backbone, LabelTask, Prediction, Sample
 from headstart.errors import ConfigError, DataError, InterruptedFit
 from headstart.fitting.attempt import Embedder, Situation
@@ -22,7 +23,6 @@ from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import feature_table
 from headstart.fitting.settle import Choices
 from headstart.halving import nested_parts, plan_rounds
-from headstart.compute import batch_size_for
 from headstart.predictor import example_input
 from headstart.progress import Event, Progress
 from headstart.report.wording import count, figure, metric_words

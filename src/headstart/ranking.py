@@ -54,7 +54,7 @@ def rank(path: Path, options: RankOptions, *, progress: Progress) -> Ranking:
         try:
             where = _situation(path, options, stop=stop, scratch=Path(scratch), progress=progress)
             assert where.deadline is not None
-            names = options.backbones or default_backbones()
+            names = options.backbones or default_backbones(where.task.unit)
             field = enter(where, names, option="--backbones")
             reading_ends = where.deadline - _TAIL_SHARE * (where.deadline - where.started)
             race = run_race(

@@ -23,10 +23,12 @@ from headstart.contracts import (
     InputContract,
     Legend,
     Prediction,
+    Sample,
     Task,
     TextContract,
 )
 from headstart.data import find_pictures
+from headstart.data.new_texts import find_texts
 from headstart.data.raster_values import STRETCHED
 from headstart.decoders import build_decoder
 from headstart.errors import ConfigError, RunError
@@ -43,6 +45,10 @@ from headstart.trust.strangers import Neighbourhood
 class FittedModel:
     """A model that predicts; what `headstart.load` gives.
 
+    Args:
+        predictor: The model with its input contract.
+        text_columns: Columns of tables that it was fitted on, where they were named.
+
     Attributes:
         classes: Names of its classes.
         contract: What its backbone expects as input.
@@ -55,8 +61,11 @@ class FittedModel:
         ['bees']
     """
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(
+        self, predictor: Predictor, *, text_columns: tuple[str, ...] | None = None
+    ) -> None:
         self.predictor = predictor
+        self.text_columns = text_columns
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -75,8 +84,39 @@ class FittedModel:
 
     @property
     def module(self) -> Model:
-        """The PyTorch module: raw images (B, bands, H, W) -> logits (B, num_classes)."""
+        """The PyTorch module: inputs as its task makes them -> logits (B, num_classes)."""
         return self.predictor.model
+
+    def find(
+        self,
+        paths: Sequence[Path | str],
+        *,
+        text_columns: tuple[str, ...] | None = None,
+        progress: Progress,
+    ) -> list[Sample]:
+        """The samples that some paths stand for, as the model takes them.
+
+        Args:
+            paths: See `predict`.
+            text_columns: Of tables of texts; None takes those of the fit, else guesses.
+            progress: Told what was guessed.
+
+        Raises:
+            ConfigError: Columns are named for a model of pictures.
+            DataError: Nothing was found there.
+        """
+        if self.predictor.task.unit == "text":
+            notes: list[str] = []
+            samples = find_texts(paths, columns=text_columns or self.text_columns, notes=notes)
+            for note in notes:
+                progress.note(note)
+            return samples
+        if text_columns is not None:
+            raise ConfigError(
+                f"--text-column {','.join(text_columns)} is of texts, but the model is of "
+                "pictures. Leave it away."
+            )
+        return find_pictures(paths)
 
     def predict(
         self,
@@ -88,7 +128,8 @@ class FittedModel:
         """Predictions for files, folders and patterns.
 
         Args:
-            paths: Folders (searched through), files, or patterns such as `new/*.jpg`.
+            paths: Folders (searched through), files, or patterns such as `new/*.jpg`. Of texts
+                .txt files, folders of them, tables, or `-` for standard input.
             min_confidence: Leave samples undecided that are answered less surely than this.
             progress: Told about everything; None is silent.
 
@@ -97,8 +138,24 @@ class FittedModel:
             DataError: Nothing was found there, or a file cannot be read.
         """
         check_confidence(min_confidence)
-        samples = find_pictures(paths)
-        prediction = self.predictor.predict(samples, progress=progress or Progress())
+        progress = progress or Progress()
+        samples = self.find(paths, progress=progress)
+        prediction = self.predictor.predict(samples, progress=progress)
+        return replace(prediction, min_confidence=min_confidence)
+
+    def predict_texts(
+        self, texts: Sequence[str], *, min_confidence: float | None = None
+    ) -> Prediction:
+        """Predictions for texts themselves, with the ids `0`, `1`, ...
+
+        Raises:
+            ConfigError: `min_confidence` is no share, or the model is of pictures.
+        """
+        check_confidence(min_confidence)
+        if self.predictor.task.unit != "text":
+            raise ConfigError("The model is of pictures, not of texts. Use `predict` with files.")
+        samples = [Sample(str(i), Path(), text=text) for i, text in enumerate(texts)]
+        prediction = self.predictor.predict(samples, progress=Progress())
         return replace(prediction, min_confidence=min_confidence)
 
 
@@ -168,7 +225,11 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
     task = make_label_task(config["task"], is_multilabel=is_multilabel)
     parts = _load_parts(folder, task, device=device)
     strangers = _load_strangers(folder, parts["device"])
-    return FittedModel(Predictor(task=task, **parts, strangers=strangers))
+    columns = config["options"].get("text_column")
+    return FittedModel(
+        Predictor(task=task, **parts, strangers=strangers),
+        text_columns=None if columns is None else tuple(columns),
+    )
 
 
 def load_segmenter(folder: RunFolder, *, device: str = "auto") -> FittedSegmenter:

@@ -154,7 +154,7 @@ def _collect(
         named = source.split if is_missing(split) else _split_named(split, block, roles)
         if not rows.takes(number, label, named):
             continue
-        text = _joined({n: c[at] for n, c in zip(roles.texts, texts, strict=True)})
+        text = joined({n: c[at] for n, c in zip(roles.texts, texts, strict=True)})
         label = known.setdefault(label, label) if isinstance(label, str) else label
         of_group = None if is_missing(group) else str(group)
         identity = f"{prefix}{above + at + 1}"
@@ -172,7 +172,7 @@ def _split_named(cell: Any, block: Table, roles: TextRoles) -> Split:
     return split
 
 
-def _joined(cells: Mapping[str, Any]) -> str:
+def joined(cells: Mapping[str, Any]) -> str:
     """One text of the cells of a row: of several columns each with its name, if it has something.
 
     Raises:

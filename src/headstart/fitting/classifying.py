@@ -19,8 +19,8 @@ from headstart.fitting.choosing import choose_backbone, load_chosen, recall_race
 from headstart.fitting.collecting import Collector
 from headstart.fitting.controlling import train_control
 from headstart.fitting.explaining import explain
-from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.explaining_texts import explain_texts
+from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.ladder import Found, Ladder
 from headstart.fitting.learning import learn
 from headstart.fitting.preparing import PreparedData, seen_through
@@ -236,7 +236,9 @@ class Classifying:
                 "This is a defect of Headstart: please report it with the run's config.json."
             )
         folder.remove_checkpoint()
-        self.progress.note(f"Saved, loaded anew, same predictions on {len(samples)} {self.where.task.unit}s.")
+        self.progress.note(
+            f"Saved, loaded anew, same predictions on {len(samples)} {self.where.task.unit}s."
+        )
 
     def control(self) -> None:
         """What random weights do in the same time; the run is finished whatever comes of it."""

@@ -21,8 +21,8 @@ from torch import Tensor
 from headstart.contracts import Finding, Prediction, Sample
 from headstart.data.sixteen_bit import WHOLE_RANGE, is_wide
 from headstart.errors import DataError
-from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.baselines import Baseline
+from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.leakage import measure_leakage
 from headstart.fitting.learning import NUM_NEIGHBOURS, feature_table, samples_for_table
 from headstart.fitting.proof import Proof, SuspectRow
