@@ -1,0 +1,136 @@
+"""A fit of texts from a table to predictions, with a tiny language model of random weights."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.cli import run as command
+from headstart.errors import ConfigError
+
+pytest.importorskip("transformers", reason="needs the extra `text`")
+
+from tiny_language_models import write_model  # noqa: E402 - it imports what may be missing
+
+WORDS = {
+    "praise": ["good", "fine", "stirring", "funny", "beauty", "transporting"],
+    "blame": ["horror", "daytime", "soap", "beast", "apparently", "cutting"],
+}
+
+
+def write_table(path: Path, *, num: int, seed: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for i in range(num):
+            label = ["praise", "blame"][i % 2]
+            words = [str(rng.choice(WORDS[label])), "of", *rng.choice(WORDS[label], 3), f"no {i}"]
+            writer.writerow([" ".join(words), label])
+    return path
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model("bert", tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_table(tmp_path_factory.mktemp("mails") / "mails.csv", num=160)
+
+
+@pytest.fixture(scope="module")
+def run(table: Path, backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.Run:
+    output = tmp_path_factory.mktemp("runs") / "probe"
+    return hs.fit(table, backbone=str(backbone), strategy="probe", output=output)
+
+
+def test_a_probe_on_texts_is_a_run_like_any_other(run: hs.Run) -> None:
+    assert float(run.metrics["accuracy"]) > 0.9
+    config = json.loads((run.path / "config.json").read_text())
+    assert config["task"] == "text-classification"
+    assert (run.path / "tokenizer.json").is_file()
+    assert "sha256:" in json.loads((run.path / "input.json").read_text())["tokenizer"]
+    assert (run.path / "report.html").is_file()
+
+
+def test_a_loaded_model_answers_texts_as_the_run_did(run: hs.Run, table: Path) -> None:
+    import pyarrow.parquet as pq
+
+    told = pq.read_table(run.path / "predictions.parquet").to_pydict()
+    with table.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    texts = [rows[int(id_.split("#")[1]) - 1]["text"] for id_ in told["id"]]
+    answers = hs.load(run.path).predict_texts(texts)
+    assert answers.labels == told["prediction"]
+    assert np.allclose(answers.probabilities, np.array(told["probabilities"]), atol=1e-4)
+
+
+def test_new_texts_come_from_tables_files_and_standard_input(
+    run: hs.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = write_table(tmp_path / "new.csv", num=6, seed=1)
+    assert command(["predict", str(run.path), str(new), "--quiet"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["id"] for row in rows] == [f"new.csv#{i}" for i in range(1, 7)]
+    assert [row["prediction"] for row in rows] == ["praise", "blame"] * 3
+
+    (tmp_path / "mail.txt").write_text("good fine beauty funny", encoding="utf-8")
+    assert command(["predict", str(run.path), str(tmp_path / "mail.txt"), "--quiet"]) == 0
+    assert "mail.txt,praise" in capsys.readouterr().out
+
+    lines = b'{"text": "horror soap"}\n\n{"text": "funny stirring beauty"}\n'
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    assert command(["predict", str(run.path), "-", "--quiet"]) == 0
+    told = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["id"], row["prediction"]) for row in told] == [
+        ("line 1", "blame"),
+        ("line 3", "praise"),
+    ]
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+def test_every_family_is_fine_tuned_and_loaded_anew(
+    family: str, table: Path, tmp_path: Path
+) -> None:
+    folder = write_model(family, tmp_path / family)
+    run = hs.fit(
+        table, backbone=str(folder), strategy="full", epochs=2, output=tmp_path / "run"
+    )  # it verifies that the saved model predicts alike
+    assert run.metrics["accuracy"].n is not None
+    assert hs.load(run.path).predict_texts(["good beauty"]).labels[0] in ("praise", "blame")
+
+
+@pytest.mark.parametrize("strategy", ["head", "gradual", "scratch"])
+def test_every_strategy_learns_from_texts(
+    strategy: str, table: Path, backbone: Path, tmp_path: Path
+) -> None:
+    run = hs.fit(
+        table, backbone=str(backbone), strategy=strategy, epochs=2, output=tmp_path / "run"
+    )
+    assert run.metrics["accuracy"].n is not None
+
+
+def test_the_ladder_begins_with_words_alone(table: Path, backbone: Path, tmp_path: Path) -> None:
+    run = hs.fit(table, backbone=str(backbone), budget="60s", output=tmp_path / "run")
+    rungs = json.loads((run.path / "metrics.json").read_text())["rungs"]
+    names = [rung["strategy"] for rung in rungs]
+    assert names[:4] == ["majority", "trivial", "knn", "probe"]
+    assert "words" in rungs[1]["why"]
+
+
+def test_what_changes_pictures_is_refused_for_texts(table: Path, backbone: Path) -> None:
+    with pytest.raises(ConfigError, match="--mixup changes pictures"):
+        hs.fit(table, backbone=str(backbone), strategy="full", mixup=0.2)
+
+
+def test_a_backbone_of_pictures_is_refused_for_texts(table: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a model of pictures, and the data are texts"):
+        hs.fit(table, backbone="timm:test_resnet", output=tmp_path / "run")
