@@ -9,6 +9,7 @@ import pytest
 
 HEAVY = (
     *("torch", "torchvision", "timm", "sklearn", "pyarrow", "lightning_fabric", "PIL", "rasterio"),
+    *("transformers", "tokenizers"),
 )
 
 
@@ -35,6 +36,15 @@ def test_importing_headstart_imports_nothing_heavy(statement: str) -> None:
 
 def test_data_formats_import_no_rasterio_before_a_raster_is_read() -> None:
     assert _imported_by("import headstart.data, headstart.data.units") <= {"PIL", "pyarrow"}
+
+
+def test_language_models_are_listed_without_transformers() -> None:
+    statement = (
+        "from headstart.backbones import SOURCES, text_catalog\n"
+        "import headstart.data.tokenising, headstart.data.text_batches\n"
+        "assert SOURCES['hf']().search('minilm')"
+    )
+    assert not _imported_by(statement) & {"transformers", "tokenizers"}
 
 
 def test_the_report_imports_no_torch() -> None:

@@ -100,9 +100,16 @@ def describe_device(device: torch.device) -> str:
 
 
 def candidate_formats(
-    device: torch.device, *, mode: Mode, precision: str = "auto"
+    device: torch.device, *, mode: Mode, precision: str = "auto", has_layouts: bool = True
 ) -> list[ComputeFormat]:
-    """The formats worth measuring on a device, the likely best first."""
+    """The formats worth measuring on a device, the likely best first.
+
+    Args:
+        device: Where the module is.
+        mode: Inference or training.
+        precision: `auto`, or the only dtype to consider.
+        has_layouts: Whether inputs are pictures, (B, C, H, W), which can be laid out in two ways.
+    """
     if precision != "auto":
         dtypes = [precision]
     elif device.type == "cuda":
@@ -122,7 +129,7 @@ def candidate_formats(
     return [
         ComputeFormat(dtype, channels_last)  # type: ignore[arg-type]
         for dtype in dtypes
-        for channels_last in (True, False)
+        for channels_last in ((True, False) if has_layouts else (False,))
     ]
 
 
@@ -141,12 +148,15 @@ def choose_format(
 
     Args:
         module: On its device, float32.
-        example: One input (1, bands, height, width), on the same device.
+        example: One input on the same device: (1, bands, height, width) of pictures, or token ids
+            (1, length) of texts.
         mode: Inference under `FrozenTwin`, or forward and backward under autocast.
         precision: `auto`, or the only dtype to consider.
         name: What identifies the architecture.
     """
-    candidates = candidate_formats(example.device, mode=mode, precision=precision)
+    candidates = candidate_formats(
+        example.device, mode=mode, precision=precision, has_layouts=example.ndim == 4
+    )
     device = describe_device(example.device)
     machine = (platform.machine(), platform.processor(), device, torch.__version__)
     key = (2, name, mode, precision, tuple(example.shape), machine, _PROBE_BATCH)
@@ -211,18 +221,23 @@ def _training_rate(
         parameter.requires_grad_(True)
     if candidate.channels_last:
         copied = copied.to(memory_format=torch.channels_last)
-    images = as_layout(batch.float(), candidate)
+    inputs = as_layout(_as_numbers(batch), candidate)
 
     def step() -> None:
         dtype = getattr(torch, candidate.dtype)
         enabled = candidate.dtype != "float32"
         with torch.autocast(batch.device.type, dtype=dtype, enabled=enabled):
-            outputs = copied(images)
+            outputs = copied(inputs)
         outputs.float().square().mean().backward()
 
     best_s = len(batch) / best if best else float("inf")
     seconds, is_steady = _timed(step, batch.device, best_s)
     return len(batch) / seconds, is_steady
+
+
+def _as_numbers(inputs: Tensor) -> Tensor:
+    """Pictures of bytes as float32; token ids, which are names and no numbers, as they are."""
+    return inputs if inputs.dtype == torch.int64 else inputs.float()
 
 
 def as_layout(images: Tensor, compute_format: ComputeFormat) -> Tensor:
@@ -240,10 +255,11 @@ class FrozenTwin:
     (bench/formats.py). The copy never trains, so the module itself stays as it was.
 
     Args:
-        module: images (B, C, H, W) of any dtype -> anything (B, ...). It must cast by itself, as
-            only it knows what may be lost before it has normalised.
+        module: images (B, C, H, W) of any dtype, or token ids (B, length) int64 -> anything
+            (B, ...). It must cast by itself, as only it knows what may be lost before it has
+            normalised; ids are never cast.
         compute_format: Precision and layout of the copy.
-        example: One input, (1, C, H, W), to find which norm follows which convolution.
+        example: One input, to find which norm follows which convolution.
         is_checked: Compare the folded copy with the original on the example, and fold nothing if
             they differ (a convolution whose output is also used elsewhere).
     """
@@ -259,7 +275,9 @@ class FrozenTwin:
         copied = copy.deepcopy(module).eval().requires_grad_(False)
         self.num_folded = 0
         if any(isinstance(child, nn.BatchNorm2d) for child in copied.modules()):
-            self.num_folded, is_same = fold_norms(copied, example.float(), is_checked=is_checked)
+            self.num_folded, is_same = fold_norms(
+                copied, _as_numbers(example), is_checked=is_checked
+            )
             if not is_same:
                 copied = copy.deepcopy(module).eval().requires_grad_(False)
                 self.num_folded = 0
@@ -271,9 +289,9 @@ class FrozenTwin:
         self.compute_format = compute_format
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor) -> Tensor:
-        """The module's output for images (B, C, H, W), as float32."""
-        output: Tensor = self.module(as_layout(images, self.compute_format))
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """The module's output for images (B, C, H, W) or ids (B, length), as float32."""
+        output: Tensor = self.module(as_layout(inputs, self.compute_format))
         return output.float()
 
 

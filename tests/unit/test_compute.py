@@ -112,3 +112,32 @@ def test_the_fingerprint_tells_weights_apart() -> None:
     assert module_fingerprint(one) != module_fingerprint(other)
     other.load_state_dict(one.state_dict())
     assert module_fingerprint(one) == module_fingerprint(other)
+
+
+class _Averaged(nn.Module):
+    """Token ids -> the mean of their vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(50, 8)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        vectors: torch.Tensor = self.table(ids)
+        return vectors.mean(dim=1)
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_token_ids_are_never_cast_and_have_no_layout(mode: str) -> None:
+    ids = torch.tensor([[1, 2, 3]])
+    chosen = choose_format(_Averaged(), ids, mode=mode, name=f"ids{mode}")  # type: ignore[arg-type]
+    assert not chosen.compute_format.channels_last
+    assert "channels-last" not in chosen.reason
+
+
+def test_a_frozen_twin_of_token_ids_casts_the_weights_alone() -> None:
+    module, ids = _Averaged(), torch.tensor([[1, 2, 3], [4, 5, 6]])
+    twin = FrozenTwin(module, ComputeFormat("bfloat16"), example=ids[:1])
+    assert twin.module.table.weight.dtype == torch.bfloat16
+    assert module.table.weight.dtype == torch.float32
+    with torch.no_grad():
+        torch.testing.assert_close(twin(ids), module(ids), rtol=2e-2, atol=2e-2)

@@ -181,7 +181,7 @@ def list_models(query: str = "") -> list[ModelCard]:
 
     Args:
         query: Words that a name, domain or architecture must all contain; `*` stands for anything.
-            The exact name of a catalogue row gives that row alone.
+            The exact name of a row gives that row alone.
     """
     rows = catalog()
     if query in rows:
@@ -192,6 +192,8 @@ def list_models(query: str = "") -> list[ModelCard]:
         for row in rows.values()
         if all(word in f"{row.name} {row.domain} {row.architecture}".lower() for word in words)
     ]
+    if query in text_catalog():
+        return [card for card in _hf().search(query) if card.name == query]
     for source in SOURCES.values():
         cards += source().search(query)
     return cards

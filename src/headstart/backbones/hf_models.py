@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from headstart.backbones.mapping import describe_mismatch
 from headstart.backbones.model_files import (
     CONFIG,
     TOKENIZER,
+    VOCABULARIES,
     ModelFiles,
     find_files,
     find_local_files,
@@ -214,6 +216,7 @@ def _require_transformers() -> None:
 
 def _config_of(values: Mapping[str, Any], reference: str) -> Any:
     """The config of a trunk in float32, made from config.json's values; nothing is run or asked."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     kind = str(values.get("model_type", ""))
@@ -238,7 +241,7 @@ def _config_of(values: Mapping[str, Any], reference: str) -> Any:
     left_out = (*_NOT_OF_TRUNKS, "dtype", "torch_dtype", "model_type")
     try:
         config = CONFIG_MAPPING[kind](**{k: v for k, v in values.items() if k not in left_out})
-    except (TypeError, ValueError, KeyError) as error:
+    except (TypeError, ValueError, KeyError, StrictDataclassError) as error:
         raise WeightsError(
             f"The config.json of `{reference}` does not make a `{kind}`: {error}. Fetch it again."
         ) from None
@@ -368,17 +371,18 @@ def _does_not_fit(reference: str, config: Any, trouble: str) -> str:
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """transformers neither logs nor draws bars: what matters is told by `Progress`, or an error."""
-    from transformers.utils import logging
+    from transformers.utils import logging as its_logging
 
-    level, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
+    its: Any = its_logging  # parts of it have no types
+    level, has_bars = its.get_verbosity(), its.is_progress_bar_enabled()
+    its.set_verbosity(logging.CRITICAL)
+    its.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        its.set_verbosity(level)
         if has_bars:
-            logging.enable_progress_bar()
+            its.enable_progress_bar()
 
 
 # --- what the files declare -------------------------------------------------------------------
@@ -406,6 +410,9 @@ def _tokenizer_of(files: ModelFiles) -> str:
     from transformers import AutoTokenizer
 
     try:
+        # Without any, transformers would make a tokenizer that knows no word, and say nothing.
+        if not set(VOCABULARIES) & set(files.names):
+            raise FileNotFoundError("there is no vocabulary")
         with _quietly():
             slow = AutoTokenizer.from_pretrained(
                 str(files.folder), local_files_only=True, trust_remote_code=False

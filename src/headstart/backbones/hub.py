@@ -93,6 +93,23 @@ def cached(file: HubFile) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
+def is_known_absent(file: HubFile) -> bool:
+    """Whether the cache remembers that a commit has no such file. Asks nobody."""
+    return _absence(file).is_file()
+
+
+def remember_absent(file: HubFile) -> None:
+    """Keep in the cache that a commit has no such file, where the hub's own client looks for it."""
+    place = _absence(file)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch()
+
+
+def _absence(file: HubFile) -> Path:
+    folder = cache_dir() / f"models--{file.repository.replace('/', '--')}"
+    return folder / ".no_exist" / file.revision / file.path
+
+
 def probe(file: HubFile, *, timeout_s: float = TIMEOUT_S) -> HfFileMetadata:
     """Ask the hub for one file's description: one request, no retries.
 

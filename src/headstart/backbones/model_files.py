@@ -32,10 +32,14 @@ TOKENIZER = "tokenizer.json"
 WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"  # of weights in several files
 _PICKLED = "pytorch_model.bin"
-# What a tokenizer is made of where it has not been written as one file.
-_SLOW_TOKENIZER = (
-    *("vocab.txt", "vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json"),
+# What a tokenizer is made of where it has not been written as one file: any of these, and more.
+VOCABULARIES = (
+    *("vocab.txt", "vocab.json"),
     *("spiece.model", "spm.model", "sentencepiece.bpe.model", "tokenizer.model"),
+)
+_SLOW_TOKENIZER = (
+    *VOCABULARIES,
+    *("merges.txt", "added_tokens.json", "special_tokens_map.json"),
 )
 # Written by sentence-transformers, the first of them by all of its models.
 _SENTENCES = "modules.json"
@@ -182,9 +186,13 @@ class _Repository:
 
     def wanted(self, name: str) -> Path | None:
         """The file if there is one; where the hub does not answer, what is not here is absent."""
+        file = replace(self.file, path=name)
+        if hub.is_known_absent(file):
+            return None
         try:
             return self.needed(name)
         except hub.NoSuchFileError:
+            hub.remember_absent(file)
             return None
         except UnreachableError:
             self.unknown.append(name)

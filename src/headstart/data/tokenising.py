@@ -83,7 +83,7 @@ class Tokeniser:
         whole = [prefix + text for text in texts] if prefix else list(texts)
         try:
             encodings = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
-        except UnicodeEncodeError:  # halves of surrogate pairs, which are no characters
+        except (UnicodeEncodeError, TypeError):  # of halves of surrogate pairs: no characters
             whole = [text.encode("utf-8", "replace").decode("utf-8") for text in whole]
             encodings = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
         return (encoding.ids for encoding in encodings)
