@@ -16,7 +16,7 @@ from headstart.errors import ConfigError
 
 pytest.importorskip("transformers", reason="needs the extra `text`")
 
-from tiny_language_models import write_model  # noqa: E402 - it imports what may be missing
+from tiny_language_models import write_model
 
 WORDS = {
     "praise": ["good", "fine", "stirring", "funny", "beauty", "transporting"],
@@ -134,3 +134,13 @@ def test_what_changes_pictures_is_refused_for_texts(table: Path, backbone: Path)
 def test_a_backbone_of_pictures_is_refused_for_texts(table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is a model of pictures, and the data are texts"):
         hs.fit(table, backbone="timm:test_resnet", output=tmp_path / "run")
+
+
+def test_before_the_first_label_the_nearest_class_name_answers(
+    table: Path, backbone: Path, tmp_path: Path
+) -> None:
+    run = hs.fit(table, backbone=str(backbone), strategy="as-is", output=tmp_path / "run")
+    matches = json.loads((run.path / "config.json").read_text())["fit"]["matches"]
+    assert matches == {"blame": ["blame"], "praise": ["praise"]}
+    nearest = hs.load(run.path).predict_texts(["praise", "blame"])
+    assert nearest.labels == ["praise", "blame"]

@@ -1,7 +1,7 @@
 """Batches of texts of about the same length, so that next to nothing is computed on padding.
 
-Texts come as a stream, are tokenised and sorted a block at a time, and leave sorted: what wants
-another order goes by the ids. Knows no model.
+Texts come as a stream, are tokenised and put together a block at a time: what wants another order
+than the batches have goes by the ids. Knows no model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _FULL_ENOUGH = 0.25
 def text_batches(
     samples: Iterable[Sample], tokeniser: Tokeniser, *, tokens_per_batch: int = TOKENS_PER_BATCH
 ) -> Iterator[Batch]:
-    """All samples in batches, the longest texts of each block first.
+    """All samples in batches, the longest texts of each block first, all others in mixed order.
+
+    If memory does not suffice for the longest, it shows at once; and where time is over before all
+    were read, those that were are no shorter or longer than the others.
 
     Args:
         samples: Texts; one without any is read as the empty text.
@@ -41,7 +44,9 @@ def text_batches(
     """
     for block in _blocks(samples):
         rows = tokeniser.rows([sample.text or "" for sample in block])
-        for places in _fill(rows, tokens_per_batch):
+        batches = list(_fill(rows, tokens_per_batch))
+        for number in (0, *(1 + np.random.default_rng(0).permutation(len(batches) - 1))):
+            places = batches[number]
             ids = tuple(block[i].id for i in places)
             yield Batch(ids, inputs=as_ids([rows[i] for i in places]))
 

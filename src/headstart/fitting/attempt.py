@@ -232,7 +232,7 @@ class Attempt(ABC, Generic[TaskT_co]):
             classifier=options.classifier,
             dropout=options.dropout,
             hidden=options.hidden,
-            layer_decay=options.layer_decay,
+            layer_decay=self.value("layer_decay"),
             class_weights=weights,
             pretrained_classes=self.backbone.pretrained_classes,
             seed=options.seed,

@@ -16,6 +16,7 @@ from headstart.errors import DataError, RunError
 from headstart.fitting.attempt import NUM_TRIED, Embedder, Situated, Situation
 from headstart.fitting.baselines import Baseline, baseline_for
 from headstart.fitting.choosing import choose_backbone, load_chosen, recall_race
+from headstart.fitting.class_names import with_class_names
 from headstart.fitting.collecting import Collector
 from headstart.fitting.controlling import train_control
 from headstart.fitting.explaining import explain
@@ -101,6 +102,8 @@ class Classifying:
         if self.options.racing:
             reference = choose_backbone(self.where, self.choices)
         backbone = load_chosen(self.where, self.choices, reference=reference, is_random=is_random)
+        if self.options.strategy == "as-is" and self.where.task.unit == "text":
+            backbone = with_class_names(backbone, self.where.data.dataset.classes)
         at_depths = self.options.features == "depths" and not is_random
         return with_depths(backbone) if at_depths else backbone
 
