@@ -7,7 +7,7 @@ sets.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,9 @@ def first_rows(path: Path, *, is_header: IsHeader) -> Table:
     return Table(path, block.columns, tuple(notes))
 
 
-def table_blocks(path: Path, notes: list[str], *, is_header: IsHeader) -> Iterator[Table]:
+def table_blocks(
+    path: Path, notes: list[str], *, is_header: IsHeader
+) -> Generator[Table, None, None]:
     """A table of any size, some thousand rows at a time; at least one.
 
     A column that a block lacks (in JSONL) is None in all of its rows.
