@@ -92,8 +92,8 @@ def test_the_search_does_not_depend_on_the_order_or_on_blocks(
 ) -> None:
     texts = {
         **sentences(200, length=12),
-        "x": "nearly the same long text",
-        "y": "nearly the same long texts",
+        "x": "nearly the same quite long text of some words",
+        "y": "nearly the same quite long text of some words more",
     }
     whole = find_near_texts(texts)
     assert ("x", "y") in {(p.first, p.second) for p in whole.pairs}
