@@ -42,7 +42,8 @@ class FitOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     task: Annotated[
-        Literal["auto", "image-classification", "semantic-segmentation"], Parameter(group=_MAIN)
+        Literal["auto", "image-classification", "semantic-segmentation", "text-classification"],
+        Parameter(group=_MAIN),
     ] = Field("auto", description="The problem to solve; auto goes by the data.")
     backbone: Annotated[str, Parameter(group=_MAIN)] = Field(
         "auto",
