@@ -108,7 +108,7 @@ def test_every_family_is_fine_tuned_and_loaded_anew(
     assert hs.load(run.path).predict_texts(["good beauty"]).labels[0] in ("praise", "blame")
 
 
-@pytest.mark.parametrize("strategy", ["head", "gradual", "scratch"])
+@pytest.mark.parametrize("strategy", ["head", "gradual", "lora", "scratch"])
 def test_every_strategy_learns_from_texts(
     strategy: str, table: Path, backbone: Path, tmp_path: Path
 ) -> None:

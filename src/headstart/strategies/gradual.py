@@ -65,5 +65,8 @@ class Gradual:
         return "head" if phase == 0 else f"head and {phase} of {len(stages)} stages"
 
     @staticmethod
+    def finish(self, model: Model) -> None:
+        """The model is kept as it is."""
+
     def _stages(model: Model) -> list[Any]:
         return stages_from_top(model.layer_groups, num_stages=NUM_STAGES)
