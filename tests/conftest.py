@@ -46,6 +46,24 @@ def amazon_forest() -> Path:
 
 
 @pytest.fixture(scope="session")
+def trec() -> Path:
+    """5,952 questions of six classes, as train.csv and test.csv."""
+    path = SHARED_DATA / "trec"
+    if not path.is_dir():
+        pytest.skip("needs ../shared/data/trec, which is not there")
+    return path
+
+
+@pytest.fixture(scope="session")
+def sst2() -> Path:
+    """9,613 sentences of film reviews, two classes, as train.csv, dev.csv and test.csv."""
+    path = SHARED_DATA / "sst2"
+    if not path.is_dir():
+        pytest.skip("needs ../shared/data/sst2, which is not there")
+    return path
+
+
+@pytest.fixture(scope="session")
 def geo() -> Any:
     """The module `tests/georeferenced.py`: scenes and polygons on them."""
     import georeferenced

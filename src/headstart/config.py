@@ -82,6 +82,16 @@ class FitOptions(BaseModel):
     image_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None, description="The column of a table that holds picture paths. Auto: guessed and said."
     )
+    text_column: Annotated[
+        tuple[str, ...] | None,
+        Parameter(
+            group=_DATA, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
+        ),
+    ] = Field(
+        None,
+        description="The column of a table that holds texts; several with commas between them are "
+        "joined, each with its name. Auto: guessed and said.",
+    )
     label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None,
         description="The column of a table, or of a file of polygons, that holds labels. Auto: "
@@ -280,6 +290,11 @@ class FitOptions(BaseModel):
                 "'#ff0000', or `none`"
             ) from None
 
+    @field_validator("text_column", mode="before")
+    @classmethod
+    def _columns_are_named_once(cls, value: Any) -> Any:
+        return _columns(value)
+
     @field_validator("bands", mode="before")
     @classmethod
     def _bands_are_named_once(cls, value: Any) -> Any:
@@ -396,6 +411,16 @@ class RankOptions(BaseModel):
     image_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None, description="The column of a table that holds picture paths. Auto: guessed and said."
     )
+    text_column: Annotated[
+        tuple[str, ...] | None,
+        Parameter(
+            group=_DATA, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
+        ),
+    ] = Field(
+        None,
+        description="The column of a table that holds texts; several with commas between them are "
+        "joined, each with its name. Auto: guessed and said.",
+    )
     label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None, description="The column of a table that holds labels. Auto: guessed and said."
     )
@@ -408,6 +433,11 @@ class RankOptions(BaseModel):
     device: Annotated[str, Parameter(group=_MACHINE)] = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps."
     )
+
+    @field_validator("text_column", mode="before")
+    @classmethod
+    def _columns_are_named_once(cls, value: Any) -> Any:
+        return _columns(value)
 
     @field_validator("budget")
     @classmethod
@@ -427,6 +457,16 @@ def _parts(value: Any) -> list[str] | None:
         return None
     values = value if isinstance(value, list | tuple) else [value]
     return [part.strip() for item in values for part in str(item).split(",")]
+
+
+def _columns(value: Any) -> Any:
+    """`title,body`, or a list of names of columns."""
+    parts = _parts(value)
+    if parts is None:
+        return None
+    if not parts or not all(parts) or len(set(parts)) < len(parts):
+        raise ValueError("names of columns with a comma between them, each once: title,body")
+    return tuple(parts)
 
 
 def _is_colour(text: str) -> bool:

@@ -13,7 +13,8 @@ from typing import Literal
 
 from headstart.contracts import SPLITS, Dataset, Finding, Split
 from headstart.data.listing import count, series
-from headstart.data.near_duplicates import NearDuplicates
+from headstart.data.near_pairs import NearDuplicates
+from headstart.data.sample_findings import noun_of
 from headstart.data.splits import SplitPlan
 
 LeakKind = Literal["same-file", "near-duplicate", "group", "place"]
@@ -140,14 +141,19 @@ class _Partners:
 # --- findings ---------------------------------------------------------------------------------
 
 
-def leak_findings(leaks: Sequence[LeakedSample]) -> Iterable[Finding]:
-    """What `inspect` and `fit` say about leaks (of equal files, the checks have said it)."""
+def leak_findings(leaks: Sequence[LeakedSample], *, noun: str = "picture") -> Iterable[Finding]:
+    """What `inspect` and `fit` say about leaks (of equal files, the checks have said it).
+
+    Args:
+        leaks: As `leaked` found them.
+        noun: What a sample is.
+    """
     near = [leak for leak in leaks if leak.kind == "near-duplicate"]
     if near:
         yield Finding(
             "leaked-near-duplicate",
             "warning",
-            f"{count(len(near), 'picture')} of the test with a near-duplicate in train or "
+            f"{count(len(near), noun)} of the test with a near-duplicate in train or "
             "validation: the test flatters the model.",
             _REMEDY,
             _with_partners(near),
@@ -168,7 +174,7 @@ def leak_findings(leaks: Sequence[LeakedSample]) -> Iterable[Finding]:
         yield Finding(
             "leaked-place",
             "warning",
-            f"{count(len(placed), 'picture')} of the test on ground that train or validation shows "
+            f"{count(len(placed), noun)} of the test on ground that train or validation shows "
             f"too, such as `{placed[0].id}` and `{placed[0].partner}`: the test flatters the "
             "model.",
             _REMEDY,
@@ -183,7 +189,7 @@ def near_duplicate_findings(dataset: Dataset, near: NearDuplicates) -> Iterable[
     yield Finding(
         "near-duplicate",
         "warning",
-        f"{count(len(near.group_of), 'picture')} in {count(len(near.groups), 'group')} of "
+        f"{count(len(near.group_of), noun_of(dataset))} in {count(len(near.groups), 'group')} of "
         f"near-duplicates, such as `{near.pairs[0].first}` and `{near.pairs[0].second}`.",
         "Nothing where Headstart splits: it keeps them together. Else remove all but one of each.",
         tuple(id_ for group in near.groups for id_ in group),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from headstart.contracts import Dataset
 from headstart.data.checks import Checkup
 from headstart.data.leaks import LeakedSample, leaked
-from headstart.data.near_duplicates import NearDuplicates
+from headstart.data.near_pairs import NearDuplicates
 from headstart.data.places import Places, places_in_file, places_on_earth
 from headstart.data.spatial_blocks import (
     MIN_BLOCKS,

@@ -38,7 +38,8 @@ def class_findings(dataset: Dataset) -> Iterable[Finding]:
         yield Finding(
             "one-class",
             "error",
-            f"All {noun}s are of one class, {series(totals) or 'none'}: there is nothing to tell apart.",
+            f"All {noun}s are of one class, {series(totals) or 'none'}: there is nothing to tell "
+            "apart.",
             f"Add {noun}s of a second class; check that the right folder or column was given.",
         )
         return

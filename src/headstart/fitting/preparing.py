@@ -11,7 +11,7 @@ from torch import Tensor
 
 from headstart.config import FitOptions
 from headstart.contracts import Dataset, Finding, Sample, Split
-from headstart.data import open_dataset
+from headstart.data import Request, read_dataset
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.leaks import LeakedSample, leak_findings, leaked, near_duplicate_findings
 from headstart.data.listing import count
@@ -19,7 +19,10 @@ from headstart.data.mask_checks import MaskFacts, check_masks
 from headstart.data.mask_classes import unlearnt_findings
 from headstart.data.near_duplicates import NearDuplicates, find_near_duplicates
 from headstart.data.planning import plan_splits
+from headstart.data.sample_findings import noun_of
 from headstart.data.splits import SplitPlan, regrouped
+from headstart.data.text_checks import check_texts
+from headstart.data.text_near_duplicates import find_near_texts
 from headstart.errors import DataError, RunError
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
@@ -71,20 +74,22 @@ def prepare_data(
     Args:
         path: A folder or a table.
         options: As the user gave them.
-        decode: Decode each picture, to find what a check of its headers misses.
+        decode: Decode each picture, to find what a check of its headers misses. Texts always are.
         progress: Is told what was found.
 
     Raises:
         DataError: With all that is wrong.
     """
-    dataset = open_dataset(
-        path,
+    request = Request(
         image_column=options.image_column,
         label_column=options.label_column,
         group=options.group,
         ignore_values=options.ignore_value,
         outside=options.outside,
+        text_columns=options.text_column,
+        progress=progress,
     )
+    dataset = read_dataset(path, request)
     progress.note(f"{path}: {dataset.reason}")
     for note in dataset.notes:
         progress.note("  " + note)
@@ -94,7 +99,11 @@ def prepare_data(
         for note in checked.dataset.notes[len(dataset.notes) :]:
             progress.note("  " + note)
         dataset, masks = checked.dataset, checked.facts
-    checkup = check_dataset(dataset, decode=decode, progress=progress, hashed=True, masks=masks)
+    is_text = noun_of(dataset) == "text"
+    if is_text:
+        checkup = check_texts(dataset, progress=progress)
+    else:
+        checkup = check_dataset(dataset, decode=decode, progress=progress, hashed=True, masks=masks)
     left_out: dict[str, str] = {}
     if options.on_bad == "skip" and checkup.bad_ids:
         left_out = dict.fromkeys(checkup.bad_ids, UNUSABLE)
@@ -102,7 +111,10 @@ def prepare_data(
     raise_for_errors(checkup)
     for finding in checkup.warnings:
         progress.warn(f"{finding.message} {finding.remedy}")
-    near = find_near_duplicates(checkup.facts)
+    if is_text:
+        near = find_near_texts({sample.id: sample.text or "" for sample in dataset})
+    else:
+        near = find_near_duplicates(checkup.facts)
     planned = plan_splits(dataset, checkup, near, seed=options.seed)
     split, leaks = planned.split, planned.leaks
     left_out |= planned.left_out
@@ -133,7 +145,12 @@ def seen_through(
         data: Split.
         features: sample id -> (num_features,) of a pretrained backbone.
         progress: Is told of leaks.
+
+    Returns:
+        Of texts the data as they are: there features say what a text is about, not whose copy.
     """
+    if noun_of(data.dataset) == "text":
+        return data
 
     def known(ids: Sequence[str]) -> dict[str, np.ndarray]:
         return {id_: features[id_].numpy() for id_ in ids if id_ in features}
@@ -163,7 +180,7 @@ def _told(
     progress: Progress,
 ) -> PreparedData:
     """The data with findings and leaks among those of its checkup."""
-    told = (*findings, *leak_findings(leaks))
+    told = (*findings, *leak_findings(leaks, noun=noun_of(data.dataset)))
     for finding in told:
         progress.warn(f"{finding.message} {finding.remedy}")
     checkup = replace(data.checkup, findings=(*data.checkup.findings, *told))
@@ -182,6 +199,6 @@ def as_when_begun(data: PreparedData, folder: RunFolder) -> PreparedData:
     if before["fingerprint"] != data.checkup.fingerprint or splits != data.split.assignment:
         raise RunError(
             f"`{data.path}` is not what it was when the run `{folder.path}` began: "
-            "pictures, labels or names have changed. Fit anew, without --resume."
+            f"{noun_of(data.dataset)}s, labels or names have changed. Fit anew, without --resume."
         )
     return replace(data, left_out={**dict.fromkeys(before["left_out"], UNUSABLE), **data.left_out})

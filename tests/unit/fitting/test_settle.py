@@ -32,7 +32,15 @@ def settled(strategy: str, counts: dict[str, int] | None = None, **given: Any) -
 def test_every_auto_of_training_is_settled(strategy: str) -> None:
     fields = FitOptions()
     open_still = {n for n in FitOptions.model_fields if getattr(fields, n) is None}
-    never_auto = {"weights", "budget", "image_column", "label_column", "group", "output"}
+    never_auto = {
+        "weights",
+        "budget",
+        "image_column",
+        "text_column",
+        "label_column",
+        "group",
+        "output",
+    }
     never_auto |= {"control", "drop_suspects", "ignore_value", "bands", "units"}
     never_auto |= {"outside", "decoder", "loss"}  # of masks, see test_settle_masks
     by_strategy = {"layer_decay", "clip_norm", "patience"}
