@@ -90,6 +90,7 @@ def test_what_is_shown_is_all_that_is_kept(letters: RunFolder) -> None:
     )
     assert not any(texts[id_] in written for id_ in texts.keys() - kept.keys())
     assert letters.texts.stat().st_size < 50_000
+    assert "mind whose they are before you share it" in model_card(letters)
 
 
 def test_the_page_needs_nothing_but_the_run(letters: RunFolder) -> None:
