@@ -24,6 +24,7 @@ from headstart.cli_predict import Device, predict
 from headstart.cli_stac import Quiet
 from headstart.cli_stac import app as stac_app
 from headstart.config import FitOptions, RankOptions, Units, explain, load_options
+from headstart.contracts import STANDARD_INPUT
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
 from headstart.inspect_options import InspectOptions
 from headstart.progress import ConsoleSink, Progress
@@ -342,7 +343,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run a command; returns its exit code."""
     is_debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    # A lone hyphen would be taken for an option.
+    arguments = [
+        STANDARD_INPUT if argument == "-" else argument
+        for argument in arguments
+        if argument != "--debug"
+    ]
     try:
         app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:

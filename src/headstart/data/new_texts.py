@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart.contracts import Sample
+from headstart.contracts import STANDARD_INPUT, Sample
 from headstart.data.columns import require
 from headstart.data.decoding import decode
 from headstart.data.listing import is_text_name
@@ -17,8 +17,6 @@ from headstart.data.text_columns import is_text_header, text_column
 from headstart.data.text_rows import cleaned
 from headstart.data.text_tables import joined
 from headstart.errors import DataError
-
-STANDARD_INPUT = "-"
 
 
 def find_texts(
@@ -55,7 +53,7 @@ def find_texts(
 
 
 def _of(source: Path | str, columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
-    if str(source) == STANDARD_INPUT:
+    if str(source) in ("-", STANDARD_INPUT):
         yield from _of_lines(sys.stdin.buffer.read(), columns, notes)
         return
     path = Path(source)
@@ -106,7 +104,7 @@ def _guessed(table: Table, notes: list[str]) -> tuple[str, ...]:
 
 
 def _of_lines(data: bytes, columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
-    where = Path(STANDARD_INPUT)
+    where = Path("-")
     lines = decode(data, "standard input", notes).splitlines()
     is_json = next((line.lstrip()[:1] == "{" for line in lines if line.strip()), False)
     for number, line in enumerate(lines, start=1):

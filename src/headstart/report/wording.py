@@ -184,7 +184,6 @@ RUNG_WORDS = {
     "gradual": "Gradual unfreezing",
     "full": "Full fine-tuning",
     "lora": "Low-rank adapters",
-    "lora": "Low-rank changes (LoRA)",
     "scratch": "From scratch",
     "as-is": "As it comes",
 }

@@ -73,13 +73,18 @@ def _add_changes(model: Model) -> None:
     except ImportError:
         raise MissingExtraError("--strategy lora", extra="text") from None
     kinds = _kinds()
-    wanted = [n for n, layer in model.backbone.named_modules() if type(layer) in kinds]
-    if not wanted:
+    found = {n: type(m) for n, m in model.backbone.named_modules() if type(m) in kinds}
+    if not found:
         raise ConfigError(
             "--strategy lora changes linear layers, and the backbone has none: it is no "
             "transformer. Choose one, or another strategy, such as full."
         )
-    config = LoraConfig(r=_RANK, lora_alpha=_ALPHA, target_modules=wanted)
+    config = LoraConfig(
+        r=_RANK,
+        lora_alpha=_ALPHA,
+        target_modules=list(found),
+        fan_in_fan_out=nn.Linear not in found.values(),
+    )
     device = next(model.parameters()).device
     inject_adapter_in_model(config, model.backbone, adapter_name=_NAME)
     model.to(device)

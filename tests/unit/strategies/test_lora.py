@@ -38,17 +38,19 @@ def picture_model(name: str) -> tuple[LabelModel, Tensor]:
 @torch.no_grad()
 def test_the_merged_model_predicts_as_the_unmerged_one(family: str, tmp_path: Path) -> None:
     model, inputs = picture_model("test_vit") if family == "vit" else text_model(family, tmp_path)
+    for parameter in model.head.parameters():  # one that was fitted says something
+        nn.init.normal_(parameter)
     names, before = list(model.state_dict()), model(inputs)
     strategy = make_strategy("lora", SETTINGS)
     groups = strategy.prepare(model)
     assert torch.allclose(model(inputs), before, atol=1e-5)  # changes begin at nothing
     for parameter in groups[-1].parameters:
-        nn.init.normal_(parameter, std=0.3)
+        nn.init.normal_(parameter, std=0.1)
     unmerged = model(inputs)
     assert not torch.allclose(unmerged, before, atol=1e-2)
     strategy.finish(model)
     assert list(model.state_dict()) == names
-    assert torch.allclose(model(inputs), unmerged, atol=1e-4)
+    assert torch.allclose(model(inputs), unmerged, atol=1e-3)
 
 
 def test_low_rank_changes_and_the_head_learn_and_nothing_else(tmp_path: Path) -> None:
