@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import random
 import re
 from collections.abc import Callable
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +44,11 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_fit_to_texts_speaks_of_texts_and_keeps_few(
-    letters: Path, tiny_bert: Path, headstart: Callable[..., object], tmp_path: Path
+    letters: Path,
+    tiny_bert: Path,
+    headstart: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = tmp_path / "run"
     fit = headstart("fit", letters, "--backbone", tiny_bert, "--strategy", "probe", "--output", run)
@@ -70,6 +76,12 @@ def test_a_fit_to_texts_speaks_of_texts_and_keeps_few(
     new = headstart("predict", run, letters)
     assert new.code == 0, new.err
     assert "picture" not in new.out + new.err
+    piped = io.TextIOWrapper(io.BytesIO(b"what did the beast ?\na stirring soap\n"))
+    monkeypatch.setattr("sys.stdin", piped)
+    typed = headstart("predict", run, "-", "--quiet")
+    assert typed.code == 0, typed.err
+    assert [row["id"] for row in csv.DictReader(io.StringIO(typed.out))] == ["line 1", "line 2"]
+
     (run / "report.html").unlink()
     again = headstart("report", run, "--no-open")
     assert again.code == 0, again.err

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import fabricated_texts
+from fabricated_run import fabricate
 from fabricated_texts import fabricate_texts
 from headstart.comparing import compare
 from headstart.errors import RunError
@@ -209,6 +210,17 @@ def test_two_runs_of_texts_are_compared_as_texts(tmp_path: Path) -> None:
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert not OF_PICTURES.search(told(page))
     assert re.search(r'<p class="extract" dir="auto">Row test.csv#\d+ says', page)
+
+
+def test_texts_are_not_compared_with_pictures(tmp_path: Path) -> None:
+    texts = fabricate_texts(tmp_path / "a", is_proven=False)
+    photos = fabricate(
+        tmp_path / "b", classes=fabricated_texts.CLASSES, test=fabricated_texts.of_the_test(30)
+    )
+    for folder in (texts, photos):
+        folder.weights.touch()
+    with pytest.raises(RunError, match=r"`b` answers for whole pictures, `a` for texts\. Compare"):
+        compare([texts.path, photos.path])
 
 
 def rewrite_answers(folder: RunFolder, names: dict[str, str]) -> None:
