@@ -63,7 +63,7 @@ def inspect(
     """Show what is in a data set, and everything that is wrong with it.
 
     Args:
-        data: A folder or a table of labelled pictures.
+        data: A folder or a table of labelled pictures or texts.
         options: All options of an inspection.
     """
     from headstart import api
@@ -100,7 +100,7 @@ def fit(
     """Adapt a pretrained model to labelled data: a folder in, a run folder out.
 
     Args:
-        data: A folder or a table of labelled pictures; not needed with --resume.
+        data: A folder or a table of labelled pictures or texts; not needed with --resume.
         config: A YAML file of options; the command line has the last word.
         resume: Go on with an interrupted run in this folder.
         quiet: Only warnings and results.
@@ -231,7 +231,7 @@ def rank(
     """Race backbones on a data set: which suits it best, and what each costs.
 
     Args:
-        data: A folder or a table of labelled pictures.
+        data: A folder or a table of labelled pictures or texts.
         quiet: Only warnings and results.
         options: All options of a ranking.
     """

@@ -70,7 +70,10 @@ def predict(
     from headstart.prediction_files import check_format, to_csv, write_predictions
 
     if not paths and stac is None:
-        raise ConfigError(f"What shall be predicted? headstart predict {model} NEW_PICTURES/")
+        raise ConfigError(
+            "What shall be predicted? Give files, folders or tables: "
+            f"headstart predict {model} NEW/"
+        )
     progress = Progress([ConsoleSink(is_quiet=quiet)])
     if api_masks.answers_with_masks(model):
         for name, value in (("min-confidence", min_confidence), ("text-column", text_column)):
@@ -157,7 +160,7 @@ def _refuse_masks(
     given = "--stac" if stac is not None else _given(masks) or _given(filters)
     if given:
         raise ConfigError(
-            f"{given} is of masks, and `{model}` answers with one class a picture. Leave it away."
+            f"{given} is of masks, and `{model}` answers with classes. Leave it away."
         )
 
 

@@ -29,6 +29,7 @@ from headstart.report.comparison import (
 )
 from headstart.report.predictions import PredictionTable, read_prediction_table
 from headstart.report.record import RunRecord, read_record
+from headstart.report.text_extracts import read_extracts
 from headstart.rundir import RunFolder
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def compare(
     names = names_of(paths)
     require_same_task(records, names)
     require_same_classes(records, names)
-    compare_task = _compare_maps if records[0].is_dense else _compare_pictures
+    compare_task = _compare_maps if records[0].is_dense else _compare_answers
     compared = compare_task(records, names, progress=progress)
     if output is not None:
         compared = replace(compared, page=Path(output))
@@ -67,7 +68,7 @@ def compare(
     return compared
 
 
-def _compare_pictures(
+def _compare_answers(
     records: Sequence[RunRecord], names: Sequence[str], *, progress: Progress
 ) -> Compared:
     from headstart.metrics.comparison import compare_predictions
@@ -94,12 +95,16 @@ def _compare_pictures(
         for name, other in zip(names[1:], shared[1:], strict=True)
     )
     metrics = [_measured(answer, truth, records[0], groups=groups) for answer in shared]
+    texts = {i: t for r in records if r.is_of_texts for i, t in read_extracts(r.folder).items()}
     return Compared(
         runs=_runs(records, names, metrics),
         comparisons=comparisons,
-        disagreements=tuple(_disagreements(first, other, records[0]) for other in shared[1:]),
+        disagreements=tuple(
+            _disagreements(first, other, records[0], texts=texts) for other in shared[1:]
+        ),
         n=len(ids),
         notes=tuple(notes),
+        unit=records[0].unit,
     )
 
 
@@ -252,14 +257,15 @@ def _truth(answers: PredictionTable, record: RunRecord) -> np.ndarray:
 
 
 def _disagreements(
-    first: PredictionTable, other: PredictionTable, record: RunRecord
+    first: PredictionTable, other: PredictionTable, record: RunRecord, *, texts: Mapping[str, str]
 ) -> tuple[Disagreement, ...]:
     """Samples that just one of two runs answered right."""
     found = []
     for id_, truth, a, b in zip(first.ids, first.truths, first.answers, other.answers, strict=True):
         is_right_a, is_right_b = (set(said.split("|")) == set(truth.split("|")) for said in (a, b))
         if is_right_a != is_right_b:
-            found.append(Disagreement(id_, record.sample_path(id_), truth, a, b))
+            path = record.sample_path(id_)
+            found.append(Disagreement(id_, path, truth, a, b, text=texts.get(id_)))
     return tuple(found)
 
 

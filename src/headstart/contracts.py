@@ -481,6 +481,7 @@ class Prediction:
         is_multilabel: Each class is then decided alone, at 0.5.
         strangers: How unlike the training samples they are; None where that is not known.
         min_confidence: Samples answered less surely are undecided; None decides all.
+        unit: What a sample is called; see `Task`.
     """
 
     ids: tuple[str, ...]
@@ -489,6 +490,7 @@ class Prediction:
     is_multilabel: bool = False
     strangers: StrangerScores | None = None
     min_confidence: float | None = None
+    unit: str = "picture"
 
     def __len__(self) -> int:
         return len(self.ids)

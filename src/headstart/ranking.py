@@ -79,6 +79,7 @@ def rank(path: Path, options: RankOptions, *, progress: Progress) -> Ranking:
         verdict=ranking_verdict(contenders, race.headline),
         notes=tuple(race.notes),
         page=options.output,
+        unit=where.task.unit,
     )
     if ranking.page is not None:
         write_ranking(ranking.page, ranking)

@@ -45,6 +45,7 @@ class RunFolder:
         self.predictions = path / "predictions.parquet"
         self.chips = path / "chips.parquet"
         self.suspects = path / "suspects.csv"
+        self.texts = path / "texts.json"
         self.strangers = path / "strangers.safetensors"
         self.figures = path / "figures"
         self.report = path / "report.html"

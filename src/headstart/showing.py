@@ -116,10 +116,12 @@ def show_run(run: Run, progress: Progress) -> None:
         for name, m in run.metrics.items()
     ]
     progress.table("On unseen samples", ["metric", "value", "95% interval", "n"], rows)
+    is_of_texts = run.folder.read_json(run.folder.config)["task"] == "text-classification"
+    new = "NEW_TEXTS.csv" if is_of_texts else "NEW_PICTURES/"
     target = " --output MASKS/" if "miou" in run.metrics else ""
     progress.note(
         f"Report:  {run.report}\n"
-        f"Predict: headstart predict {shlex.quote(str(run.path))} NEW_PICTURES/{target}\n"
+        f"Predict: headstart predict {shlex.quote(str(run.path))} {new}{target}\n"
         f"Weights: {run.folder.weights}"
     )
 
@@ -131,12 +133,12 @@ def show_evaluation(found: Evaluation, data: Path, progress: Progress) -> None:
 
 
 def show_doubts(prediction: Prediction, progress: Progress) -> None:
-    """How many pictures were left undecided, and how many are like nothing in training."""
-    n = len(prediction)
+    """How many samples were left undecided, and how many are like nothing in training."""
+    n, unit = len(prediction), prediction.unit
     if prediction.min_confidence is not None:
         num_undecided = int(prediction.is_undecided.sum())
         progress.note(
-            f"Undecided: {num_undecided:,} of {n:,} pictures (less sure than "
+            f"Undecided: {num_undecided:,} of {n:,} {unit}s (less sure than "
             f"{prediction.min_confidence:g})."
         )
     if prediction.strangers is None:
@@ -144,11 +146,11 @@ def show_doubts(prediction: Prediction, progress: Progress) -> None:
     num_strangers = int(prediction.strangers.is_stranger.sum())
     if num_strangers > _EXPECTED_STRANGERS * n + 1:
         progress.warn(
-            f"{num_strangers:,} of {n:,} pictures are unlike any the model was fitted on: do not "
+            f"{num_strangers:,} of {n:,} {unit}s are unlike any the model was fitted on: do not "
             "rely on what it says of them (column is_stranger)."
         )
     elif num_strangers:
-        progress.note(f"Unlike the training pictures: {num_strangers:,} of {n:,} (is_stranger).")
+        progress.note(f"Unlike the training {unit}s: {num_strangers:,} of {n:,} (is_stranger).")
 
 
 def show_comparison(found: Compared, progress: Progress) -> None:
@@ -188,7 +190,7 @@ def show_ranking(found: Ranking, progress: Progress) -> None:
     )
     progress.table(
         f"On this machine, for {found.n:,} samples",
-        ["backbone", "pictures/s", "all features", "epoch of fine-tuning", "it may gain"],
+        ["backbone", f"{found.unit}s/s", "all features", "epoch of fine-tuning", "it may gain"],
         [[row.reference, row.rate, row.all, row.epoch, row.gain] for row in rows],
     )
     for reference, why in found.absent:

@@ -13,6 +13,7 @@ from torch import Tensor
 from headstart.contracts import Prediction, Sample
 from headstart.fitting.explaining import choose_explained
 from headstart.predictor import Predictor
+from headstart.report.word_tint import kept_of
 from headstart.trust.words import word_weights
 
 # Texts that are not reached by then are left out.
@@ -41,14 +42,17 @@ def explain_texts(
             lambda texts: logits_of(predictor, texts),
             is_multilabel=prediction.is_multilabel,
         )
+        text, words = kept_of(
+            sample.text or "", [(each.start, each.end, each.weight) for each in weights]
+        )
         told.append(
             {
                 "id": sample.id,
                 "label": sample.label,
                 "predicted": prediction.classes[index],
                 "probability": round(float(prediction.probabilities[place, index]), 6),
-                "text": sample.text,
-                "words": [[each.start, each.end, round(each.weight, 4)] for each in weights],
+                "text": text,
+                "words": [[start, end, round(weight, 4)] for start, end, weight in words],
             }
         )
     return told

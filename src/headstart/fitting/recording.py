@@ -32,13 +32,14 @@ from headstart.contracts import (
 from headstart.data.checks import FileFacts
 from headstart.data.mask_checks import MaskFacts
 from headstart.data.mask_classes import pixel_counts
+from headstart.data.sample_findings import noun_of
 from headstart.data.splits import SplitPlan, class_counts
 from headstart.decoders import AnyDecoder, describe_decoder
 from headstart.fitting.proof import Proof, SuspectRow
 from headstart.fitting.rungs import Climb
 from headstart.fitting.settle import Choice
 from headstart.model import Model
-from headstart.report import write_model_card, write_report
+from headstart.report import keep_texts, write_model_card, write_report
 from headstart.rundir import RunFolder
 from headstart.strategies.heads import describe_head
 from headstart.tensor_files import write_tensors
@@ -121,6 +122,8 @@ def write_outcome(folder: RunFolder, record: Record, metrics: Mapping[str, Any])
     folder.write_json(folder.dataset, _dataset(record))
     _write_weights(folder, record.model)
     folder.write_json(folder.metrics, metrics)
+    if _is_of_texts(record.dataset):
+        keep_texts(folder, {sample.id: sample.text or "" for sample in record.dataset})
     write_report(folder)
     write_model_card(folder)
 
@@ -233,8 +236,6 @@ def _head(model: Model) -> dict[str, Any]:
 def _dataset(record: Record) -> dict[str, Any]:
     dataset = record.dataset
     known = {sample.id: record.facts[sample.id] for sample in dataset if sample.id in record.facts}
-    facts = list(known.values())
-    formats = {fact.part_of or id_: fact.format for id_, fact in known.items()}  # one a file
     pixels = pixel_counts(dataset, record.masks, record.split.assignment) if record.masks else {}
     return {
         "root": str(dataset.root.resolve()),
@@ -250,14 +251,35 @@ def _dataset(record: Record) -> dict[str, Any]:
         **({"pixel_counts": pixels} if pixels else {}),
         "num_samples": len(dataset),
         "fingerprint": record.fingerprint,
-        "sizes": {
-            "width": _spread([fact.width for fact in facts]),
-            "height": _spread([fact.height for fact in facts]),
-        },
-        "formats": dict(Counter(formats.values())),
+        **(_about_texts(dataset) if _is_of_texts(dataset) else _about_pictures(known)),
         "left_out": sorted(record.left_out),
         "left_out_because": dict(sorted(record.left_out.items())),
         "dropped_suspects": list(record.dropped),
+    }
+
+
+def _is_of_texts(dataset: Dataset) -> bool:
+    return noun_of(dataset) == "text"
+
+
+def _about_pictures(known: Mapping[str, FileFacts]) -> dict[str, Any]:
+    """`sizes` in pixels, and in `formats` how many files there are of each."""
+    formats = {fact.part_of or id_: fact.format for id_, fact in known.items()}  # one a file
+    return {
+        "sizes": {
+            "width": _spread([fact.width for fact in known.values()]),
+            "height": _spread([fact.height for fact in known.values()]),
+        },
+        "formats": dict(Counter(formats.values())),
+    }
+
+
+def _about_texts(dataset: Dataset) -> dict[str, Any]:
+    """`sizes` in characters, and in `formats` how many files there are of each."""
+    files = {sample.path for sample in dataset}
+    return {
+        "sizes": {"characters": _spread([len(sample.text or "") for sample in dataset])},
+        "formats": dict(Counter(path.suffix[1:].upper() for path in files)),
     }
 
 

@@ -10,11 +10,12 @@ from headstart.report.colours import class_colours
 from headstart.report.figures import lr_finder_figure
 from headstart.report.inspection import Inspection, write_inspection
 from headstart.report.notebook import summary_html
-from headstart.report.page import write_report
+from headstart.report.page import keep_texts, write_report
 
 __all__ = [
     "Inspection",
     "class_colours",
+    "keep_texts",
     "lr_finder_figure",
     "model_card",
     "segmentation_figures",

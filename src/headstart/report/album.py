@@ -1,4 +1,4 @@
-"""The pictures of a report: each sample is read and embedded once, wherever the page shows it."""
+"""The samples of a report: each is read once, wherever the page shows it, picture or text."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from headstart.progress import Progress
 from headstart.report.record import RunRecord
+from headstart.report.text_extracts import read_extracts
 from headstart.report.thumbnails import Thumbnail, read_thumbnail
 
 THUMBNAIL_PIXELS = 160
@@ -17,7 +18,7 @@ THUMBNAIL_PIXELS = 160
 
 @dataclass(frozen=True)
 class Line:
-    """What is told under a picture: words, then what matters set in bold, then more words."""
+    """What is told under a sample: words, then what matters set in bold, then more words."""
 
     before: str
     strong: str = ""
@@ -26,30 +27,47 @@ class Line:
 
 @dataclass(frozen=True)
 class Tile:
-    """A sample in a sheet of pictures.
+    """A sample in a sheet of samples.
 
     Attributes:
         id: Of the sample.
-        picture: None when it cannot be shown.
+        picture: None when it cannot be shown, and of texts.
         link: From the page to the file.
         lines: What is told under it.
+        text: An extract of a text; None when the run has not kept it, and of pictures.
+        is_text: Whether it is a text, or would be one.
     """
 
     id: str
     picture: Thumbnail | None
     link: str
     lines: tuple[Line, ...]
+    text: str | None = None
+    is_text: bool = False
 
 
 class Album:
-    """The pictures of some samples of a run."""
+    """Some samples of a run, as they can be shown.
 
-    def __init__(self, record: RunRecord, thumbnails: Mapping[str, Thumbnail | None]) -> None:
+    Args:
+        record: The run.
+        thumbnails: sample id -> picture, None when it cannot be shown.
+        texts: sample id -> extract, where samples are texts.
+    """
+
+    def __init__(
+        self,
+        record: RunRecord,
+        thumbnails: Mapping[str, Thumbnail | None],
+        texts: Mapping[str, str] | None = None,
+    ) -> None:
         self._record = record
         self._thumbnails = thumbnails
+        self._texts = texts or {}
 
-    def __contains__(self, sample_id: str) -> bool:
-        return sample_id in self._thumbnails
+    def shows(self, sample_id: str) -> bool:
+        """Whether there is anything to see of a sample."""
+        return sample_id in self._texts or self.thumbnail(sample_id) is not None
 
     def thumbnail(self, sample_id: str) -> Thumbnail | None:
         """The picture of a sample; None when it cannot be shown, or is none of the album's."""
@@ -61,17 +79,26 @@ class Album:
 
     def tile(self, sample_id: str, *lines: Line) -> Tile:
         """A sample with what is told under it."""
-        return Tile(sample_id, self.thumbnail(sample_id), self.link(sample_id), lines)
+        return Tile(
+            sample_id,
+            self.thumbnail(sample_id),
+            self.link(sample_id),
+            lines,
+            text=self._texts.get(sample_id),
+            is_text=self._record.is_of_texts,
+        )
 
 
 def fill_album(record: RunRecord, ids: Iterable[str], *, progress: Progress) -> Album:
-    """Read and embed the pictures of some samples, each once.
+    """Read and embed the pictures of some samples, each once; or read what was kept of texts.
 
     Args:
         record: The run.
         ids: Samples; may repeat.
         progress: Told of the pictures drawn.
     """
+    if record.is_of_texts:
+        return Album(record, {}, read_extracts(record.folder))
     wanted = list(dict.fromkeys(ids))
     thumbnails: dict[str, Thumbnail | None] = {}
     with progress.bar("drawing pictures", total=len(wanted), unit="pictures") as advance:

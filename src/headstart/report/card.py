@@ -12,13 +12,15 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.contracts import Measure
+from headstart.contracts import Measure, TextContract
 from headstart.report import summary
 from headstart.report.cautions import cautions
 from headstart.report.evidence import Calibration, Strangers
 from headstart.report.record import RunRecord, read_record
 from headstart.report.results import border_words, class_measure, rung_metric
 from headstart.report.wording import (
+    ANY_TEXT,
+    LONG_WORDS,
     count,
     duration,
     figure,
@@ -92,8 +94,13 @@ def _use(record: RunRecord) -> Iterator[str]:
     yield ""
     yield "```console"
     folder = " --output masks/" if record.is_dense else ""
-    yield f"$ headstart predict {run} new-photos/{folder}"
-    yield f"$ headstart evaluate {run} other-labelled-photos/"
+    if record.is_of_texts:
+        yield f"$ headstart predict {run} new.csv"
+        yield f'$ echo "{ANY_TEXT}" | headstart predict {run} -'
+        yield f"$ headstart evaluate {run} other-labelled.csv"
+    else:
+        yield f"$ headstart predict {run} new-photos/{folder}"
+        yield f"$ headstart evaluate {run} other-labelled-photos/"
     yield "```"
     yield ""
     yield "```python"
@@ -103,7 +110,11 @@ def _use(record: RunRecord) -> Iterator[str]:
         yield f'hs.map_pictures({json.dumps(record.name)}, ["new-photos/"], "masks/")'
     else:
         yield f"model = hs.load({json.dumps(record.name)})"
-        yield 'model.predict(["new-photos/a.jpg"])'
+        if record.is_of_texts:
+            yield f'model.predict_texts(["{ANY_TEXT}"])'
+            yield 'model.predict(["new.csv"])'
+        else:
+            yield 'model.predict(["new-photos/a.jpg"])'
     yield "```"
     yield ""
 
@@ -116,7 +127,11 @@ def _data(record: RunRecord) -> Iterator[str]:
     yield ""
     if not splits:
         sizes = record.split_sizes.items()
-        yield "Pictures: " + ", ".join(f"{n:,} for {name}" for name, n in sizes) + "."
+        yield (
+            f"{record.unit.capitalize()}s: "
+            + ", ".join(f"{n:,} for {name}" for name, n in sizes)
+            + "."
+        )
         yield ""
         return
     yield f"| Class | {' | '.join(splits)} |"
@@ -135,7 +150,7 @@ def _metrics(record: RunRecord) -> Iterator[str]:
     split = "test" if record.is_sealed else "validation"
     yield "## Metrics"
     yield ""
-    yield f"On {record.num_tested:,} pictures of the {split} split."
+    yield f"On {record.num_tested:,} {record.unit}s of the {split} split."
     yield ""
     yield "| Metric | Value | 95% interval |"
     yield "|---|---:|---:|"
@@ -174,21 +189,21 @@ def _mapped_classes(record: RunRecord) -> Iterator[str]:
 
 def _trust(record: RunRecord) -> Iterator[str]:
     """How far a single answer can be trusted; nothing where that was not measured."""
-    evidence = record.evidence
+    evidence, unit = record.evidence, record.unit
     split = "test" if record.is_sealed else "validation"
     found: list[str] = []
     if evidence.calibration is not None:
-        found += _calibration(evidence.calibration, split)
+        found += _calibration(evidence.calibration, split, unit)
     point = summary.best_abstention(record)
     if point is not None and point.min_confidence is not None:
         least = math.floor(10_000 * point.min_confidence) / 10_000  # up, it would answer fewer
         found.append(
             f"With `--min-confidence {least:g}` it answers "
-            f"{percent(point.coverage)} of the {split} pictures and is right on "
+            f"{percent(point.coverage)} of the {split} {unit}s and is right on "
             f"{told(point.accuracy, is_share=True)} of these; the others are left to people."
         )
     if evidence.strangers is not None:
-        found.append(_strangers(evidence.strangers, split))
+        found.append(_strangers(evidence.strangers, split, unit))
     if not found:
         return
     yield "## How far to trust an answer"
@@ -198,11 +213,11 @@ def _trust(record: RunRecord) -> Iterator[str]:
     yield ""
 
 
-def _calibration(calibration: Calibration, split: str) -> Iterator[str]:
+def _calibration(calibration: Calibration, split: str, unit: str) -> Iterator[str]:
     if calibration.error is not None:
         yield (
             f"Stated confidence and share of right answers lie "
-            f"{told(calibration.error, is_share=True)} apart on average, over the {split} pictures."
+            f"{told(calibration.error, is_share=True)} apart on average, over the {split} {unit}s."
         )
     before, after = calibration.log_loss_before, calibration.log_loss_after
     if before is None or after is None:
@@ -210,49 +225,49 @@ def _calibration(calibration: Calibration, split: str) -> Iterator[str]:
     if calibration.is_kept:
         yield (
             f"Its confidences are corrected by a temperature of {calibration.temperature:.2f}: on "
-            "pictures that it had not learned from, the test apart, that lowered the log loss from "
+            f"{unit}s that it had not learned from, the test apart, that lowered the log loss from "
             f"{before:.3f} to {after:.3f}."
         )
     else:
         yield (
-            "Its confidences are not corrected: on pictures that it had not learned from, the test "
+            f"Its confidences are not corrected: on {unit}s that it had not learned from, the test "
             f"apart, no temperature lowered the log loss of {before:.3f}."
         )
 
 
-def _strangers(strangers: Strangers, split: str) -> str:
+def _strangers(strangers: Strangers, split: str, unit: str) -> str:
     near = f"within a distance of {strangers.threshold:.3g}, measured between features,"
-    few = f"no training picture {near}"
+    few = f"no training {unit} {near}"
     if strangers.k is not None and strangers.k > 1:
-        few = f"fewer than {count(strangers.k, 'training picture')} {near}"
+        few = f"fewer than {count(strangers.k, f'training {unit}')} {near}"
     text = (
-        f"A picture with {few} is flagged as a stranger (`is_stranger` in predictions): it is "
+        f"A {unit} with {few} is flagged as a stranger (`is_stranger` in predictions): it is "
         "unlike what the model was fitted on, and an answer on it is a guess."
     )
     if strangers.share_flagged is not None:
         share = percent(strangers.share_flagged) if strangers.share_flagged else "none"
-        text += f" Of the {split} pictures, {share} were flagged."
+        text += f" Of the {split} {unit}s, {share} were flagged."
     return text
 
 
 def _choice(record: RunRecord) -> Iterator[str]:
     """What was compared to choose this model, and what came of it; nothing where nothing was."""
-    rungs, metric = record.evidence.rungs, rung_metric(record)
+    rungs, metric, unit = record.evidence.rungs, rung_metric(record), record.unit
     if len(rungs) < 2:
         return
     words = metric_words(metric)
     yield "## How it was chosen"
     yield ""
     yield (
-        "Models were compared from the simplest up, on pictures that they had not learned from: by "
-        "cross-validation, or on the validation pictures. The test set had no part in it."
+        f"Models were compared from the simplest up, on {unit}s that they had not learned from: by "
+        f"cross-validation, or on the validation {unit}s. The test set had no part in it."
     )
     yield ""
     yield f"| Model | {_plain(words.title)} | 95% interval | Judged by | Time |"
     yield "|---|---:|---:|---|---:|"
     for rung in rungs:
         measure = rung.measures.get(metric)
-        name = _plain(rung.label or rung_words(rung.strategy, is_dense=record.is_dense))
+        name = _plain(rung.label or rung_words(rung.strategy, counted=record.counted))
         cells = [
             f"**{name} (kept)**" if rung.is_kept else name,
             "–" if measure is None else figure(measure.value, is_share=words.is_share),
@@ -271,32 +286,37 @@ def _limits(record: RunRecord) -> Iterator[str]:
     yield "## Limits"
     yield ""
     other = "no label" if record.is_multilabel else "one of them anyway"
-    subject = "a pixel" if record.is_dense else "a picture"
+    subject = f"a {record.counted}"
     yield (
         f"- It knows its {len(record.classes):,} classes only: {subject} of anything else gets "
         f"{other}."
     )
-    yield "- It was measured on pictures like those of its data; others may fare worse."
+    yield f"- It was measured on {record.unit}s like those of its data; others may fare worse."
     for caution in cautions(record):
         yield f"- {_plain(caution.message)} {_plain(caution.remedy)}".rstrip()
     yield ""
 
 
 def _origin(record: RunRecord) -> Iterator[str]:
-    backbone, contract = record.backbone, record.contract
+    backbone = record.backbone
     yield "## Model and licence"
     yield ""
     yield f"- Backbone: {_code(backbone.reference)}, weights {_code(backbone.weights)}"
     yield f"- Licence of the pretrained weights: {_plain(backbone.licence)}"
-    size = "any size" if record.is_dense else f"{contract.width} × {contract.height} pixels"
-    read_as = f", read as {contract.units}" if contract.units else ""
-    yield (
-        f"- Input: {size}, bands "
-        f"{_plain(', '.join(contract.bands))}{read_as}; input.json has the whole contract"
-    )
+    yield f"- Input: {_input(record)}; input.json has the whole contract"
     yield f"- Strategy: {_plain(record.config['strategy'])}"
     version = _plain(str(record.config["headstart_version"]))
     yield f"- Fitted with Headstart {version} on {_plain(str(record.config['created']))}"
+
+
+def _input(record: RunRecord) -> str:
+    """What the model takes, in a few words."""
+    contract = record.contract
+    if isinstance(contract, TextContract):
+        return f"{contract.described}; of longer texts {LONG_WORDS[contract.long]}"
+    size = "any size" if record.is_dense else f"{contract.width} × {contract.height} pixels"
+    read_as = f", read as {contract.units}" if contract.units else ""
+    return f"{size}, bands {_plain(', '.join(contract.bands))}{read_as}"
 
 
 def _plain(text: str) -> str:

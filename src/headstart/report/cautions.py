@@ -20,7 +20,7 @@ FEW_TRAINING_SAMPLES = 10
 LARGE_CALIBRATION_ERROR = 0.10
 # Real, well-kept data sets have around 3% wrong labels (Northcutt, Athalye, Mueller 2021).
 MANY_SUSPECTS = 0.03
-# The threshold lets some 1% of training-like pictures through as strangers; this is five times it.
+# The threshold lets some 1% of training-like samples through as strangers; this is five times it.
 MANY_STRANGERS = 0.05
 
 # Half of what either answer or truth covers is then covered by just one of them.
@@ -31,6 +31,21 @@ FEW_PIXELS = 0.005
 WIDE_INTERVAL = 0.15
 
 _BASELINES = ("majority", "trivial")
+# What a trivial baseline looks at, by what is answered for; and what to do where that is enough.
+_TRIVIAL = {
+    "picture": (
+        "Colours alone do",
+        "Look whether background, light or camera give the class away.",
+    ),
+    "pixel": (
+        "A classifier of single pixels does",
+        "Use that one where it is enough: it is the faster, and easier to explain.",
+    ),
+    "text": (
+        "The words alone, whatever their order (TF-IDF), do",
+        "A classifier of words is enough here: it is the faster, and easier to explain.",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -77,16 +92,17 @@ def _about_results(record: RunRecord) -> Iterator[Caution]:
         )
     if not record.is_sealed:
         yield Caution(
-            "There is no test set: the figures come from the validation pictures, which settings "
-            "were chosen by, so they may flatter the model.",
-            "Put pictures it has never seen into a folder, and run `headstart evaluate` on them.",
+            f"There is no test set: the figures come from the validation {record.unit}s, which "
+            "settings were chosen by, so they may flatter the model.",
+            f"Put {record.unit}s it has never seen into a {_place(record)}, and run "
+            "`headstart evaluate` on them.",
             is_serious=True,
         )
     if 0 < record.num_tested < SMALL_TEST_SET:
         yield Caution(
-            f"The test set has only {count(record.num_tested, 'picture')}, so the figures are "
+            f"The test set has only {count(record.num_tested, record.unit)}, so the figures are "
             "rough: read the intervals, not the single numbers.",
-            "More labelled test pictures make them narrower.",
+            f"More labelled test {record.unit}s make them narrower.",
         )
     if record.is_dense and measure.low is not None and measure.high is not None:
         width = measure.high - measure.low
@@ -102,7 +118,7 @@ def _about_results(record: RunRecord) -> Iterator[Caution]:
         yield Caution(
             f"Its confidence is off by {percent(error.value)} on average: a stated 90% does not "
             "mean right nine times in ten.",
-            "Use the confidence to sort pictures, not as a probability.",
+            f"Use the confidence to sort {record.unit}s, not as a probability.",
         )
 
 
@@ -115,8 +131,8 @@ def _about_evidence(record: RunRecord) -> Iterator[Caution]:
     share = None if strangers is None else strangers.share_flagged
     if share is not None and share > MANY_STRANGERS:
         yield Caution(
-            f"{percent(share)} of the test pictures look unlike anything in training.",
-            "Add training pictures like them; the section on strangers shows them.",
+            f"{percent(share)} of the test {record.unit}s look unlike anything in training.",
+            f"Add training {record.unit}s like them; the section on strangers shows them.",
         )
     suspects = read_suspects(record.folder) or ()
     if len(suspects) > MANY_SUSPECTS * max(1, sum(record.split_sizes.values())):
@@ -129,8 +145,8 @@ def _about_evidence(record: RunRecord) -> Iterator[Caution]:
 
 def _leak(record: RunRecord, leakage: Leakage) -> Caution:
     """Test samples that stand in training too, with the figures that they flatter."""
-    pictures = count(leakage.num_leaked, "test picture")
-    message = f"{pictures} also {'stands' if leakage.num_leaked == 1 else 'stand'} in training"
+    samples = count(leakage.num_leaked, f"test {record.unit}")
+    message = f"{samples} also {'stands' if leakage.num_leaked == 1 else 'stand'} in training"
     name, words = record.headline, metric_words(record.headline)
     before, after = leakage.with_leaked.get(name), leakage.without_leaked.get(name)
     if before is None or after is None:
@@ -163,13 +179,11 @@ def _about_ladder(record: RunRecord, rungs: Sequence[Rung]) -> Iterator[Caution]
         if rung.strategy != "trivial" or ours is None or theirs is None:
             continue
         if (ours.value if ours.low is None else ours.low) <= theirs.value:
-            simple = "A classifier of single pixels does" if record.is_dense else "Colours alone do"
+            simple, remedy = _TRIVIAL[record.counted]
             yield Caution(
                 f"{simple} about as well: {told(theirs, is_share=True)} against "
                 f"{told(ours, is_share=True)}. The model may look at nothing else.",
-                "Use that one where it is enough: it is the faster, and easier to explain."
-                if record.is_dense
-                else "Look whether background, light or camera give the class away.",
+                remedy,
                 is_serious=True,
             )
 
@@ -185,8 +199,8 @@ def _about_classes(record: RunRecord) -> Iterator[Caution]:
         ]
         if never:
             yield Caution(
-                f"It never answered {names(never)}, though the test set has such pictures.",
-                "Add training pictures of these classes, or fit with `--balance weights`.",
+                f"It never answered {names(never)}, though the test set has such {record.unit}s.",
+                f"Add training {record.unit}s of these classes, or fit with `--balance weights`.",
                 is_serious=True,
             )
     weak = {
@@ -198,7 +212,7 @@ def _about_classes(record: RunRecord) -> Iterator[Caution]:
         listed = [f"{name} ({percent(weak[name])})" for name in sorted(weak, key=weak.__getitem__)]
         yield Caution(
             f"It misses more than half of {names(listed)}: in brackets the share it finds.",
-            "Add training pictures of these classes, or fit with `--balance weights`.",
+            f"Add training {record.unit}s of these classes, or fit with `--balance weights`.",
             is_serious=True,
         )
 
@@ -287,27 +301,33 @@ def _about_data(record: RunRecord) -> Iterator[Caution]:
     if total and scarce:
         yield Caution(
             f"{count(len(scarce), 'class has', plural='classes have')} fewer than "
-            f"{FEW_TRAINING_SAMPLES} training pictures: {names(scarce)}.",
-            "Add pictures of these first.",
+            f"{FEW_TRAINING_SAMPLES} training {record.unit}s: {names(scarce)}.",
+            f"Add {record.unit}s of these first.",
         )
     rough = [n for n in record.dataset["classes"] if 0 < test.get(n, 0) < FEW_TEST_SAMPLES]
     if rough:
         yield Caution(
             f"{count(len(rough), 'class has', plural='classes have')} fewer than "
-            f"{FEW_TEST_SAMPLES} test pictures, so figures for a single class are rough: "
+            f"{FEW_TEST_SAMPLES} test {record.unit}s, so figures for a single class are rough: "
             f"{names(rough)}.",
         )
     left_out = record.dataset.get("left_out") or []
     if left_out:
         why = record.dataset.get("left_out_because", {}).get(left_out[0], "")
+        noun = "text" if record.is_of_texts else "file"
         yield Caution(
-            f"{count(len(left_out), 'file')} {_was(len(left_out))} left out: {names(left_out)}.",
+            f"{count(len(left_out), noun)} {_was(len(left_out))} left out: {names(left_out)}.",
             f"The first one: {why}." if why else "",
         )
     for finding in record.dataset["findings"]:
         yield Caution(
             finding["message"], finding["remedy"], is_serious=finding["severity"] == "error"
         )
+
+
+def _place(record: RunRecord) -> str:
+    """Where labelled samples are put for a measurement."""
+    return "table or a folder" if record.is_of_texts else "folder"
 
 
 def _was(number: int) -> str:

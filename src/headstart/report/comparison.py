@@ -65,6 +65,7 @@ class Disagreement:
         truth: Its label.
         said_a: The answer of the reference.
         said_b: The answer of the other.
+        text: An extract of a text, where one of both runs has kept it; None of pictures.
     """
 
     id: str
@@ -72,6 +73,7 @@ class Disagreement:
     truth: str
     said_a: str
     said_b: str
+    text: str | None = None
 
     @property
     def is_gained(self) -> bool:
@@ -115,6 +117,7 @@ class Compared:
         page: The HTML page, if one was asked for.
         picture_gaps: Where each pixel is answered: for each comparison the pictures with other
             mean IoUs, the largest difference first.
+        unit: What a sample is called: `picture` or `text`.
     """
 
     runs: tuple[ComparedRun, ...]
@@ -124,6 +127,7 @@ class Compared:
     notes: tuple[str, ...] = ()
     page: Path | None = None
     picture_gaps: tuple[tuple[PictureGap, ...], ...] = ()
+    unit: str = "picture"
 
     @property
     def is_dense(self) -> bool:
@@ -150,7 +154,7 @@ class DifferenceRow:
 
 @dataclass(frozen=True)
 class Side:
-    """Pictures that one of two runs answered right, or better; and how many there are in all."""
+    """Samples that one of two runs answered right, or better; and how many there are in all."""
 
     title: str
     number: int
@@ -159,11 +163,19 @@ class Side:
 
 @dataclass(frozen=True)
 class Tile:
-    """A picture as a data: address, None when it cannot be shown, and what is told under it."""
+    """A sample with what is told under it.
+
+    Attributes:
+        id: Of the sample.
+        source: The picture as a data: address; None when it cannot be shown, and of texts.
+        line: What is told.
+        text: An extract of a text; None when no run has kept it, and of pictures.
+    """
 
     id: str
     source: str | None
     line: Line
+    text: str | None = None
 
 
 def write_comparison(path: Path, compared: Compared, *, progress: Progress | None = None) -> Path:
@@ -351,19 +363,25 @@ def _sides(compared: Compared, progress: Progress) -> list[list[Side]]:
             members = [sample for sample in samples if sample.is_gained == is_gained]
             tiles = []
             shown = members[:MOST_PICTURES]
-            with progress.bar("drawing pictures", total=len(shown), unit="pictures") as advance:
+            unit = f"{compared.unit}s"
+            with progress.bar(f"drawing {unit}", total=len(shown), unit=unit) as advance:
                 for sample in shown:
                     said = (
                         f"{comparison.name_a}: {sample.said_a or 'none'}; "
                         f"{comparison.name_b}: {sample.said_b or 'none'}."
                     )
                     line = Line("It is", sample.truth or "none", f". {said}")
-                    source = embed_file(sample.path, size=THUMBNAIL_PIXELS)
-                    tiles.append(Tile(sample.id, source, line))
+                    tiles.append(_tile(sample, line, compared.unit))
                     advance(1)
             sides.append(Side(f"Only {name} is right", len(members), tuple(tiles)))
         found.append(sides)
     return found
+
+
+def _tile(sample: Disagreement, line: Line, unit: str) -> Tile:
+    if unit == "text":
+        return Tile(sample.id, None, line, text=sample.text)
+    return Tile(sample.id, embed_file(sample.path, size=THUMBNAIL_PIXELS), line)
 
 
 def _sides_of_maps(compared: Compared, progress: Progress) -> list[list[Side]]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headstart.contracts import Measure
+from headstart.report.word_tint import ExplainedText
 
 Measures = Mapping[str, Measure]
 
@@ -226,3 +227,4 @@ class Evidence:
     leakage: Leakage | None
     transfer: Transfer | None
     explanations: tuple[Explanation, ...]
+    worded: tuple[ExplainedText, ...] = ()

@@ -24,6 +24,7 @@ from headstart.report.evidence import (
     Strangers,
     Transfer,
 )
+from headstart.report.word_tint import MOST_SHOWN, ExplainedText, tinted_text
 
 Part = TypeVar("Part")
 
@@ -63,6 +64,7 @@ def read_evidence(metrics: Mapping[str, Any], *, path: Path) -> Evidence:
         leakage=part("leakage", _leakage, None),
         transfer=part("transfer", _transfer, None),
         explanations=part("explanations", _explanations, ()),
+        worded=part("explanations", _worded, ()),
     )
 
 
@@ -218,6 +220,25 @@ def _explanations(rows: Sequence[Mapping[str, Any]]) -> tuple[Explanation, ...]:
         )
         for row in rows
         if row.get("heat")
+    )
+
+
+def _worded(rows: Sequence[Mapping[str, Any]]) -> tuple[ExplainedText, ...]:
+    """Explanations of texts: what a fit kept of them is shown as a whole."""
+    return tuple(
+        ExplainedText(
+            id=str(row["id"]),
+            truth=str(row.get("label") or ""),
+            said=str(row.get("predicted") or ""),
+            confidence=_number(row.get("probability")),
+            tinted=tinted_text(
+                str(row["text"]),
+                [(int(start), int(end), float(weight)) for start, end, weight in row["words"]],
+                most_shown=2 * MOST_SHOWN,
+            ),
+        )
+        for row in rows
+        if "words" in row
     )
 
 

@@ -114,7 +114,7 @@ def confusion_chart(record: RunRecord) -> str:
         counts,
         title="Confusion matrix",
         description=f"Rows are the truth, columns the prediction; {right:,} of "
-        f"{sum(map(sum, counts)):,} {'pixels' if record.is_dense else 'pictures'} lie on the "
+        f"{sum(map(sum, counts)):,} {record.counted}s lie on the "
         "diagonal, where both agree.",
         texts=_shares(counts) if record.is_dense else None,
     )

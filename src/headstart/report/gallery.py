@@ -1,4 +1,4 @@
-"""Which pictures a report shows: mistakes, those behind the matrix, suspects, strangers, heat."""
+"""Which samples a report shows: mistakes, those behind the matrix, suspects, strangers, heat."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, zip_longest
 
+from headstart.contracts import InputContract
 from headstart.progress import Progress
 from headstart.report.album import Album, Line, Tile, fill_album
 from headstart.report.cells import Cell, cells
@@ -25,7 +26,7 @@ MOST_BEHIND_CELLS = 96
 
 @dataclass(frozen=True)
 class CellSheet:
-    """A cell of the confusion matrix with pictures of it; `num_left` have no room in the page."""
+    """A cell of the confusion matrix with samples of it; `num_left` have no room in the page."""
 
     cell: Cell
     tiles: tuple[Tile, ...]
@@ -42,7 +43,7 @@ class ExplainedTile:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Every picture of a report, in its place.
+    """Every sample that a report shows, in its place.
 
     Attributes:
         mistakes: The surest mistakes, and how many there are.
@@ -51,7 +52,7 @@ class Gallery:
         suspects: The most suspicious labels.
         strangers: The test samples farthest from training, the farthest first.
         explained: Where answers came from.
-        num_missing: Pictures that can no longer be shown.
+        num_missing: Samples that can no longer be shown.
     """
 
     mistakes: Mistakes
@@ -63,20 +64,48 @@ class Gallery:
     num_missing: int
 
 
-def hang_gallery(
-    record: RunRecord,
-    predictions: PredictionTable,
-    *,
-    suspects: Sequence[SuspectLabel],
-    progress: Progress,
-) -> Gallery:
-    """Choose the pictures of a report, and read them.
+@dataclass(frozen=True)
+class Chosen:
+    """The samples that a report has room for; see `Gallery`.
+
+    Attributes:
+        mistakes: The surest mistakes, and how many there are.
+        behind: (truth, said) -> the samples behind that cell of the matrix.
+        shown: Those of them that the page has room for.
+        suspects: The most suspicious labels.
+        strangers: (sample id, score, is flagged) of the test samples farthest from training.
+        explained: Those whose answers are explained by heat.
+    """
+
+    mistakes: Mistakes
+    behind: Mapping[tuple[str, str], Cell]
+    shown: frozenset[str]
+    suspects: Sequence[SuspectLabel]
+    strangers: Sequence[tuple[str, float, bool]]
+    explained: Sequence[Explanation]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Of all of them, each once."""
+        ids = [
+            *(mistake.id for mistake in self.mistakes.surest),
+            *sorted(self.shown),
+            *(suspect.id for suspect in self.suspects),
+            *(sample_id for sample_id, _, _ in self.strangers),
+            *(explanation.id for explanation in self.explained),
+        ]
+        return tuple(dict.fromkeys(ids))
+
+
+def choose_samples(
+    record: RunRecord, predictions: PredictionTable, *, suspects: Sequence[SuspectLabel]
+) -> Chosen:
+    """Which samples the report of a run shows.
 
     Args:
         record: The run.
         predictions: On its test samples.
         suspects: Its suspect labels, most suspicious first.
-        progress: Told of the pictures drawn.
     """
     mistakes = find_mistakes(
         predictions,
@@ -85,18 +114,26 @@ def hang_gallery(
         limit=MOST_MISTAKES,
     )
     behind = _cells(record, predictions)
-    shown = set(_in_turns(behind.values(), MOST_BEHIND_CELLS))
-    suspects = suspects[:MOST_SUSPECTS]
-    strangers = _strangest(record, predictions)
-    explained = record.evidence.explanations[:MOST_EXPLAINED]
-    ids = [
-        *(mistake.id for mistake in mistakes.surest),
-        *sorted(shown),
-        *(suspect.id for suspect in suspects),
-        *(sample_id for sample_id, _, _ in strangers),
-        *(explanation.id for explanation in explained),
-    ]
-    album = fill_album(record, ids, progress=progress)
+    return Chosen(
+        mistakes=mistakes,
+        behind=behind,
+        shown=frozenset(_in_turns(behind.values(), MOST_BEHIND_CELLS)),
+        suspects=suspects[:MOST_SUSPECTS],
+        strangers=_strangest(record, predictions),
+        explained=record.evidence.explanations[:MOST_EXPLAINED],
+    )
+
+
+def hang_gallery(record: RunRecord, chosen: Chosen, *, progress: Progress) -> Gallery:
+    """Read the samples that were chosen.
+
+    Args:
+        record: The run.
+        chosen: Of its samples.
+        progress: Told of the pictures drawn.
+    """
+    album = fill_album(record, chosen.ids, progress=progress)
+    mistakes = chosen.mistakes
     return Gallery(
         mistakes=mistakes,
         mistake_tiles=tuple(
@@ -107,16 +144,16 @@ def hang_gallery(
             )
             for m in mistakes.surest
         ),
-        cells={key: _sheet(cell, album, shown) for key, cell in behind.items()},
-        suspects=tuple(_suspect_tile(suspect, album) for suspect in suspects),
+        cells={key: _sheet(cell, album, chosen.shown) for key, cell in chosen.behind.items()},
+        suspects=tuple(_suspect_tile(suspect, album) for suspect in chosen.suspects),
         strangers=tuple(
             album.tile(
                 sample_id, Line("distance", f"{score:.3g}", ", flagged" if is_flagged else "")
             )
-            for sample_id, score, is_flagged in strangers
+            for sample_id, score, is_flagged in chosen.strangers
         ),
-        explained=tuple(_explain(item, album, record) for item in explained),
-        num_missing=sum(album.thumbnail(sample_id) is None for sample_id in dict.fromkeys(ids)),
+        explained=tuple(_explain(item, album, record) for item in chosen.explained),
+        num_missing=sum(not album.shows(sample_id) for sample_id in chosen.ids),
     )
 
 
@@ -138,7 +175,7 @@ def _in_turns(behind: Iterable[Cell], limit: int) -> list[str]:
     return list(islice((i for row in rows for i in row if i is not None), limit))
 
 
-def _sheet(cell: Cell, album: Album, shown: set[str]) -> CellSheet:
+def _sheet(cell: Cell, album: Album, shown: frozenset[str]) -> CellSheet:
     tiles = tuple(
         album.tile(sample.id, Line("", percent(sample.confidence), " sure"))
         for sample in cell.samples
@@ -176,7 +213,7 @@ def _explain(item: Explanation, album: Album, record: RunRecord) -> ExplainedTil
         item.id, Line("said", item.predicted, sure), Line("labelled", item.label or "nothing")
     )
     picture = tile.picture
-    if picture is None:
+    if picture is None or not isinstance(record.contract, InputContract):
         return ExplainedTile(tile, "")
     region = seen_region(record.contract, width=picture.width, height=picture.height)
     name = f"What “{item.predicted}” came from"

@@ -213,7 +213,6 @@ def maps_context(record: RunRecord, maps: Maps | None) -> dict[str, Any]:
     return {
         "maps": maps,
         "colours": {} if maps is None else dict(maps.classes),
-        "unit": "pixel" if record.is_dense else "picture",
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from headstart.report.cautions import cautions
 from headstart.report.drawing import Drawing, standalone
 from headstart.report.evidence import Evidence
 from headstart.report.figures import confusion_chart, overview_chart, run_charts
-from headstart.report.gallery import Gallery, hang_gallery
+from headstart.report.gallery import Gallery, choose_samples, hang_gallery
 from headstart.report.maps import Maps, draw_maps, maps_context
 from headstart.report.mask_inspection import class_shares
 from headstart.report.predictions import PredictionTable, read_prediction_table
@@ -21,12 +22,15 @@ from headstart.report.record import RunRecord, read_record
 from headstart.report.rendering import render_page
 from headstart.report.results import metric_row, results_context, rung_metric
 from headstart.report.suspects import SuspectLabel, read_suspects
+from headstart.report.text_extracts import read_extracts, write_extracts
 from headstart.report.training import training_context
-from headstart.report.wording import count
+from headstart.report.wording import ANY_TEXT, LONG_WORDS, count
 from headstart.rundir import RunFolder
 
 # So that the lists of a large, troubled data set leave the page under 3 MB; dataset.json has all.
 MOST_IDS_LISTED = 200
+# Of texts that are named in lists, so many of each are shown as well: a screen or two.
+MOST_TEXTS_LISTED = 24
 # As many as a first screen has room for; the others are one click away.
 MOST_CAUTIONS_OPEN = 4
 
@@ -48,11 +52,13 @@ def write_report(folder: RunFolder, *, progress: Progress | None = None) -> Path
     # A model that answers for each pixel leaves maps, and no line in a table of predictions.
     predictions = None if record.is_dense else read_prediction_table(record)
     suspects = None if record.is_dense else read_suspects(folder)
+    texts = read_extracts(folder) if record.is_of_texts else {}
     charts, confusion = run_charts(record), confusion_chart(record)
     proofs = _proofs(record, predictions)
     gallery = None
     if predictions is not None:
-        gallery = hang_gallery(record, predictions, suspects=suspects or (), progress=progress)
+        chosen = choose_samples(record, predictions, suspects=suspects or ())
+        gallery = hang_gallery(record, chosen, progress=progress)
     maps = draw_maps(record, progress=progress)
     if maps is not None:
         proofs |= maps.drawings
@@ -72,30 +78,62 @@ def write_report(folder: RunFolder, *, progress: Progress | None = None) -> Path
         "evidence": record.evidence,
         "gallery": gallery,
         "suspects": suspects,
+        "texts": texts,
+        "worded": record.evidence.worded,
         "sections": _sections(record, gallery, suspects, maps),
     }
     folder.write_text(folder.report, render_page("report.html", context))
     return folder.report
 
 
+def keep_texts(folder: RunFolder, texts: Mapping[str, str]) -> None:
+    """Keep in a run of texts what its report shows of them; before the report is written.
+
+    Args:
+        folder: The run, with all its files but this one and the report.
+        texts: sample id -> text, of all its samples.
+
+    Raises:
+        RunError: A file of the run is missing or damaged, or this one cannot be written.
+    """
+    record = read_record(folder)
+    chosen = choose_samples(
+        record, read_prediction_table(record), suspects=read_suspects(folder) or ()
+    )
+    write_extracts(folder, [*chosen.ids, *_named(record)], texts)
+
+
+def _named(record: RunRecord) -> Iterator[str]:
+    """Ids that lists of the page show with their texts: of findings, and of what has leaked."""
+    for finding in record.dataset["findings"]:
+        yield from finding["ids"][:MOST_TEXTS_LISTED]
+    leakage = record.evidence.leakage
+    for sample in () if leakage is None else leakage.leaked[:MOST_TEXTS_LISTED]:
+        yield from (sample.id, sample.partner)
+
+
 def _proofs(record: RunRecord, predictions: PredictionTable | None) -> dict[str, Drawing]:
     """The charts of the run's evidence by name; only those that there is data for."""
-    evidence, metric = record.evidence, record.headline
+    evidence, metric, unit = record.evidence, record.headline, record.unit
     drawn: dict[str, Drawing | None] = {
         "ladder": trust_figures.ladder_drawing(
-            evidence.rungs, metric=rung_metric(record), is_dense=record.is_dense
+            evidence.rungs, metric=rung_metric(record), counted=record.counted
         ),
-        "coverage": trust_figures.coverage_drawing(evidence.coverage),
+        "coverage": trust_figures.coverage_drawing(evidence.coverage, unit=unit),
     }
     if evidence.calibration is not None:
-        drawn["reliability"] = trust_figures.reliability_drawing(evidence.calibration)
+        calibration = evidence.calibration
+        drawn["reliability"] = trust_figures.reliability_drawing(calibration, unit=unit)
     if evidence.learning_curve is not None:
-        drawn["learning_curve"] = trust_figures.learning_drawing(evidence.learning_curve)
+        curve = evidence.learning_curve
+        drawn["learning_curve"] = trust_figures.learning_drawing(curve, unit=unit)
     strangeness = None if predictions is None else predictions.strangeness
     if evidence.strangers is not None and strangeness:
-        drawn["ood"] = trust_figures.strangers_drawing(strangeness, evidence.strangers)
+        strangers = evidence.strangers
+        drawn["ood"] = trust_figures.strangers_drawing(strangeness, strangers, unit=unit)
     if evidence.leakage is not None:
-        drawn["leakage"] = trust_figures.leakage_drawing(evidence.leakage, metric=metric)
+        leakage = evidence.leakage
+        drawn["leakage"] = trust_figures.leakage_drawing(leakage, metric=metric, unit=unit)
     if evidence.transfer is not None:
         transfer = evidence.transfer
         drawn["transfer"] = trust_figures.transfer_drawing(transfer, metric=metric)
@@ -130,6 +168,7 @@ def _sections(
         "labels": ("More labels", evidence.learning_curve is not None),
         "strangers": ("Strangers", evidence.strangers is not None and gallery is not None),
         "explanations": ("Where it looks", gallery is not None and bool(gallery.explained)),
+        "words": ("Words", bool(evidence.worded)),
         "settings": ("Settings", True),
         "model": ("Model and input", True),
         "use": ("How to use it", True),
@@ -156,6 +195,8 @@ def _opening(record: RunRecord) -> dict[str, Any]:
         "more_cautions": found[num_open:],
         "run": run,
         "run_text": repr(record.folder.path.as_posix()),
+        "any_text": ANY_TEXT,
+        "long_words": LONG_WORDS,
     }
 
 
@@ -169,7 +210,7 @@ def _data(record: RunRecord) -> dict[str, Any]:
     return {
         "splits": splits,
         "class_rows": rows,
-        "split_facts": [(name, count(n, "picture")) for name, n in record.split_sizes.items()],
+        "split_facts": [(name, count(n, record.unit)) for name, n in record.split_sizes.items()],
         "largest_class": max(record.totals.values(), default=0) or 1,
         "most_ids": MOST_IDS_LISTED,
         "pixels": _pixels(record),

@@ -33,7 +33,7 @@ _LEAST_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class BackboneFacts:
-    """What a backbone is, before it has seen any picture.
+    """What a backbone is, before it has seen any sample.
 
     Attributes:
         reference: As it was given.
@@ -57,7 +57,7 @@ class Cost:
     """What a backbone costs on this machine.
 
     Attributes:
-        samples_per_s: Pictures a second, read and turned into features.
+        samples_per_s: Samples a second, read and turned into features.
         all_s: Seconds for all samples at that rate.
         epoch_s: Seconds that an epoch of fine-tuning would take; None where it was not measured.
     """
@@ -119,6 +119,7 @@ class Ranking:
         verdict: What can be said, in sentences with figures.
         notes: What limits it, in sentences.
         page: The HTML page, if one was asked for.
+        unit: What a sample is called: `picture` or `text`.
     """
 
     data: Path
@@ -130,6 +131,7 @@ class Ranking:
     verdict: str
     notes: tuple[str, ...] = ()
     page: Path | None = None
+    unit: str = "picture"
 
     def __iter__(self) -> Iterator[Contender]:
         return iter(self.contenders)
@@ -237,7 +239,7 @@ def score_drawing(ranking: Ranking) -> Drawing:
     title = f"{words.title} against the time for all features"
     described = "; ".join(f"{name} {score} ({ends}) in {time}" for name, score, ends, time in rows)
     plane = Plane(
-        Axis(f"seconds for {ranking.n:,} pictures", is_log=True),
+        Axis(f"seconds for {ranking.n:,} {ranking.unit}s", is_log=True),
         Axis(words.title, is_share=words.is_share),
     )
     chart = uncertainty_chart(plane, title=title, description=f"{described}.", points=marks)
@@ -259,5 +261,5 @@ def _gap_chart(ranking: Ranking) -> str:
     listed = "; ".join(f"{gap.label}: {gap.text} points" for gap in gaps)
     best = ranking.best.backbone.reference
     return difference_chart(
-        gaps, title=f"Each less {best}", description=f"On the same pictures. {listed}."
+        gaps, title=f"Each less {best}", description=f"On the same {ranking.unit}s. {listed}."
     )

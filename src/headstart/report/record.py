@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from headstart.contracts import SPLITS, BackboneSpec, InputContract, Measure
+from headstart.contracts import SPLITS, BackboneSpec, InputContract, Measure, TextContract
 from headstart.errors import RunError
 from headstart.report.chips import Chips, read_chips
 from headstart.report.colours import Colour, class_colours
@@ -20,8 +21,9 @@ from headstart.report.evidence_file import read_evidence
 from headstart.rundir import RunFolder
 
 _HEADLINES = ("accuracy", "miou", "macro_f1", "map", "balanced_accuracy")
-_DENSE = ("semantic-segmentation",)
-# What the id of a window has behind that of its picture: its left and top edge.
+_DENSE, _OF_TEXTS = ("semantic-segmentation",), ("text-classification",)
+# What the id of a text from a table has behind the name of that: the number of its row.
+_ROW = re.compile(r"#\d+$")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class RunRecord:
         dataset: Contents of dataset.json.
         split: Contents of split.json.
         metrics: Contents of metrics.json.
-        contract: What the model expects as input.
+        contract: What the model expects as input; of texts, its tokenizer is told by its sha256.
         backbone: The pretrained model it was built on.
         measures: The metrics, the headline first.
         epochs: The epoch events in order, one an epoch (a resumed run may tell one twice).
@@ -47,7 +49,7 @@ class RunRecord:
     dataset: Mapping[str, Any]
     split: Mapping[str, Any]
     metrics: Mapping[str, Any]
-    contract: InputContract
+    contract: InputContract | TextContract
     backbone: BackboneSpec
     measures: Mapping[str, Measure]
     epochs: tuple[Mapping[str, Any], ...]
@@ -78,7 +80,27 @@ class RunRecord:
     @property
     def is_dense(self) -> bool:
         """Whether it answers for each pixel of a picture, and not for the picture."""
-        return str(self.metrics.get("task") or self.config.get("task")) in _DENSE
+        return self.task in _DENSE
+
+    @property
+    def is_of_texts(self) -> bool:
+        """Whether its samples are texts."""
+        return self.task in _OF_TEXTS
+
+    @property
+    def unit(self) -> str:
+        """What a sample is called: `picture` or `text`. All sentences about a run take it."""
+        return "text" if self.is_of_texts else "picture"
+
+    @property
+    def counted(self) -> str:
+        """What its answers are counted in: `pixel` where each has one, else as `unit`."""
+        return "pixel" if self.is_dense else self.unit
+
+    @property
+    def task(self) -> str:
+        """The name of its task."""
+        return str(self.metrics.get("task") or self.config.get("task"))
 
     @property
     def num_tested(self) -> int:
@@ -196,12 +218,15 @@ class RunRecord:
         return totals
 
     def sample_path(self, sample_id: str) -> Path:
-        """Where a sample of the run's data set lay; of a window the file that it is of."""
+        """Where a sample of the run's data set lay; of a window or a row the file it is of."""
+        root = Path(self.dataset["root"])
+        if self.is_of_texts:
+            return root / _ROW.sub("", sample_id)
         from headstart.data.window_ids import (
             picture_of,
         )  # with the formats of data, which take time
 
-        return Path(self.dataset["root"]) / (picture_of(sample_id) or sample_id)
+        return root / (picture_of(sample_id) or sample_id)
 
 
 def read_record(folder: RunFolder) -> RunRecord:
@@ -219,12 +244,11 @@ def read_record(folder: RunFolder) -> RunRecord:
     )
     split = _read(folder, folder.split, ("rule", "reason", "assignment"))
     metrics = _read(folder, folder.metrics, ("n", "metrics", "per_class"))
-    entries = _read(folder, folder.input, ("bands", "height", "width", "mean", "std"))
     events, num_damaged = _read_log(folder)
     epochs = {e["epoch"]: e for e in events if e["kind"] == "epoch" and "epoch" in e}
     finders = [e for e in events if e["kind"] == "lr_finder" and e.get("lrs")]
     try:
-        contract = InputContract.from_json(entries)
+        contract = _read_contract(folder)
         backbone = BackboneSpec.from_json(config["model"]["backbone"])
         measures = {name: Measure(**values) for name, values in metrics["metrics"].items()}
     except TypeError as error:
@@ -246,6 +270,20 @@ def read_record(folder: RunFolder) -> RunRecord:
         warnings=tuple(dict.fromkeys(e["message"] for e in events if e["kind"] == "warning")),
         num_damaged_lines=num_damaged,
     )
+
+
+def _read_contract(folder: RunFolder) -> InputContract | TextContract:
+    """What the model takes; texts are those that are cut into tokens.
+
+    Raises:
+        TypeError: It has other entries than this version knows.
+    """
+    entries = _read(folder, folder.input, ())
+    if "tokenizer" not in entries:
+        _require(entries, ("bands", "height", "width", "mean", "std"), folder.input)
+        return InputContract.from_json(entries)
+    _require(entries, ("window", "long"), folder.input)
+    return TextContract(**entries)
 
 
 def _read(folder: RunFolder, path: Path, keys: Sequence[str]) -> dict[str, Any]:

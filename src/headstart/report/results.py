@@ -152,10 +152,10 @@ def _rung_rows(record: RunRecord) -> list[RungRow]:
         measure = rung.measures.get(metric)
         gain = "–" if rung.gain is None else points(rung.gain, is_share=is_share)
         if rung.gain is not None and rung.gain_over:
-            gain += f" over {rung_words(rung.gain_over, is_dense=record.is_dense).lower()}"
+            gain += f" over {rung_words(rung.gain_over, counted=record.counted).lower()}"
         rows.append(
             RungRow(
-                name=rung.label or rung_words(rung.strategy, is_dense=record.is_dense),
+                name=rung.label or rung_words(rung.strategy, counted=record.counted),
                 score="–" if measure is None else figure(measure.value, is_share=is_share),
                 interval="" if measure is None else interval(measure, is_share=is_share),
                 gain=gain,

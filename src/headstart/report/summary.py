@@ -36,8 +36,13 @@ def purpose(record: RunRecord) -> str:
     if record.is_dense:
         return f"Maps {classes} in pictures: {names(record.classes)}."
     if record.is_multilabel:
-        return f"Finds which of {classes} are in a photo: {names(record.classes)}."
-    return f"Tells {classes} of photos apart: {names(record.classes)}."
+        return f"Finds which of {classes} are in a {_sample(record)}: {names(record.classes)}."
+    return f"Tells {classes} of {_sample(record)}s apart: {names(record.classes)}."
+
+
+def _sample(record: RunRecord) -> str:
+    """What a sample is called where one is spoken of as such."""
+    return "photo" if record.unit == "picture" else record.unit
 
 
 def making(record: RunRecord) -> str:
@@ -53,9 +58,8 @@ def making(record: RunRecord) -> str:
         text = _FREEZING.get(strategy, "{backbone}, with the strategy " + strategy)
         text = text.format(backbone=backbone)
     num_train = int(record.fit.get("num_samples", record.num_trained))
-    fitted = (
-        f"; fitted on {count(num_train, 'picture')}" if num_train and strategy != "as-is" else ""
-    )
+    is_fitted = num_train and strategy != "as-is"
+    fitted = f"; fitted on {count(num_train, record.unit)}" if is_fitted else ""
     return f"It is {text}{fitted}."
 
 
@@ -63,7 +67,7 @@ def verdict(record: RunRecord) -> str:
     """The headline metric with its interval, in words."""
     name = record.headline
     measure, words = record.measures[name], metric_words(name)
-    seen = "unseen pictures" if record.is_sealed else "validation pictures"
+    seen = f"{'unseen' if record.is_sealed else 'validation'} {record.unit}s"
     bounds = interval(measure, is_share=words.is_share)
     told = f" (95% interval {bounds})" if bounds else ""
     value = figure(measure.value, is_share=words.is_share)
@@ -123,12 +127,12 @@ def _long_run(record: RunRecord) -> str:
     bounds = interval(measure, is_share=words.is_share)
     num = f"{measure.n or record.num_tested:,}"
     if not bounds:
-        return f"No interval is known for this figure, which rests on {num} pictures."
+        return f"No interval is known for this figure, which rests on {num} {record.unit}s."
     if record.headline != "accuracy":
-        return f"The 95% interval is {bounds}: {num} pictures cannot tell it closer."
+        return f"The 95% interval is {bounds}: {num} {record.unit}s cannot tell it closer."
     return (
-        f"In the long run, expect {bounds} of pictures like these to be right (95% interval): "
-        f"{num} pictures cannot tell it closer."
+        f"In the long run, expect {bounds} of {record.unit}s like these to be right (95% "
+        f"interval): {num} {record.unit}s cannot tell it closer."
     )
 
 
@@ -171,19 +175,19 @@ def _confidence(record: RunRecord) -> str:
 
 
 def _abstention(record: RunRecord) -> str:
-    """What leaving the unsure pictures to people would bring; empty where that is nothing."""
+    """What leaving the unsure samples to people would bring; empty where that is nothing."""
     point = best_abstention(record)
     if point is None or point.min_confidence is None:
         return ""
     return (
         f"Where it is at least {percent(point.min_confidence)} sure, which is on "
-        f"{percent(point.coverage)} of the pictures, it is right on "
+        f"{percent(point.coverage)} of the {record.unit}s, it is right on "
         f"{told(point.accuracy, is_share=True)}."
     )
 
 
 def best_abstention(record: RunRecord) -> CoveragePoint | None:
-    """The largest share of pictures to answer that is nearly always right; None without one.
+    """The largest share of samples to answer that is nearly always right; None without one.
 
     Where no share is that good, the share of the best accuracy, if it is better than that on all.
     """

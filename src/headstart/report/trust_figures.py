@@ -36,13 +36,15 @@ _LEAST_SECONDS = 0.1
 _STARTS = (0.9, 0.8, 0.6, 0.0)
 
 
-def ladder_drawing(rungs: Sequence[Rung], *, metric: str, is_dense: bool = False) -> Drawing | None:
+def ladder_drawing(
+    rungs: Sequence[Rung], *, metric: str, counted: str = "picture"
+) -> Drawing | None:
     """The score of each rung that was tried, with its interval, against its time.
 
     Args:
         rungs: From the simplest up.
         metric: That they are told by.
-        is_dense: Whether they answer for each pixel, which gives some of them other names.
+        counted: What they answer for; pixels and texts give some of them other names.
     """
     tried = [rung for rung in rungs if rung.was_tried and metric in rung.measures]
     if len(tried) < 2:
@@ -52,7 +54,7 @@ def ladder_drawing(rungs: Sequence[Rung], *, metric: str, is_dense: bool = False
         Point(
             max(rung.seconds, _LEAST_SECONDS),
             rung.measures[metric],
-            rung.label or rung_words(rung.strategy, is_dense=is_dense),
+            rung.label or rung_words(rung.strategy, counted=counted),
             is_chosen=rung.is_kept,
         )
         for rung in tried
@@ -75,7 +77,7 @@ def ladder_drawing(rungs: Sequence[Rung], *, metric: str, is_dense: bool = False
     return Drawing(title, chart, ("Rung", words.title, "95% interval", "Time"), rows)
 
 
-def reliability_drawing(calibration: Calibration) -> Drawing | None:
+def reliability_drawing(calibration: Calibration, *, unit: str = "picture") -> Drawing | None:
     """The share of right answers against stated confidence; on the diagonal both agree."""
     bins = calibration.bins
     if not bins:
@@ -103,12 +105,12 @@ def reliability_drawing(calibration: Calibration) -> Drawing | None:
         + ".",
         points=points,
     )
-    columns = ("Confidence", "Pictures", "Mean confidence", "Right", "95% interval")
+    columns = ("Confidence", f"{unit.capitalize()}s", "Mean confidence", "Right", "95% interval")
     return Drawing(title, chart, columns, rows)
 
 
-def coverage_drawing(coverage: Sequence[CoveragePoint]) -> Drawing | None:
-    """Accuracy when only the surest pictures are answered, against their share."""
+def coverage_drawing(coverage: Sequence[CoveragePoint], *, unit: str = "picture") -> Drawing | None:
+    """Accuracy when only the surest samples are answered, against their share."""
     if len(coverage) < 2:
         return None
     rows = tuple(
@@ -123,18 +125,18 @@ def coverage_drawing(coverage: Sequence[CoveragePoint]) -> Drawing | None:
     title = "Accuracy against coverage"
     first, last = coverage[0], coverage[-1]
     chart = uncertainty_chart(
-        Plane(Axis("share of pictures answered", is_share=True), Axis("accuracy", is_share=True)),
+        Plane(Axis(f"share of {unit}s answered", is_share=True), Axis("accuracy", is_share=True)),
         title=title,
         description=f"Answering the surest {percent(first.coverage)}, it is right on "
         f"{percent(first.accuracy.value)}; answering {percent(last.coverage)}, on "
         f"{percent(last.accuracy.value)}.",
         bands=[Band("accuracy", [p.coverage for p in coverage], [p.accuracy for p in coverage])],
     )
-    columns = ("Answered", "When at least this sure", "Accuracy", "95% interval", "Pictures")
-    return Drawing(title, chart, columns, rows)
+    columns = ("Answered", "When at least this sure", "Accuracy", "95% interval")
+    return Drawing(title, chart, (*columns, f"{unit.capitalize()}s"), rows)
 
 
-def learning_drawing(curve: LearningCurve) -> Drawing | None:
+def learning_drawing(curve: LearningCurve, *, unit: str = "picture") -> Drawing | None:
     """The score against the number of training samples, measured and extrapolated."""
     if len(curve.points) < 2:
         return None
@@ -148,26 +150,29 @@ def learning_drawing(curve: LearningCurve) -> Drawing | None:
         for kind, pairs in (("measured", curve.points), ("power law", curve.curve))
         for n, measure in pairs
     )
-    title = f"{words.title} against the number of training pictures"
+    title = f"{words.title} against the number of training {unit}s"
     (first, low), (last, high) = curve.points[0], curve.points[-1]
     chart = uncertainty_chart(
         Plane(
-            Axis("training pictures", is_log=True),
+            Axis(f"training {unit}s", is_log=True),
             Axis(words.title, is_share=words.is_share),
             None if curve.now is None else Mark(curve.now, f"now: {curve.now:,.0f}"),
         ),
         title=title,
-        description=f"From {told(low, is_share=words.is_share)} with {first:,.0f} pictures to "
+        description=f"From {told(low, is_share=words.is_share)} with {first:,.0f} {unit}s to "
         f"{told(high, is_share=words.is_share)} with {last:,.0f}. {curve.sentence}".rstrip(),
         points=points,
         bands=bands,
     )
-    return Drawing(title, chart, ("Figure", "Pictures", words.title, "95% interval"), rows)
+    columns = ("Figure", f"{unit.capitalize()}s", words.title, "95% interval")
+    return Drawing(title, chart, columns, rows)
 
 
-def strangers_drawing(scores: Sequence[float], strangers: Strangers) -> Drawing:
+def strangers_drawing(
+    scores: Sequence[float], strangers: Strangers, *, unit: str = "picture"
+) -> Drawing:
     """How far the test samples lie from the training samples, and where flags begin."""
-    title = "Distance of the test pictures from the training pictures"
+    title = f"Distance of the test {unit}s from the training {unit}s"
     flagged = sum(score > strangers.threshold for score in scores)
     ordered = sorted(scores)
     rows = (
@@ -180,18 +185,19 @@ def strangers_drawing(scores: Sequence[float], strangers: Strangers) -> Drawing:
     chart = histogram(
         scores,
         title=title,
-        description=f"{count(len(scores), 'picture')} from {ordered[0]:.3g} to {ordered[-1]:.3g}; "
+        description=f"{count(len(scores), unit)} from {ordered[0]:.3g} to {ordered[-1]:.3g}; "
         f"{flagged:,} above the threshold of {strangers.threshold:.3g}.",
         x=Axis("distance"),
         mark=Mark(strangers.threshold, "flagged above"),
+        counted=f"{unit}s",
     )
     return Drawing(title, chart, ("Distance", "Value"), rows)
 
 
-def leakage_drawing(leakage: Leakage, *, metric: str) -> Drawing | None:
+def leakage_drawing(leakage: Leakage, *, metric: str, unit: str = "picture") -> Drawing | None:
     """The score with and without leaked test samples, and under a random and a grouped split."""
     sides = {
-        "All test pictures": leakage.with_leaked,
+        f"All test {unit}s": leakage.with_leaked,
         "Without the leaked": leakage.without_leaked,
         "Random split": leakage.random,
         "Split by groups": leakage.grouped,

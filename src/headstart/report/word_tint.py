@@ -6,10 +6,11 @@ Makes plain pieces; `templates/words.html` sets them, escaped. Knows no run and 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from headstart.report.text_extracts import printable
 
 # (start, end, weight) of a part of a text: characters, and what it did for the class.
 Span = tuple[int, int, float]
@@ -27,8 +28,6 @@ _FAINT = 0.15
 # and an untinted text is the truth about a decision that many words carried.
 _LEAST_WEIGHT = 0.05
 _NUM_STRONGEST = 3
-# What breaks a page or a file: control characters but tabs and line ends, and half surrogates.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 @dataclass(frozen=True)
@@ -71,14 +70,14 @@ class ExplainedText:
         id: Of the sample.
         truth: Its label; empty without one.
         said: The answer that is explained.
-        confidence: In it, from 0 to 1.
+        confidence: In it, from 0 to 1; None where it was not written down.
         tinted: The text.
     """
 
     id: str
     truth: str
     said: str
-    confidence: float
+    confidence: float | None
     tinted: TintedText
 
 
@@ -120,6 +119,44 @@ def tinted_text(text: str, spans: Sequence[Span], *, most_shown: int = MOST_SHOW
         tuple(_shortened(text[start:end]) for start, end, _ in supporting),
         tuple(_shortened(text[start:end]) for start, end, _ in opposing),
     )
+
+
+def kept_of(
+    text: str, spans: Sequence[Span], *, most_shown: int = MOST_SHOWN
+) -> tuple[str, list[Span]]:
+    """What is shown of a text, as a text of its own with its spans: all that a run need keep of it.
+
+    Args:
+        text: Of any length.
+        spans: See `tinted_text`.
+        most_shown: Of a longer text about so many characters are kept, around its strongest words.
+
+    Raises:
+        ValueError: See `tinted_text`.
+
+    Example:
+        >>> kept_of("so good", [(0, 2, 0.01), (3, 7, 2.0)])
+        ('so good', [(0, 2, 0.01), (3, 7, 2.0)])
+    """
+    parts = list(_covering(text, spans))
+    weighed = set(spans)
+    shown = range(len(parts)) if len(text) <= most_shown else _extract(parts, most_shown)
+    pieces: list[str] = []
+    kept: list[Span] = []
+    length, last = 0, -1
+    for place in shown:
+        start, end, weight = parts[place]
+        gap = " … " if place != last + 1 else ""
+        piece = _shortened(text[start:end])
+        length += len(gap)
+        if parts[place] in weighed:
+            kept.append((length, length + len(piece), weight))
+        length += len(piece)
+        pieces += [gap, piece]
+        last = place
+    if parts and last != len(parts) - 1:
+        pieces.append(" …")
+    return "".join(pieces), kept
 
 
 def _covering(text: str, spans: Sequence[Span]) -> Iterator[Span]:
@@ -189,5 +226,4 @@ def _shortened(text: str) -> str:
     if len(text) > 4 * _MOST_OF_A_PART:
         # White space at the ends is kept: it parts words.
         text = f"{text[:_MOST_OF_A_PART]} … {text[-_MOST_OF_A_PART:]}"
-    text = _UNPRINTABLE.sub("\ufffd", text)
-    return re.sub(r"\s+", lambda found: "\n" if "\n" in found.group() else " ", text)
+    return printable(text)

@@ -138,8 +138,8 @@ def count(number: int, noun: str, *, plural: str = "") -> str:
     """A number with its noun.
 
     Example:
-        >>> count(1, "picture"), count(2625, "picture")
-        ('1 picture', '2,625 pictures')
+        >>> count(1, "picture"), count(2625, "text")
+        ('1 picture', '2,625 texts')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
@@ -189,18 +189,40 @@ RUNG_WORDS = {
 }
 
 
-# Where the model answers for each pixel, these rungs are other models.
-DENSE_RUNG_WORDS = {
-    "trivial": "Single pixels",
-    "probe": "Features, pixel by pixel",
-    "head": "New decoder",
+# Where the model answers for pixels or texts, these rungs are other models.
+OTHER_RUNG_WORDS = {
+    "pixel": {
+        "trivial": "Single pixels",
+        "probe": "Features, pixel by pixel",
+        "head": "New decoder",
+    },
+    "text": {"trivial": "Words alone"},
 }
 
 
-def rung_words(strategy: str, *, is_dense: bool = False) -> str:
-    """What a rung of the ladder is called for a reader; an unknown one by its own name."""
-    own = DENSE_RUNG_WORDS.get(strategy) if is_dense else None
-    return own or RUNG_WORDS.get(strategy, strategy)
+# Stands in commands for what a user would ask about.
+ANY_TEXT = "any text"
+# What becomes of texts that are longer than the model's input, by `TextContract.long`.
+LONG_WORDS = {
+    "cut": "the beginning is read",
+    "head-tail": "the beginning and the end are read",
+    "windows": "all parts are read, and their features averaged",
+}
+
+
+def rung_words(strategy: str, *, counted: str = "picture") -> str:
+    """What a rung of the ladder is called for a reader; an unknown one by its own name.
+
+    Args:
+        strategy: Of the rung.
+        counted: What it answers for: `picture`, `pixel` or `text`.
+
+    Example:
+        >>> rung_words("trivial"), rung_words("trivial", counted="text"), rung_words("probe")
+        ('Colours alone', 'Words alone', 'Linear probe')
+    """
+    own = OTHER_RUNG_WORDS.get(counted, {})
+    return own.get(strategy) or RUNG_WORDS.get(strategy, strategy)
 
 
 def duration(seconds: float) -> str:

@@ -32,6 +32,7 @@ class OneAnswer:
     """
 
     is_dense = False
+    unit: str  # of each task its own
 
     def __init__(
         self,
@@ -82,7 +83,11 @@ class OneAnswer:
         logits = logits.double()
         probabilities = logits.sigmoid() if self.is_multilabel else logits.softmax(dim=1)
         return Prediction(
-            tuple(ids), tuple(classes), probabilities.float().numpy(), self.is_multilabel
+            tuple(ids),
+            tuple(classes),
+            probabilities.float().numpy(),
+            self.is_multilabel,
+            unit=self.unit,
         )
 
     def evaluate(self, prediction: Prediction, samples: Sequence[Sample]) -> Evaluation:
