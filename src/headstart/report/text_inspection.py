@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from headstart.contracts import Dataset, Finding, Sample
+from headstart.data.listing import series
+from headstart.data.text_lengths import spread_of
+from headstart.data.text_near_duplicates import plain
 from headstart.report.axes import Axis
 from headstart.report.charts import histogram
 from headstart.report.drawing import Mark
@@ -28,9 +31,8 @@ if TYPE_CHECKING:
 TEXTS_PER_CLASS, MOST_TEXTS = 6, 120  # some 50 kB of extracts
 MOST_PAIRS = 24  # of each kind
 MOST_LISTED = 200  # texts a finding that are listed with what they say
-_MOST_COPIES = 6  # of one text under one label
 # A window is marked in the chart where some text comes near it; else the mark would squeeze all.
-_NEAR_THE_WINDOW = 0.25
+_NEAR_THE_WINDOW = 0.5
 
 
 @dataclass(frozen=True)
@@ -113,7 +115,7 @@ def draw_text_page(
         leaks: Texts of a ready-made test that also stand, or nearly, in train or validation.
     """
     of_id = {sample.id: sample for sample in dataset}
-    torn = _same_texts(findings, of_id)
+    torn = _copies_under_different_labels(findings, of_id)
     pairs, num_pairs = _pairs(near, leaks, of_id)
     listed = {id_ for finding in findings for id_ in finding.ids[:MOST_LISTED] if id_ in of_id}
     return TextPage(
@@ -121,7 +123,7 @@ def draw_text_page(
         why_not=lengths.why_not,
         charts=_charts(lengths),
         classes=_classes(dataset),
-        torn=tuple(torn[:MOST_PAIRS]),
+        torn=tuple(_same_text(copies) for copies in torn[:MOST_PAIRS]),
         num_torn=len(torn),
         pairs=pairs,
         num_pairs=num_pairs,
@@ -141,8 +143,6 @@ def _shown(sample: Sample, words: str = "") -> Shown:
 
 
 def _facts(lengths: TextLengths) -> tuple[tuple[str, str], ...]:
-    from headstart.data.text_lengths import spread_of
-
     if not len(lengths.characters):
         return ()
     facts = [
@@ -155,8 +155,6 @@ def _facts(lengths: TextLengths) -> tuple[tuple[str, str], ...]:
 
 
 def _token_facts(tokens: TokenLengths) -> list[tuple[str, str]]:
-    from headstart.data.text_lengths import spread_of
-
     n, over = len(tokens.counts), tokens.num_over
     counted = "" if n == tokens.num_texts else f", counted on {n:,} texts spread evenly over all"
     longer = f"none: {tokens.model} reads up to {tokens.window:,} tokens at once"
@@ -185,8 +183,6 @@ def _charts(lengths: TextLengths) -> tuple[tuple[str, str], ...]:
 
 
 def _histogram(title: str, values: NDArray, mark: Mark | None = None) -> str:  # type: ignore[type-arg]
-    from headstart.data.text_lengths import spread_of
-
     positive = values[values > 0]
     label = title[0].lower() + title[1:]
     return histogram(
@@ -202,31 +198,23 @@ def _histogram(title: str, values: NDArray, mark: Mark | None = None) -> str:  #
 # --- texts that recur -------------------------------------------------------------------------
 
 
-def _same_texts(findings: Iterable[Finding], of_id: Mapping[str, Sample]) -> list[SameText]:
-    """The texts that the checks found under different labels, in the order of their ids."""
+def _copies_under_different_labels(
+    findings: Iterable[Finding], of_id: Mapping[str, Sample]
+) -> list[list[Sample]]:
+    """As the checks found them, in the order of their ids."""
     ids = [id_ for f in findings if f.kind == "conflicting-labels" for id_ in f.ids]
     copies: dict[str, list[Sample]] = defaultdict(list)
     for sample in (of_id[id_] for id_ in ids if id_ in of_id):
         copies[(sample.text or "").strip()].append(sample)
-    return [SameText(extract(text), _by_label(samples)) for text, samples in copies.items()]
+    return list(copies.values())
 
 
-def _by_label(samples: Sequence[Sample]) -> tuple[tuple[str, str], ...]:
+def _same_text(samples: Sequence[Sample]) -> SameText:
     ids: dict[str, list[str]] = defaultdict(list)
     for sample in samples:
         ids[sample.label].append(sample.id)
-    return tuple(
-        (
-            label,
-            ", ".join(of_label[:_MOST_COPIES])
-            + (
-                f" and {len(of_label) - _MOST_COPIES:,} more"
-                if len(of_label) > _MOST_COPIES
-                else ""
-            ),
-        )
-        for label, of_label in sorted(ids.items())
-    )
+    labels = tuple((label, series(of_label)) for label, of_label in sorted(ids.items()))
+    return SameText(_extract(samples[0]), labels)
 
 
 def _pairs(
@@ -241,7 +229,11 @@ def _pairs(
     ]
     torn = [p for p in found if of_id[p.first].labels != of_id[p.second].labels]
     agreeing = [p for p in found if of_id[p.first].labels == of_id[p.second].labels]
-    likeness = {frozenset((p.first, p.second)): p.similarity for p in (near.pairs if near else ())}
+    likeness = {
+        frozenset((pair.first, pair.second)): pair.similarity
+        for pair in (near.pairs if near else ())
+        if frozenset((pair.first, pair.second)) in known
+    }
     drawn = [_leak(leak, of_id, likeness) for leak in leaks[:MOST_PAIRS]]
     for pair in (*torn[:MOST_PAIRS], *agreeing[:MOST_PAIRS]):
         first, second = of_id[pair.first], of_id[pair.second]
@@ -266,8 +258,6 @@ def _leak(
 
 
 def _alike(first: Sample, second: Sample, similarity: float) -> str:
-    from headstart.data.text_near_duplicates import plain
-
     if similarity == 1 and plain(first.text or "") == plain(second.text or ""):
         return "The same but for case and punctuation"
     return f"{similarity:.0%} alike"
