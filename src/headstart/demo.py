@@ -105,11 +105,12 @@ def _solar_cells(archive: zipfile.ZipFile) -> Iterator[Member]:
 
 
 def _articles(archive: zipfile.ZipFile) -> Iterator[Member]:
-    """`business/007.txt` is called `business-007.txt`: the sections number alike."""
+    """`business/008.txt` is called `008-business.txt`: the sections number alike."""
     for path in sorted(archive.namelist()):
         place = PurePosixPath(path)
         if path.startswith(f"{_ARTICLES}/") and place.suffix == ".txt":
-            yield Member(path, place.parent.name, f"{place.parent.name}-{place.name}")
+            section = place.parent.name
+            yield Member(path, section, f"{place.stem}-{section}.txt")
 
 
 SHOWCASES: dict[str, Showcase] = {

@@ -123,10 +123,7 @@ def inspect(
     progress = progress or Progress()
     dataset = _opened(Path(data), reading, progress)
     is_text = noun_of(dataset) == "text"
-    if is_text and augment is not None:
-        raise ConfigError(
-            f"--augment {augment} changes pictures, and `{data}` has texts. Leave it away."
-        )
+    _refuse_what_is_of_others(data, reading, augment, is_text=is_text)
     dataset, checkup = _checked(dataset, reading, progress)
     near = _nearly_the_same(dataset, checkup)
     for note in near.notes:
@@ -201,6 +198,22 @@ def inspect(
         pixels=pixels,
         lengths=lengths,
     )
+
+
+def _refuse_what_is_of_others(
+    data: Path | str, reading: DataOptions, augment: Any, *, is_text: bool
+) -> None:
+    """Raise ConfigError at options for pictures where there are texts, and the other way round."""
+    backbone = reading.get("backbone", "auto")
+    if is_text and augment is not None:
+        raise ConfigError(
+            f"--augment {augment} changes pictures, and `{data}` has texts. Leave it away."
+        )
+    if not is_text and backbone != "auto":
+        raise ConfigError(
+            f"--backbone {backbone} counts the tokens of texts, and `{data}` has pictures. Leave "
+            "it away."
+        )
 
 
 def _opened(path: Path, reading: DataOptions, progress: Progress) -> Dataset:

