@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from headstart.contracts import Dataset, Finding, Sample
@@ -18,7 +18,7 @@ from headstart.data.text_near_duplicates import plain
 from headstart.report.axes import Axis
 from headstart.report.charts import histogram
 from headstart.report.drawing import Mark
-from headstart.report.text_extracts import extract
+from headstart.report.text_extracts import MOST_OF_THE_BEGINNING, extract
 from headstart.report.wording import count
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TEXTS_PER_CLASS, MOST_TEXTS = 6, 120  # some 50 kB of extracts
 MOST_PAIRS = 24  # of each kind
 MOST_LISTED = 200  # texts a finding that are listed with what they say
+_BEFORE_THE_DIFFERENCE = 60  # characters
 # A window is marked in the chart where some text comes near it; else the mark would squeeze all.
 _NEAR_THE_WINDOW = 0.5
 
@@ -135,8 +136,8 @@ def _extract(sample: Sample) -> str:
     return extract(sample.text or "")
 
 
-def _shown(sample: Sample, words: str = "") -> Shown:
-    return Shown(sample.id, words or sample.label, _extract(sample))
+def _shown(sample: Sample) -> Shown:
+    return Shown(sample.id, sample.label, _extract(sample))
 
 
 # --- lengths ----------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ def _charts(lengths: TextLengths) -> tuple[tuple[str, str], ...]:
     if tokens is not None and tokens.counts.any():
         title = f"Tokens of {tokens.model}"
         is_near = tokens.counts.max() > _NEAR_THE_WINDOW * tokens.window
-        mark = Mark(tokens.window, "read at once") if is_near else None
+        mark = Mark(tokens.window, "window") if is_near else None
         drawn.append((title, _histogram(title, tokens.counts, mark)))
     return tuple(drawn)
 
@@ -240,7 +241,7 @@ def _pairs(
         why = _alike(first, second, pair.similarity)
         if first.labels != second.labels:
             why += ", under different labels"
-        drawn.append(TextPair(why, False, (_shown(first), _shown(second))))
+        drawn.append(TextPair(why, False, _side_by_side(first, second)))
     return tuple(drawn), len(leaks) + len(found)
 
 
@@ -248,8 +249,9 @@ def _leak(
     leak: LeakedSample, of_id: Mapping[str, Sample], likeness: Mapping[frozenset[str], float]
 ) -> TextPair:
     tested, fitted = of_id[leak.id], of_id[leak.partner]
-    first = _shown(tested, f"{tested.label}, in test")
-    second = _shown(fitted, f"{fitted.label}, in {leak.partner_split}")
+    first, second = _side_by_side(tested, fitted)
+    first = replace(first, words=f"{tested.label}, in test")
+    second = replace(second, words=f"{fitted.label}, in {leak.partner_split}")
     if leak.kind == "same-file":
         return TextPair("The same text", True, (first, second))
     similarity = likeness.get(frozenset((leak.id, leak.partner)))
@@ -257,10 +259,23 @@ def _leak(
     return TextPair(why, True, (first, second))
 
 
+def _side_by_side(first: Sample, second: Sample) -> tuple[Shown, Shown]:
+    """Two texts; of long ones that begin alike the part from a little before they differ."""
+    texts = (first.text or "").strip(), (second.text or "").strip()
+    pairs = enumerate(zip(*texts, strict=False))
+    num_alike = next((i for i, (one, other) in pairs if one != other), min(map(len, texts)))
+    start = num_alike - _BEFORE_THE_DIFFERENCE
+    if num_alike < MOST_OF_THE_BEGINNING or texts[0] == texts[1]:
+        return _shown(first), _shown(second)
+    start += max(0, texts[0][start:num_alike].find(" ") + 1)
+    cut = [f"… {extract(text[start:])}" for text in texts]
+    return replace(_shown(first), text=cut[0]), replace(_shown(second), text=cut[1])
+
+
 def _alike(first: Sample, second: Sample, similarity: float) -> str:
     if similarity == 1 and plain(first.text or "") == plain(second.text or ""):
         return "The same but for case and punctuation"
-    return f"{similarity:.0%} alike"
+    return f"{int(100 * similarity)}% alike"  # 99.9% are not all
 
 
 # --- samples ----------------------------------------------------------------------------------

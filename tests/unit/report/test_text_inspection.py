@@ -112,6 +112,19 @@ def test_texts_that_differ_in_case_alone_are_told_as_such(tmp_path: Path) -> Non
     assert "The same but for case and punctuation, under different labels" in page
 
 
+def test_long_texts_that_begin_alike_are_shown_from_where_they_differ(tmp_path: Path) -> None:
+    same = "All of this stands in both of them. " * 40
+    samples = [
+        Sample(f"a#{i}", Path("a"), ("x",), text=f"{same}Here it is {word}. {same}")
+        for i, word in enumerate(("morning", "evening"))
+    ]
+    near = NearDuplicates((NearPair("a#0", "a#1", 0.996),), {"a#0": "a#0", "a#1": "a#0"})
+    page = page_of(inspect(samples, near=near), tmp_path)
+    assert "99% alike" in page
+    assert page.count("Here it is morning. All of this") == 1
+    assert page.count("Here it is evening. All of this") == 1
+
+
 def test_warnings_list_some_texts_and_errors_all(tmp_path: Path) -> None:
     samples = mails(1000)
     ids = tuple(sample.id for sample in samples)
@@ -129,7 +142,7 @@ def test_the_window_is_marked_where_texts_come_near_it(tmp_path: Path) -> None:
     long = Sample("b.csv#1", Path("b.csv"), ("ham",), text="word " * 100)
     page = page_of(inspect([*mails(3), long]), tmp_path)
     assert "1 text (25.0%) over the 40 tokens that tiny reads at once" in page
-    assert "read at once" in page.partition("<figcaption>Tokens of tiny")[2]
+    assert ">window<" in page.partition("<figcaption>Tokens of tiny")[2]
     few = TextLengths(np.array([5, 6, 7]), why_not="Not counted: `tiny` is not here.")
     page = page_of(inspect(mails(3), lengths=few), tmp_path)
     assert "<code>tiny</code> is not here" in page
