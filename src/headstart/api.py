@@ -11,18 +11,19 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.api_masks import answers_with_masks, ready_segmenter
 from headstart.config import FitOptions, RankOptions, make_options, make_rank_options
 from headstart.contracts import Evaluation, Measure, ModelCard, Prediction
-from headstart.errors import ConfigError, DataError, RunError
+from headstart.errors import ConfigError, DataError, RunError, did_you_mean
 from headstart.inspecting import Inspected as Inspected
 from headstart.inspecting import inspect as inspect
 from headstart.progress import Event, Progress
 from headstart.rundir import RunFolder
 
 if TYPE_CHECKING:
+    from headstart.demo import Showcase
     from headstart.report.comparison import Compared
     from headstart.report.ranking import Ranking
     from headstart.saved import FittedModel
@@ -245,6 +246,7 @@ def evaluate(
     data: Path | str,
     *,
     image_column: str | None = None,
+    text_columns: tuple[str, ...] | None = None,
     label_column: str | None = None,
     units: str | None = None,
     on_bad: str = "stop",
@@ -257,6 +259,7 @@ def evaluate(
         run: The run folder, or a pretrained model as it comes, such as `timm:resnet50`.
         data: A folder or a table.
         image_column: Of a table; None takes the one the run was fitted with, else guesses.
+        text_columns: The same for the texts.
         label_column: The same for the labels.
         units: What the values of rasters with masks mean; None goes by the files, as in the fit.
         on_bad: `stop` at files that cannot be used, or `skip` them with a warning.
@@ -264,14 +267,22 @@ def evaluate(
         progress: Told about everything; None is silent.
 
     Raises:
+        ConfigError: `units` are given to a model that answers with classes.
         DataError: The data has classes that the model does not know, or cannot be read.
     """
-    from headstart.evaluating import Columns, evaluate_masks, evaluate_pictures
+    from headstart.data.text_tables import has_text_table
+    from headstart.evaluating import Columns, evaluate_labels, evaluate_masks
 
     progress = progress or Progress()
-    used = _options_of(run) if Path(data).is_file() else {}
+    used = _options_of(run)
+    # Columns are those of a file; where texts were read, also of a folder with tables in it.
+    has_columns = has_text_table if used.get("text_column") else Path.is_file
+    if not has_columns(Path(data)):
+        used = {}
     columns = Columns(
-        image_column or used.get("image_column"), label_column or used.get("label_column")
+        image_column or used.get("image_column"),
+        text_columns or used.get("text_column"),
+        label_column or used.get("label_column"),
     )
     if answers_with_masks(run):
         segmenter = ready_segmenter(run, device=device, units=units, progress=progress)
@@ -280,11 +291,10 @@ def evaluate(
         )
     if units is not None:
         raise ConfigError(
-            f"--units {units} is of masks, and `{run}` answers with one class a picture. Leave it "
-            "away."
+            f"--units {units} is of masks, and `{run}` answers with classes. Leave it away."
         )
     fitted = _load(run, device=device, progress=progress)
-    return evaluate_pictures(
+    return evaluate_labels(
         fitted,
         Path(data),
         columns=columns,
@@ -394,42 +404,49 @@ class Demonstration:
 
     Attributes:
         run: The fitted run.
-        data: The labelled photos.
-        prediction: For new photos.
+        data: The labelled samples.
+        prediction: For new ones.
         predictions: The file they were written to.
+        showcase: What is demonstrated, and how it is told.
     """
 
     run: Run
     data: Path
     prediction: Prediction
     predictions: Path
+    showcase: Showcase
 
 
-def demo(*, output: Path | None = None, progress: Progress | None = None) -> Demonstration:
-    """Fit the packaged default to photos of solar cells and predict some that were put aside.
+def demo(
+    kind: Literal["pictures", "text"] = "pictures",
+    *,
+    output: Path | None = None,
+    progress: Progress | None = None,
+) -> Demonstration:
+    """Fit a packaged default to real samples, and predict some that were put aside.
 
-    The same time is then spent from random weights, to show what the pretrained ones bring.
+    Args:
+        kind: `pictures` of solar cells, after which the same time is spent from random weights, to
+            show what the pretrained ones bring; or `text`, the sections of news articles.
+        output: The run folder.
+        progress: Told about everything; None is silent.
 
     Raises:
+        ConfigError: There is no such demonstration.
         WeightsError: The package registry cannot be reached.
     """
-    from headstart.demo import LICENCE_NOTE, solar_cells
+    from headstart.demo import SHOWCASES, unpacked
     from headstart.prediction_files import write_predictions
 
+    if kind not in SHOWCASES:
+        raise ConfigError(f"There is no demonstration `{kind}`. {did_you_mean(kind, SHOWCASES)}")
+    showcase = SHOWCASES[kind]
     progress = progress or Progress()
-    progress.note(LICENCE_NOTE)
-    data = solar_cells(progress)
-    # Of the two minutes that it promises; the control takes as long as what is kept took.
-    options = make_options(
-        {
-            "backbone": "efficientnet-lite0",
-            "output": output,
-            "budget": "70s",
-            "control": "scratch",
-        }
-    )
+    progress.note(showcase.notice)
+    data = unpacked(showcase, progress)
+    options = make_options({**showcase.options, "output": output})
     run = fit(data.labelled, options, progress=progress)
     prediction = predict(run.path, [data.new], progress=progress)
-    predictions = run.path / "new-cells.csv"
+    predictions = run.path / f"{showcase.new}.csv"
     write_predictions(predictions, prediction)
-    return Demonstration(run, data.labelled, prediction, predictions)
+    return Demonstration(run, data.labelled, prediction, predictions, showcase)

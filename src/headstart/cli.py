@@ -74,6 +74,7 @@ def inspect(
     found = api.inspect(
         data,
         image_column=reading.image_column,
+        text_column=reading.text_column,
         label_column=reading.label_column,
         group=reading.group,
         ignore_value=reading.ignore_value,
@@ -81,6 +82,7 @@ def inspect(
         bands=reading.bands,
         units=reading.units,
         seed=reading.seed,
+        backbone=reading.backbone,
         output=options.output,
         augment=options.augment,
         progress=_progress(),
@@ -133,6 +135,7 @@ def evaluate(
     *,
     output: Path | None = None,
     image_column: str | None = None,
+    text_column: str | None = None,
     label_column: str | None = None,
     units: Units | None = None,
     on_bad: Literal["stop", "skip"] = "stop",
@@ -145,6 +148,8 @@ def evaluate(
         data: A folder or a table with classes that the model knows.
         output: A JSON file to write the metrics to.
         image_column: The column of a table that holds picture paths; as in the fit by default.
+        text_column: The column that holds texts; several with commas between them; as in the fit
+            by default.
         label_column: The column of a table, or of polygons, that holds labels; as in the fit by
             default.
         units: What the values of rasters with masks mean, where the files do not say it.
@@ -161,6 +166,7 @@ def evaluate(
         run,
         data,
         image_column=image_column,
+        text_columns=None if text_column is None else tuple(text_column.split(",")),
         label_column=label_column,
         units=units,
         on_bad=on_bad,
@@ -271,17 +277,24 @@ def pull(name: str, /) -> None:
 
 
 @app.command
-def demo(*, output: Path | None = None, quiet: Quiet = False) -> None:
-    """Fit a model to real photos of solar cells and predict new ones, in under two minutes.
+def demo(
+    kind: Literal["pictures", "text"] = "pictures",
+    /,
+    *,
+    output: Path | None = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit a model to real photos or articles and predict new ones, in under two minutes.
 
     Args:
+        kind: Photos of solar cells, or the sections of news articles.
         output: The run folder.
         quiet: Only warnings and results.
     """
     from headstart import api
 
     progress = _progress(quiet=quiet)
-    result = api.demo(output=output, progress=progress)
+    result = api.demo(kind, output=output, progress=progress)
     showing.show_demo(result, _results())
 
 

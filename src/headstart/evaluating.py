@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Literal
 
 from headstart.contracts import Dataset, Evaluation, Legend, MaskTask
-from headstart.data import open_dataset
+from headstart.data import Request, open_dataset, read_dataset
 from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.mask_checks import MaskFacts, check_masks
 from headstart.data.planning import spatial_blocks
+from headstart.data.sample_findings import noun_of
 from headstart.data.scene_folders import BACKGROUND
+from headstart.data.text_checks import check_texts
 from headstart.errors import DataError
 from headstart.fitting.judging_masks import OnError, evaluate_chips, judge, tolerance_told
 from headstart.metrics.borders import BOUNDARY_SHARE
@@ -28,14 +30,16 @@ class Columns:
 
     Attributes:
         image: Holds picture paths.
+        texts: Hold texts, which are joined.
         label: Holds labels; of polygons, too.
     """
 
     image: str | None = None
+    texts: Sequence[str] | None = None
     label: str | None = None
 
 
-def evaluate_pictures(
+def evaluate_labels(
     fitted: FittedModel,
     data: Path,
     *,
@@ -43,12 +47,25 @@ def evaluate_pictures(
     on_bad: str,
     progress: Progress,
 ) -> Evaluation:
-    """Metrics of a model that answers for whole pictures; see `api.evaluate`.
+    """Metrics of a model that answers for whole pictures or texts; see `api.evaluate`.
 
     Raises:
-        DataError: The data has classes that the model does not know, or cannot be read.
+        DataError: The data is of another kind, has classes that the model does not know, or cannot
+            be read.
     """
-    dataset = open_dataset(data, image_column=columns.image, label_column=columns.label)
+    request = Request(
+        image_column=columns.image,
+        label_column=columns.label,
+        text_columns=None if columns.texts is None else tuple(columns.texts),
+        progress=progress,
+    )
+    dataset = read_dataset(data, request)
+    unit = fitted.predictor.task.unit
+    if noun_of(dataset) != unit:
+        raise DataError(
+            f"`{data}` holds {noun_of(dataset)}s, but the model is of {unit}s. {dataset.reason} "
+            f"Give labelled {unit}s, laid out as those it was fitted on, for instance."
+        )
     unknown = [name for name in dataset.classes if name not in fitted.classes]
     if unknown:
         raise DataError(
@@ -59,8 +76,8 @@ def evaluate_pictures(
     is_multilabel = fitted.predictor.task.is_multilabel
     if dataset.is_multilabel and not is_multilabel:
         raise DataError(
-            f"`{data}` has several labels a picture, but the model was fitted to one. Evaluate on "
-            "data with one label a picture."
+            f"`{data}` has several labels a {unit}, but the model was fitted to one. Evaluate on "
+            f"data with one label a {unit}."
         )
     dataset = replace(dataset, is_multilabel=is_multilabel)
     absent = [name for name in fitted.classes if name not in dataset.classes]
@@ -156,9 +173,12 @@ def _checked(
     Raises:
         DataError: With all that is wrong.
     """
-    checkup = check_dataset(dataset, decode=False, progress=progress, masks=masks)
+    if noun_of(dataset) == "text":
+        checkup = check_texts(dataset, progress=progress)
+    else:
+        checkup = check_dataset(dataset, decode=False, progress=progress, masks=masks)
     if on_bad == "skip" and checkup.bad_ids:
-        progress.warn(f"{len(checkup.bad_ids)} unusable files are left out.")
+        progress.warn(f"{len(checkup.bad_ids):,} unusable {checkup.noun}s are left out.")
         dataset, checkup = leave_out_bad(dataset, checkup)
     # One class is too few to learn from, but enough to be measured on.
     findings = tuple(f for f in checkup.findings if f.kind not in ("one-class", "tiny-class"))

@@ -36,13 +36,23 @@ class InspectOptions(BaseModel):
 
     output: Annotated[Path | None, Parameter(group=_MAIN)] = Field(
         None,
-        description="An HTML page to write, with pictures, distributions, masks and bands.",
+        description="An HTML page to write, with samples, distributions, masks and bands.",
     )
     augment: Annotated[Preset | None, Parameter(group=_MAIN)] = Field(
         None, description="Draw a sheet of augmented samples: into the page, or a .png."
     )
+    backbone: Annotated[str, Parameter(group=_MAIN)] = Field(
+        "auto",
+        description="Of texts: the model whose tokens are counted, if it is on this machine. Auto: "
+        "the one that a fit would take.",
+    )
     image_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None, description="The column of a table that holds picture paths."
+    )
+    text_column: Annotated[tuple[str, ...] | None, _WITH_COMMAS] = Field(
+        None,
+        description="The column of a table that holds texts; several with commas between them are "
+        "joined, each with its name.",
     )
     label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None, description="The column of a table that holds labels."

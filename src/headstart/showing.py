@@ -76,6 +76,8 @@ def show_inspection(found: Inspected, progress: Progress) -> None:
             f"Formats: {formats}. Width {w0} to {w2} (median {w1:g}), "
             f"height {h0} to {h2} (median {h1:g}) pixels."
         )
+    if found.lengths is not None and found.lengths.told:
+        progress.note(f"Lengths: {found.lengths.told}")
     if not found.findings:
         progress.note("Nothing is wrong with it.")
     for finding in found.findings:
@@ -223,7 +225,8 @@ def show_models(cards: Sequence[ModelCard], progress: Progress) -> None:
 
 
 def show_demo(result: Demonstration, progress: Progress) -> None:
-    """What the demo achieved and predicted, and how to go on with own photos."""
+    """What the demo achieved and predicted, and how to go on with own samples."""
+    showcase = result.showcase
     show_run(result.run, progress)
     rows = [
         [Path(id_).name, label, f"{probability:.2f}"]
@@ -234,13 +237,13 @@ def show_demo(result: Demonstration, progress: Progress) -> None:
             strict=False,
         )
     ]
-    progress.table("New cells, never seen before", ["picture", "prediction", "confidence"], rows)
+    progress.table(showcase.title, [showcase.noun, "prediction", "confidence"], rows)
     progress.note(
         f"All {len(result.prediction)} predictions: {result.predictions}\n"
-        f"Photos:  {result.data}\n\n"
-        "Now your own photos, in one folder a class:\n"
-        "  headstart inspect photos/\n"
-        "  headstart fit photos/"
+        f"{showcase.own.capitalize() + ':':8} {result.data}\n\n"
+        f"Now your own {showcase.own}, {showcase.layout}:\n"
+        f"  headstart inspect {showcase.path}\n"
+        f"  headstart fit {showcase.path}"
     )
 
 

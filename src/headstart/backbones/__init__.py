@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from headstart.backbones.auto import resolve_auto
+from headstart.backbones.auto import TEXT_DEFAULTS, resolve_auto
 from headstart.backbones.catalog import CatalogRow, catalog
 from headstart.backbones.model_files import is_model_folder
 from headstart.backbones.text_catalog import text_catalog
@@ -27,6 +27,7 @@ __all__ = [
     "load_text_backbone",
     "pull",
     "resolve_auto",
+    "text_contract_at_hand",
 ]
 
 
@@ -119,15 +120,33 @@ def load_text_backbone(
         UnreachableError: A hub or registry does not answer.
         WeightsError: The model cannot be had, needs code of its own, or its weights do not fit.
     """
-    source, architecture, _ = _parse(reference, unnamed="hf")
-    if source not in _OF_TEXTS:
-        raise ConfigError(
-            f"`{reference}` is a model of pictures, and the data are texts. Choose one of texts "
-            "(`headstart models text`), or leave --backbone away."
-        )
+    source, architecture = _parse_text(reference)
     return SOURCES[source]().load(
         architecture, weights_reference=weights, row=None, progress=progress or Progress()
     )
+
+
+def text_contract_at_hand(reference: str) -> tuple[str, TextContract] | None:
+    """What a language model expects as input, if its files are on this machine. Asks nobody.
+
+    Args:
+        reference: See `load_text_backbone`; `auto` is the first of its models that is here.
+
+    Returns:
+        The model's name and its contract; None where it is not here.
+
+    Raises:
+        ConfigError: There is no such backbone, or it takes pictures.
+        MissingExtraError: transformers is not installed.
+        WeightsError: Its files cannot be read.
+    """
+    from headstart.backbones import hf_models
+
+    for name in TEXT_DEFAULTS if reference == "auto" else (reference,):
+        contract = hf_models.contract_at_hand(_parse_text(name)[1])
+        if contract is not None:
+            return name, contract
+    return None
 
 
 def load_backbone_for(
@@ -250,6 +269,17 @@ def _parse(reference: str, *, unnamed: str = "timm") -> tuple[str, str, CatalogR
             f"{did_you_mean(source, SOURCES)}"
         )
     return source, architecture, None
+
+
+def _parse_text(reference: str) -> tuple[str, str]:
+    """Source and architecture of a language model; raises ConfigError for one of pictures."""
+    source, architecture, _ = _parse(reference, unnamed="hf")
+    if source not in _OF_TEXTS:
+        raise ConfigError(
+            f"`{reference}` is a model of pictures, and the data are texts. Choose one of texts "
+            "(`headstart models text`), or leave --backbone away."
+        )
+    return source, architecture
 
 
 def _card(row: CatalogRow) -> ModelCard:

@@ -24,6 +24,9 @@ _FOR_GPU = "convnext_tiny.in12k_ft_in1k"
 # 74.1% to MiniLM's 63.1% (the models' own cards).
 _FOR_TEXTS = "bge-small-en"
 
+# What `auto` may stand for where samples are texts, the one it hopes for first.
+TEXT_DEFAULTS = (_FOR_TEXTS, PACKAGED_TEXT_DEFAULT)
+
 
 @dataclass(frozen=True)
 class _Wanted:

@@ -26,6 +26,7 @@ from headstart.backbones.model_files import (
     TOKENIZER,
     VOCABULARIES,
     ModelFiles,
+    files_at_hand,
     find_files,
     find_local_files,
     is_model_folder,
@@ -133,6 +134,24 @@ def load(
         module=module,
         layer_groups=group_by_blocks(module),
     )
+
+
+def contract_at_hand(architecture: str) -> TextContract | None:
+    """The contract of a model whose files are on this machine, else None. Asks nobody.
+
+    Raises:
+        ConfigError: There is no such model.
+        MissingExtraError: transformers is not installed.
+        WeightsError: It needs code of its own, or its tokenizer cannot be read.
+    """
+    model = _published(architecture)
+    files = files_at_hand(model.reference)
+    if files is None:
+        return None
+    _require_transformers()
+    with UnsetWeights():
+        trunk = _without_head(_make(_config_of(files.json_of(CONFIG), model.reference)))
+    return _contract_of(files, trunk, prefix=model.prefix)
 
 
 def build(spec: BackboneSpec) -> nn.Module:

@@ -154,6 +154,14 @@ def find_local_files(reference: str) -> Path | None:
     return path if path.is_file() else None
 
 
+def files_at_hand(reference: str) -> ModelFiles | None:
+    """The files of a model as they are on this machine; None where they are not. Asks nobody."""
+    found = find_local_files(reference)
+    if found is None or not (found.parent / CONFIG).is_file():
+        return None
+    return replace(_from_folder(str(found.parent)), reference=reference)
+
+
 def _from_folder(reference: str) -> ModelFiles:
     folder = Path(reference).expanduser()
     if not (folder / CONFIG).is_file():

@@ -15,6 +15,7 @@ from headstart.report.axes import Axis
 from headstart.report.charts import bar_chart, histogram
 from headstart.report.mask_inspection import BandReading, MaskPage, draw_mask_page
 from headstart.report.rendering import write_page
+from headstart.report.text_inspection import MOST_LISTED, TextPage, draw_text_page
 from headstart.report.thumbnails import embed
 from headstart.report.window_thumbnails import embed_sample
 from headstart.report.wording import count, size
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from headstart.data.checks import FileFacts
     from headstart.data.leaks import LeakedSample
     from headstart.data.near_duplicates import NearDuplicates
+    from headstart.data.text_lengths import TextLengths
 
 THUMBNAIL_PIXELS = 144
 PICTURES_PER_CLASS = 12
@@ -46,11 +48,12 @@ class Inspection:
         split_reason: How a fit would split it, in a sentence.
         augmented: A sheet of augmented samples: the picture, or its file.
         augment_name: The preset of the sheet.
-        near: Pictures that are nearly the same.
+        near: Samples that are nearly the same.
         leaks: Samples of a ready-made test that also stand, or nearly, in train or validation.
         pixels: As `counts`, of pixels, where samples have masks; else empty.
         assignment: Sample id -> split, as a fit would split it; empty where it could not.
         reading: What the user says of the bands of rasters.
+        lengths: Of texts; None of pictures.
     """
 
     dataset: Dataset
@@ -65,6 +68,7 @@ class Inspection:
     pixels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     assignment: Mapping[str, str] = field(default_factory=dict)
     reading: BandReading = field(default_factory=BandReading)
+    lengths: TextLengths | None = None
 
 
 @dataclass(frozen=True)
@@ -111,9 +115,12 @@ def write_inspection(
     }
     readable = [facts for facts in inspection.facts.values() if facts.width and facts.height]
     findings = sorted(inspection.findings, key=lambda finding: finding.severity)
+    texts = _text_page(inspection, findings)
+    is_drawn = dataset.legend is None and texts is None
     context: dict[str, Any] = {
         "title": f"What is in {dataset.root.resolve().name}",
         "inspection": inspection,
+        "unit": "picture" if texts is None else "text",
         "dataset": dataset,
         "findings": findings,
         "num_errors": sum(finding.severity == "error" for finding in findings),
@@ -126,12 +133,26 @@ def write_inspection(
         "charts": _charts(readable),
         "picture_facts": _summary(readable),
         "masks": _mask_page(inspection, progress),
-        "sheets": [] if dataset.legend else _contact_sheets(dataset, progress),
+        "texts": texts,
+        "most_listed": MOST_LISTED,
+        "sheets": _contact_sheets(dataset, progress) if is_drawn else [],
         "augmented": _augmented(inspection.augmented),
-        "pairs": _pairs(inspection),
-        "num_pairs": len(_told_pairs(inspection)),
+        "pairs": [] if texts else _pairs(inspection),
+        "num_pairs": 0 if texts else len(_told_pairs(inspection)),
     }
     return write_page(path, "inspection.html", context)
+
+
+def _text_page(inspection: Inspection, findings: Sequence[Finding]) -> TextPage | None:
+    if inspection.lengths is None:
+        return None
+    return draw_text_page(
+        inspection.dataset,
+        inspection.lengths,
+        findings,
+        near=inspection.near,
+        leaks=inspection.leaks,
+    )
 
 
 def _mask_page(inspection: Inspection, progress: Progress) -> MaskPage | None:

@@ -1,0 +1,112 @@
+"""`headstart evaluate` of a model of texts on other labelled texts."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.api import evaluate
+from headstart.errors import ConfigError, DataError
+
+pytest.importorskip("transformers", reason="needs the extra `text`")
+
+from tiny_language_models import write_model
+
+WORDS = {
+    "praise": ["good", "fine", "stirring", "funny", "beauty", "transporting"],
+    "blame": ["horror", "daytime", "soap", "beast", "apparently", "cutting"],
+}
+
+
+def rows(num: int, *, seed: int) -> list[tuple[str, str, str]]:
+    """Title, body and label; the title says nothing."""
+    rng = np.random.default_rng(seed)
+    labels = [list(WORDS)[i % 2] for i in range(num)]
+    return [("no title", " ".join(rng.choice(WORDS[label], 4)), label) for label in labels]
+
+
+def write(path: Path, some: list[tuple[str, str, str]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("title", "body", "verdict"), *some])
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> hs.Run:
+    folder = tmp_path_factory.mktemp("evaluated")
+    return hs.fit(
+        write(folder / "mails.csv", rows(120, seed=0)),
+        backbone=str(write_model("bert", folder / "bert")),
+        strategy="probe",
+        text_column=("body",),
+        label_column="verdict",
+        output=folder / "run",
+    )
+
+
+@pytest.mark.parametrize("place", ["new.csv", "folder/test.csv"])
+def test_a_table_is_read_by_the_columns_of_the_fit(run: hs.Run, place: str, tmp_path: Path) -> None:
+    path = write(tmp_path / place, rows(40, seed=1))
+    found = evaluate(run.path, path if place == "new.csv" else path.parent)
+    assert found.n == 40
+    assert found.metrics["accuracy"].value > 0.9
+
+
+def test_other_columns_can_be_named(run: hs.Run, tmp_path: Path, headstart: Any) -> None:
+    path = tmp_path / "renamed.csv"
+    lines = [f"{body},{label}" for _, body, label in rows(20, seed=2)]
+    path.write_text("said,meant\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    output = tmp_path / "metrics.json"
+    told = headstart(
+        *("evaluate", run.path, path, "--text-column", "said", "--label-column", "meant"),
+        *("--output", output),
+    )
+    assert told.code == 0
+    assert json.loads(output.read_text())["n"] == 20
+    told = headstart("evaluate", run.path, path, "--text-column", "sad")
+    assert told.code == 2
+    assert "said" in told.err
+
+
+def test_folders_of_text_files_are_read_whatever_the_fit_read(run: hs.Run, tmp_path: Path) -> None:
+    for i, (_, body, label) in enumerate(rows(20, seed=3)):
+        (tmp_path / "d" / label).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / label / f"{i}.txt").write_text(body, encoding="utf-8")
+    assert evaluate(run.path, tmp_path / "d").metrics["accuracy"].value > 0.9
+
+
+def test_a_label_that_the_model_does_not_know_is_refused(run: hs.Run, tmp_path: Path) -> None:
+    some = [*rows(10, seed=4), ("no title", "good beast", "doubt")]
+    with pytest.raises(DataError, match="Unknown to it: `doubt`"):
+        evaluate(run.path, write(tmp_path / "new.csv", some))
+
+
+def test_one_class_is_enough_to_be_measured_on(run: hs.Run, tmp_path: Path, headstart: Any) -> None:
+    some = [row for row in rows(20, seed=5) if row[2] == "blame"]
+    told = headstart("evaluate", run.path, write(tmp_path / "new.csv", some))
+    assert told.code == 0
+    assert "The data has no sample of `praise`" in " ".join(told.err.split())
+
+
+def test_empty_texts_stop_it_or_are_left_out(run: hs.Run, tmp_path: Path) -> None:
+    path = write(tmp_path / "new.csv", [*rows(10, seed=6), ("no title", " ", "blame")])
+    with pytest.raises(DataError, match="1 text with nothing in it"):
+        evaluate(run.path, path)
+    assert evaluate(run.path, path, on_bad="skip").n == 10
+
+
+def test_pictures_are_refused_by_a_model_of_texts(
+    run: hs.Run, make_photos: Callable[..., Path]
+) -> None:
+    with pytest.raises(DataError, match="holds pictures, but the model is of texts"):
+        evaluate(run.path, make_photos({"praise": 3, "blame": 3}))
+    with pytest.raises(ConfigError, match="--units reflectance is of masks"):
+        evaluate(run.path, "nowhere", units="reflectance")
