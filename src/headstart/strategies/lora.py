@@ -1,4 +1,4 @@
-"""`lora`: low-rank changes of a transformer's linear layers learn, with the head; all else is frozen.
+"""`lora`: low-rank changes of linear layers learn, and the head; all else is frozen.
 
 A few hundredths of the parameters learn, so that gradients and the optimizer need little memory.
 After training they are added to the weights they change: the model that is saved is as large and as
