@@ -24,7 +24,6 @@ from headstart.cli_predict import Device, predict, shielded
 from headstart.cli_stac import Quiet
 from headstart.cli_stac import app as stac_app
 from headstart.config import FitOptions, RankOptions, Units, explain, load_options
-from headstart.contracts import STANDARD_INPUT
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
 from headstart.inspect_options import InspectOptions
 from headstart.progress import ConsoleSink, Progress
@@ -356,12 +355,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: list[str]) -> int:
     """Run a command; returns its exit code."""
     is_debug = "--debug" in arguments
-    # A lone hyphen would be taken for an option.
-    arguments = [
-        STANDARD_INPUT if argument == "-" else argument
-        for argument in arguments
-        if argument != "--debug"
-    ]
+    arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         app(shielded(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:

@@ -31,8 +31,6 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Severity = Literal["error", "warning"]
 # The class index of a pixel that belongs to no class. Not 255, which is one where classes are many.
 IGNORE = -1
-# Another name of `-`, standard input, where a path is asked for.
-STANDARD_INPUT = "stdin:"
 
 
 # --- data -------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from headstart.contracts import STANDARD_INPUT, Sample
+from headstart.contracts import Sample
 from headstart.data.columns import require
 from headstart.data.decoding import decode
 from headstart.data.listing import is_text_name
@@ -17,6 +17,8 @@ from headstart.data.text_columns import is_text_header, text_column
 from headstart.data.text_rows import cleaned
 from headstart.data.text_tables import joined
 from headstart.errors import DataError
+
+_STANDARD_INPUT = "-"
 
 
 def find_texts(
@@ -53,7 +55,7 @@ def find_texts(
 
 
 def _of(source: Path | str, columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
-    if str(source) in ("-", STANDARD_INPUT):
+    if str(source) == _STANDARD_INPUT:
         yield from _of_lines(sys.stdin.buffer.read(), columns, notes)
         return
     path = Path(source)
@@ -104,7 +106,7 @@ def _guessed(table: Table, notes: list[str]) -> tuple[str, ...]:
 
 
 def _of_lines(data: bytes, columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
-    where = Path("-")
+    where = Path(_STANDARD_INPUT)
     lines = decode(data, "standard input", notes).splitlines()
     is_json = next((line.lstrip()[:1] == "{" for line in lines if line.strip()), False)
     for number, line in enumerate(lines, start=1):
