@@ -43,22 +43,47 @@ def explain(
         prediction: Of it for the samples.
         samples: With their labels, in the order of the prediction.
     """
+
+    def tell(sample: Sample, index: int) -> dict[str, Any] | None:
+        heat = heat_of(predictor, sample, class_index=index)
+        if heat is None:
+            return None
+        return {"heat": [[round(value, 3) for value in row] for row in heat.tolist()]}
+
+    return explain_chosen(prediction, samples, tell=tell, most_s=_MOST_SECONDS)
+
+
+def explain_chosen(
+    prediction: Prediction,
+    samples: Sequence[Sample],
+    *,
+    tell: Callable[[Sample, int], dict[str, Any] | None],
+    most_s: float,
+) -> list[dict[str, Any]]:
+    """Some samples with their answers, and what is told about these.
+
+    Args:
+        prediction: For the samples.
+        samples: With their labels, in the order of the prediction.
+        tell: Is given a sample and the index of its likeliest class; None leaves it out.
+        most_s: Seconds after which no further one is begun.
+    """
     started = time.monotonic()
     told = []
     for place in choose_explained(prediction, samples):
-        if time.monotonic() - started > _MOST_SECONDS:
+        if time.monotonic() - started > most_s:
             break
-        heat = heat_of(predictor, samples[place], class_index=_answer(prediction, place))
-        if heat is None:
-            continue
         index = _answer(prediction, place)
+        found = tell(samples[place], index)
+        if found is None:
+            continue
         told.append(
             {
                 "id": samples[place].id,
                 "label": samples[place].label,
                 "predicted": prediction.classes[index],
                 "probability": round(float(prediction.probabilities[place, index]), 6),
-                "heat": [[round(value, 3) for value in row] for row in heat.tolist()],
+                **found,
             }
         )
     return told

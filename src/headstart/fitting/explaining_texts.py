@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 
 from headstart.contracts import Prediction, Sample
-from headstart.fitting.explaining import choose_explained
+from headstart.fitting.explaining import explain_chosen
 from headstart.predictor import Predictor
 from headstart.report.word_tint import kept_of
 from headstart.trust.words import word_weights
@@ -30,32 +29,20 @@ def explain_texts(
         prediction: Of it for the samples.
         samples: With their labels, in the order of the prediction.
     """
-    started = time.monotonic()
-    told = []
-    for place in choose_explained(prediction, samples):
-        if time.monotonic() - started > _MOST_SECONDS:
-            break
-        sample, index = samples[place], int(prediction.probabilities[place].argmax())
+
+    def tell(sample: Sample, index: int) -> dict[str, Any]:
         [weights] = word_weights(
             [sample.text or ""],
             [index],
             lambda texts: logits_of(predictor, texts),
             is_multilabel=prediction.is_multilabel,
         )
-        text, words = kept_of(
-            sample.text or "", [(each.start, each.end, each.weight) for each in weights]
-        )
-        told.append(
-            {
-                "id": sample.id,
-                "label": sample.label,
-                "predicted": prediction.classes[index],
-                "probability": round(float(prediction.probabilities[place, index]), 6),
-                "text": text,
-                "words": [[start, end, round(weight, 4)] for start, end, weight in words],
-            }
-        )
-    return told
+        spans = [(each.start, each.end, each.weight) for each in weights]
+        text, words = kept_of(sample.text or "", spans)
+        rounded = [[start, end, round(weight, 4)] for start, end, weight in words]
+        return {"text": text, "words": rounded}
+
+    return explain_chosen(prediction, samples, tell=tell, most_s=_MOST_SECONDS)
 
 
 def logits_of(predictor: Predictor, texts: Sequence[str]) -> Tensor:
