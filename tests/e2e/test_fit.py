@@ -254,7 +254,7 @@ def test_a_budget_too_short_for_anything_is_said(
 ) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("headstart.fitting.classifying._READING_SHARE", 0.0)
-    monkeypatch.setattr("headstart.predictor._BATCH_SIZE", {"cpu": 1})
+    monkeypatch.setattr("headstart.compute._BATCH_SIZE", {"cpu": 1})
     found = headstart(
         *("fit", photos, *TINY, "--precision", "float32", "--budget", "1h"),
         *("--output", tmp_path / "run"),

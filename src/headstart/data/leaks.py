@@ -33,8 +33,8 @@ class LeakedSample:
         kind: `same-file`, `near-duplicate`, `group` or `place`, whichever comes first.
         partner: Sample id, in train or validation: the one most alike.
         partner_split: `train`, or `validation` when no partner is in train.
-        why: In a few words: `same file`, `near-duplicate 0.98`, `group patient_3`, `same place, 40%
-            of it`.
+        why: In a few words: `same file` or `same text`, `near-duplicate 0.98`, `group patient_3`,
+            `same place, 40% of it`.
     """
 
     id: str
@@ -94,6 +94,7 @@ class _Partners:
     ) -> None:
         self.fitted = fitted
         self.plan = plan
+        self.told_of_copies = "same text" if noun_of(dataset) == "text" else "same file"
         self.content = {id_: same_content.get(id_, id_) for id_ in plan.assignment}
         self.named = {s.id: s.group for s in dataset.samples if s.group is not None}
         self.by_content = self._index(self.content)
@@ -111,7 +112,7 @@ class _Partners:
         """Why a sample is leaked whose group also stands in train or validation."""
         copies = self.by_content.get(self.content[id_])
         if copies:
-            return self._leak(id_, "same-file", copies[0], "same file")
+            return self._leak(id_, "same-file", copies[0], self.told_of_copies)
         near = [
             (SPLITS.index(self.fitted[partner]), -similarity, partner)
             for content, similarity in self.alike.get(self.content[id_], ())

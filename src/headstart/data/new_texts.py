@@ -18,7 +18,7 @@ from headstart.data.text_rows import cleaned
 from headstart.data.text_tables import joined
 from headstart.errors import DataError
 
-STANDARD_INPUT = "-"
+_STANDARD_INPUT = "-"
 
 
 def find_texts(
@@ -55,7 +55,7 @@ def find_texts(
 
 
 def _of(source: Path | str, columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
-    if str(source) == STANDARD_INPUT:
+    if str(source) == _STANDARD_INPUT:
         yield from _of_lines(sys.stdin.buffer.read(), columns, notes)
         return
     path = Path(source)
@@ -106,7 +106,7 @@ def _guessed(table: Table, notes: list[str]) -> tuple[str, ...]:
 
 
 def _of_lines(data: bytes, columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
-    where = Path(STANDARD_INPUT)
+    where = Path(_STANDARD_INPUT)
     lines = decode(data, "standard input", notes).splitlines()
     is_json = next((line.lstrip()[:1] == "{" for line in lines if line.strip()), False)
     for number, line in enumerate(lines, start=1):

@@ -34,11 +34,12 @@ def with_class_names(
     rows = Tokeniser(backbone.contract).rows([_in_words(name) for name in classes])
     with torch.inference_mode():
         features = backbone.module(as_ids(rows).to(device)).float()
-    # What all names have in common says nothing; a text's own length only how sure it is.
-    directions = F.normalize(features - features.mean(dim=0), dim=1)
-    head = nn.Linear(features.shape[1], len(classes), bias=False, device=device)
+    centre = features.mean(dim=0)  # what all names have in common says nothing
+    directions = _SCALE * F.normalize(features - centre, dim=1) / features.norm(dim=1).mean()
+    head = nn.Linear(features.shape[1], len(classes), device=device)
     with torch.no_grad():
-        head.weight.copy_(_SCALE * directions / features.norm(dim=1).mean())
+        head.weight.copy_(directions)
+        head.bias.copy_(-directions @ centre)
     return replace(backbone, pretrained_head=head, pretrained_classes=tuple(classes))
 
 

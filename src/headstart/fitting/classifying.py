@@ -168,8 +168,9 @@ class Classifying:
         empty = [name for name in ("train", "test") if not data.samples(name)]
         if empty:
             raise DataError(
-                f"Of {len(data.dataset)} {self.where.task.unit}s {len(data.left_out)} were left out, and none is "
-                f"left for {' and '.join(empty)}. Give the budget more time, or mend the files."
+                f"Of {len(data.dataset)} {self.where.task.unit}s {len(data.left_out)} were left "
+                f"out, and none is left for {' and '.join(empty)}. Give the budget more time, or "
+                "mend the files."
             )
 
     # --- learning, and the end ----------------------------------------------------------------

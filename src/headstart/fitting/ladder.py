@@ -238,8 +238,8 @@ class Ladder:
         mistakes = self.judge.num_mistakes(held_out.prediction)
         if mistakes < LEAST_MISTAKES and not is_under_way:
             why = (
-                f"of {len(validation)} validation {self.unit}s {mistakes} were wrong, so few that no "
-                "gain could be told from noise."
+                f"of {len(validation)} validation {self.unit}s {mistakes} were wrong, so few that "
+                "no gain could be told from noise."
             )
             return None, self._skip(why)
         tuning = FineTuning(self.probe, self.choices, until=self.until)

@@ -148,6 +148,7 @@ def _train(attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]]) -> No
             )
     finally:
         batches.close()
+    attempt.strategy.finish(attempt.model)
     attempt.kept = result.kept
     attempt.facts.update(
         epochs=result.num_epochs,

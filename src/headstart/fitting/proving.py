@@ -228,7 +228,8 @@ class Prover:
             self.proof.findings.append(finding)
 
     def _look_at_features(self) -> None:
-        findings = check_features(self._features_of(self.where.data.samples("train")))
+        features = self._features_of(self.where.data.samples("train"))
+        findings = check_features(features, unit=self.attempt.task.unit)
         if self.attempt.backbone.spec.weights == "random":  # these see little but brightness
             findings = tuple(finding for finding in findings if finding.severity == "error")
         self._raise(findings)

@@ -15,7 +15,7 @@ from headstart.config import FitOptions
 from headstart.errors import ConfigError
 from headstart.progress import Progress
 
-GRADIENT_STRATEGIES = ("head", "gradual", "full", "scratch")
+GRADIENT_STRATEGIES = ("head", "gradual", "full", "lora", "scratch")
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
         unused += ["augment", "balance"]
     if strategy not in ("probe", "head"):
         unused.append("views")
-    if strategy == "head":
+    if strategy in ("head", "lora"):
         unused.append("layer_decay")
     if strategy == "probe" and not options.views:
         unused.append("augment")
@@ -277,6 +277,7 @@ _PICTURES = {
     "head": (20_000, 10, 60),
     "gradual": (3_000, 5, 20),
     "full": (20_000, 4, 15),
+    "lora": (20_000, 4, 15),
     "scratch": (10_000, 10, 60),
 }
 
@@ -288,6 +289,7 @@ _LEARNING_RATES: dict[str, tuple[float, str]] = {
     "head": (3e-3, "a new linear head on pooled features learns fast and cannot spoil them"),
     "gradual": (2e-3, "the head's rate; each group of layers below learns slower"),
     "full": (1e-4, "the head starts from the probe, so that little is left to move"),
+    "lora": (5e-4, "low-rank changes start at nothing, and bear higher rates than weights"),
     "scratch": (2e-3, "random weights have far to go"),
 }
 

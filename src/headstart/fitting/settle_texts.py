@@ -14,6 +14,7 @@ _TEXTS = {
     "head": (20_000, 10, 60),
     "gradual": (20_000, 4, 15),
     "full": (20_000, 3, 10),
+    "lora": (20_000, 3, 10),
     "scratch": (40_000, 10, 60),
 }
 # Rates of AdamW. Of 2e-5 and 1e-4, the lower is what BERT was tuned with (Devlin et al. 2019,
@@ -22,6 +23,7 @@ _LEARNING_RATES = {
     "head": (3e-3, "a new linear head on pooled features learns fast and cannot spoil them"),
     "gradual": (1e-4, "the head's rate; each group of layers below learns slower"),
     "full": (1e-4, "the head starts from the probe, so that little is left to move"),
+    "lora": (5e-4, "low-rank changes start at nothing, and bear higher rates than weights"),
     "scratch": (3e-4, "random weights have far to go"),
 }
 # Of Howard and Ruder 2018 (ULMFiT, section 3.2) 1/2.6 suits three layers; of transformers with

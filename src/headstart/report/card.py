@@ -292,6 +292,11 @@ def _limits(record: RunRecord) -> Iterator[str]:
         f"{other}."
     )
     yield f"- It was measured on {record.unit}s like those of its data; others may fare worse."
+    if record.is_of_texts:
+        yield (
+            "- The run holds extracts of texts of its data, in `texts.json`, `metrics.json` and "
+            "`report.html`: mind whose they are before you share it."
+        )
     for caution in cautions(record):
         yield f"- {_plain(caution.message)} {_plain(caution.remedy)}".rstrip()
     yield ""

@@ -34,6 +34,13 @@ MOST_TEXTS_LISTED = 24
 # As many as a first screen has room for; the others are one click away.
 MOST_CAUTIONS_OPEN = 4
 
+# Entry of `sizes` in dataset.json -> its name, its unit, and how its numbers are written.
+_SIZES = {
+    "width": ("Width", "pixels", "{:.0f}"),
+    "height": ("Height", "pixels", "{:.0f}"),
+    "characters": ("Length", "characters", "{:,.0f}"),
+}
+
 
 def write_report(folder: RunFolder, *, progress: Progress | None = None) -> Path:
     """Write `report.html` and the figures of a finished run.
@@ -213,8 +220,21 @@ def _data(record: RunRecord) -> dict[str, Any]:
         "split_facts": [(name, count(n, record.unit)) for name, n in record.split_sizes.items()],
         "largest_class": max(record.totals.values(), default=0) or 1,
         "most_ids": MOST_IDS_LISTED,
+        "file_facts": _file_facts(record),
         "pixels": _pixels(record),
     }
+
+
+def _file_facts(record: RunRecord) -> list[tuple[str, str]]:
+    """How large the samples are, and how many files there are of each format."""
+    sizes = record.dataset.get("sizes") or {}
+    found = []
+    for side, (name, unit, number) in _SIZES.items():
+        if sizes.get(side):
+            low, middle, high = (number.format(value) for value in sizes[side])
+            found.append((name, f"{low} to {high} {unit}, half of them up to {middle}"))
+    formats = record.dataset.get("formats") or {}
+    return [*found, *((name, count(number, "file")) for name, number in formats.items())]
 
 
 def _pixels(record: RunRecord) -> dict[str, Any] | None:

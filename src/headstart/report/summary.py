@@ -18,6 +18,7 @@ _FREEZING = {
     "head": "a new head trained on top of {backbone}, which stayed frozen",
     "gradual": "{backbone}, fine-tuned stage by stage from the top",
     "full": "{backbone}, fine-tuned as a whole",
+    "lora": "{backbone}, of whose weights low-rank changes were learned",
     "scratch": "{backbone}, trained from random weights",
     "as-is": "{backbone} as it comes; nothing was learned from the data",
 }

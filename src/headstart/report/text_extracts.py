@@ -19,15 +19,15 @@ from headstart.rundir import RunFolder
 MOST_OF_THE_BEGINNING, MOST_OF_THE_END = 280, 100
 # A cut is moved by up to so many characters, so that no word is torn.
 _MOST_MOVED = 25
-# What breaks a page or a file: control characters but tabs and line ends, and half surrogates.
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+# What breaks a page or a file: control characters but white space, and half surrogates.
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def printable(text: str) -> str:
     r"""A text without what breaks a page or a file, its white space kept short.
 
     Example:
-        >>> printable("one \t two\n\n three\x00")
+        >>> printable("one \t two\r\n\n three\x00")
         'one two\nthree\ufffd'
     """
     text = _UNPRINTABLE.sub("\ufffd", text)

@@ -78,6 +78,12 @@ def _full(settings: StrategySettings) -> Strategy:
     return Full(settings)
 
 
+def _lora(settings: StrategySettings) -> Strategy:
+    from headstart.strategies.lora import Lora
+
+    return Lora(settings)
+
+
 def _scratch(settings: StrategySettings) -> Strategy:
     from headstart.strategies.scratch import Scratch
 
@@ -90,6 +96,7 @@ STRATEGIES: dict[str, Callable[[StrategySettings], Strategy]] = {
     "head": _head,
     "gradual": _gradual,
     "full": _full,
+    "lora": _lora,
     "scratch": _scratch,
 }
 

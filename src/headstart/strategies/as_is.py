@@ -74,6 +74,9 @@ class AsIs:
     def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
         return "as it comes"
 
+    def finish(self, model: Model) -> None:
+        """The model is kept as it is."""
+
 
 def pretrained_masks(backbone: Backbone[Any], classes: Sequence[str]) -> Decoder:
     """The decoder that the weights bring, answering in the user's classes.

@@ -64,6 +64,9 @@ class Gradual:
             parameter.requires_grad_(name in learning)
         return "head" if phase == 0 else f"head and {phase} of {len(stages)} stages"
 
+    def finish(self, model: Model) -> None:
+        """The model is kept as it is."""
+
     @staticmethod
     def _stages(model: Model) -> list[Any]:
         return stages_from_top(model.layer_groups, num_stages=NUM_STAGES)

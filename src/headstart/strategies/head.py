@@ -50,3 +50,6 @@ class Head:
 
     def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
         return "head and stem" if model.stem else "head"
+
+    def finish(self, model: Model) -> None:
+        """The model is kept as it is."""

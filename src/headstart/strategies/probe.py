@@ -61,6 +61,9 @@ class Probe:
     def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
         return "fitted"
 
+    def finish(self, model: Model) -> None:
+        """The model is kept as it is."""
+
 
 def fit_linear_probe(
     table: FeatureTable, settings: StrategySettings

@@ -42,3 +42,6 @@ class Scratch:
     def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
         model.requires_grad_(True)
         return "all"
+
+    def finish(self, model: Model) -> None:
+        """The model is kept as it is."""

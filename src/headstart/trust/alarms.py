@@ -37,15 +37,45 @@ _SENSOR_BITS = (10, 12, 14)
 _LEVEL = 0.05
 
 
-def check_features(features: Tensor) -> tuple[Finding, ...]:
-    """Whether features tell pictures apart at all.
+# What to look at where features tell nothing, by what the samples are.
+_REMEDIES = {
+    "picture": {
+        "constant": "Look at the pictures with `headstart inspect`; if they differ, the weights "
+        "are damaged or do not fit the input: pull them again, or choose another backbone.",
+        "mostly": "Check that the pictures have the range and bands the backbone expects; else try "
+        "another backbone.",
+        "alike": "Check that the pictures are not all dark or cut alike (`headstart inspect`), and "
+        "that their range is the one the backbone expects; else try another backbone.",
+        "collapsed": "Check the range of the pictures and the weights (random ones do this); else "
+        "try another backbone.",
+    },
+    "text": {
+        "constant": "Look at the texts with `headstart inspect`; if they differ, the weights are "
+        "damaged or of another tokenizer: pull them again, or choose another backbone.",
+        "mostly": "Check that the texts are in a language that the backbone knows; else try "
+        "another backbone.",
+        "alike": "Check that the texts do not all begin alike, and are in a language that the "
+        "backbone knows; else try another backbone.",
+        "collapsed": "Check the column that was taken for the texts, and the weights (random ones "
+        "do this); else try another backbone.",
+    },
+}
+_COLLAPSED_TO = {
+    "picture": "hardly more than brightness gets through",
+    "text": "hardly more than their length gets through",
+}
+
+
+def check_features(features: Tensor, *, unit: str = "picture") -> tuple[Finding, ...]:
+    """Whether features tell samples apart at all.
 
     Findings: `constant-features` (an error where all are, a warning where most are),
-    `alike-features` (all pictures point the same way), `collapsed-features` (they differ in one or
-    two directions only). Nothing is said about fewer than two pictures.
+    `alike-features` (all samples point the same way), `collapsed-features` (they differ in one or
+    two directions only). Nothing is said about fewer than two samples.
 
     Args:
-        features: (n, num_features) float, finite, of different pictures.
+        features: (n, num_features) float, finite, of different samples.
+        unit: What a sample is called: `picture` or `text`.
 
     Source: rank collapse as the sign of a useless representation: Garrido et al., "RankMe" (ICML
     2023); the effective rank: Roy and Vetterli, "The effective rank" (EUSIPCO 2007).
@@ -57,6 +87,7 @@ def check_features(features: Tensor) -> tuple[Finding, ...]:
     n, width = features.shape
     if n < 2:
         return ()
+    remedies = _REMEDIES[unit]
     features = features.detach()[:: max(1, n // _MAX_PICTURES)].cpu().float()
     spread, size = features.std(dim=0, correction=0), features.abs().amax(dim=0)
     is_constant = spread <= _ROUNDING * size
@@ -66,10 +97,9 @@ def check_features(features: Tensor) -> tuple[Finding, ...]:
             Finding(
                 "constant-features",
                 "error",
-                f"All {width:,} features are the same for {n:,} pictures: the backbone does not "
-                "see them.",
-                "Look at the pictures with `headstart inspect`; if they differ, the weights are "
-                "damaged or do not fit the input: pull them again, or choose another backbone.",
+                f"All {width:,} features are the same for {n:,} {unit}s: the backbone does not "
+                f"{'read' if unit == 'text' else 'see'} them.",
+                remedies["constant"],
             ),
         )
     found = []
@@ -78,9 +108,8 @@ def check_features(features: Tensor) -> tuple[Finding, ...]:
             Finding(
                 "constant-features",
                 "warning",
-                f"{share:.0%} of the {width:,} features are the same for all of {n:,} pictures.",
-                "Check that the pictures have the range and bands the backbone expects; else try "
-                "another backbone.",
+                f"{share:.0%} of the {width:,} features are the same for all of {n:,} {unit}s.",
+                remedies["mostly"],
             )
         )
     alike = _mean_cosine(features)
@@ -90,10 +119,8 @@ def check_features(features: Tensor) -> tuple[Finding, ...]:
             Finding(
                 "alike-features",
                 "warning",
-                f"The features of all {n:,} pictures are nearly the same (mean cosine "
-                f"{alike:.4f}).",
-                "Check that the pictures are not all dark or cut alike (`headstart inspect`), and "
-                "that their range is the one the backbone expects; else try another backbone.",
+                f"The features of all {n:,} {unit}s are nearly the same (mean cosine {alike:.4f}).",
+                remedies["alike"],
             )
         )
     if n >= _ENOUGH_PICTURES and directions <= _FEW_DIRECTIONS:
@@ -101,10 +128,9 @@ def check_features(features: Tensor) -> tuple[Finding, ...]:
             Finding(
                 "collapsed-features",
                 "warning",
-                f"The {width:,} features of {n:,} pictures differ in {directions:.1f} directions "
-                "only: hardly more than brightness gets through.",
-                "Check the range of the pictures and the weights (random ones do this); else try "
-                "another backbone.",
+                f"The {width:,} features of {n:,} {unit}s differ in {directions:.1f} directions "
+                f"only: {_COLLAPSED_TO[unit]}.",
+                remedies["collapsed"],
             )
         )
     return tuple(found)

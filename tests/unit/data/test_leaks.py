@@ -45,6 +45,12 @@ def test_sound_splits_have_no_leak() -> None:
     assert leaks_of(given(), near=inside) == ()
 
 
+def test_a_copied_text_is_no_copied_file() -> None:
+    dataset = replace(given(), task="text-classification")
+    content = {s.id: s.id for s in dataset} | {"test a 0": "same", "train a 0": "same"}
+    assert [leak.why for leak in leaks_of(dataset, content)] == ["same text"]
+
+
 def test_each_leak_is_listed_with_its_partner_and_the_strongest_reason() -> None:
     dataset = given(
         sample("train p", "train", group="patient 3"),

@@ -66,6 +66,23 @@ def test_features_of_one_direction_are_named() -> None:
     assert "1.0 directions" in finding.message
 
 
+def test_alarms_about_texts_speak_of_texts() -> None:
+    mixed = features()
+    mixed[:, :48] = mixed[0, :48]
+    line = features(60, 1) @ features(1) + 0.01 * features()
+    tables = [features(1).repeat(40, 1), mixed, features() * 0.05 + 5, line]
+    found = [finding for table in tables for finding in check_features(table, unit="text")]
+    assert {finding.kind for finding in found} == {
+        "constant-features",
+        "alike-features",
+        "collapsed-features",
+    }
+    for finding in found:
+        said = f"{finding.message} {finding.remedy}"
+        assert " texts " in said
+        assert not any(word in said for word in ("picture", "bright", "dark", "bands"))
+
+
 def test_a_single_picture_says_nothing() -> None:
     assert check_features(features(1)) == ()
 
