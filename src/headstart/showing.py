@@ -84,7 +84,10 @@ def show_inspection(found: Inspected, progress: Progress) -> None:
         lines = [f"{finding.message} {finding.remedy}"]
         lines += [f"    {id_}" for id_ in finding.ids[:5]]
         if len(finding.ids) > 5:
-            lines.append(f"    and {len(finding.ids) - 5:,} more (--output page.html lists all)")
+            # Of texts the page shows what they say, so not of all that a warning is about.
+            is_whole = found.lengths is None or finding.severity == "error"
+            page = "lists all" if is_whole else "shows more"
+            lines.append(f"    and {len(finding.ids) - 5:,} more (--output page.html {page})")
         text = "\n".join(lines)
         if finding.severity == "error":
             progress.warn("[makes a fit impossible] " + text)

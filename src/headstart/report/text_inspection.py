@@ -12,9 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from headstart.contracts import Dataset, Finding, Sample
-from headstart.data.listing import series
-from headstart.data.text_lengths import spread_of
-from headstart.data.text_near_duplicates import plain
 from headstart.report.axes import Axis
 from headstart.report.charts import histogram
 from headstart.report.drawing import Mark
@@ -22,6 +19,7 @@ from headstart.report.text_extracts import MOST_OF_THE_BEGINNING, extract
 from headstart.report.wording import count
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from headstart.data.leaks import LeakedSample
@@ -144,6 +142,8 @@ def _shown(sample: Sample) -> Shown:
 
 
 def _facts(lengths: TextLengths) -> tuple[tuple[str, str], ...]:
+    from headstart.data.text_lengths import spread_of
+
     if not len(lengths.characters):
         return ()
     facts = [
@@ -156,6 +156,8 @@ def _facts(lengths: TextLengths) -> tuple[tuple[str, str], ...]:
 
 
 def _token_facts(tokens: TokenLengths) -> list[tuple[str, str]]:
+    from headstart.data.text_lengths import spread_of
+
     n, over = len(tokens.counts), tokens.num_over
     counted = "" if n == tokens.num_texts else f", counted on {n:,} texts spread evenly over all"
     longer = f"none: {tokens.model} reads up to {tokens.window:,} tokens at once"
@@ -183,7 +185,9 @@ def _charts(lengths: TextLengths) -> tuple[tuple[str, str], ...]:
     return tuple(drawn)
 
 
-def _histogram(title: str, values: NDArray, mark: Mark | None = None) -> str:  # type: ignore[type-arg]
+def _histogram(title: str, values: NDArray[np.int64], mark: Mark | None = None) -> str:
+    from headstart.data.text_lengths import spread_of
+
     positive = values[values > 0]
     label = title[0].lower() + title[1:]
     return histogram(
@@ -211,6 +215,8 @@ def _copies_under_different_labels(
 
 
 def _same_text(samples: Sequence[Sample]) -> SameText:
+    from headstart.data.listing import series
+
     ids: dict[str, list[str]] = defaultdict(list)
     for sample in samples:
         ids[sample.label].append(sample.id)
@@ -273,6 +279,8 @@ def _side_by_side(first: Sample, second: Sample) -> tuple[Shown, Shown]:
 
 
 def _alike(first: Sample, second: Sample, similarity: float) -> str:
+    from headstart.data.text_near_duplicates import plain
+
     if similarity == 1 and plain(first.text or "") == plain(second.text or ""):
         return "The same but for case and punctuation"
     return f"{int(100 * similarity)}% alike"  # 99.9% are not all
