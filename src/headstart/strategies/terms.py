@@ -202,7 +202,8 @@ def _sparse() -> type[csr_matrix]:
         from scipy.sparse import csr_matrix
     except ImportError:
         raise MissingExtraError("TF-IDF", extra="text") from None
-    return csr_matrix
+    kind: type[csr_matrix] = csr_matrix
+    return kind
 
 
 def _hstack(parts: Sequence[csr_matrix]) -> csr_matrix:
