@@ -35,7 +35,7 @@ _STANDARD_INPUT = "\0"
 
 
 def shielded(arguments: Sequence[str]) -> list[str]:
-    """Arguments of the command line with which `predict` can be given `-` among its paths.
+    r"""Arguments of the command line with which `predict` can be given `-` among its paths.
 
     Example:
         >>> shielded(["predict", "run", "-"])

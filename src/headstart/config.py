@@ -94,6 +94,11 @@ class FitOptions(BaseModel):
         description="The column of a table that holds texts; several with commas between them are "
         "joined, each with its name. Auto: guessed and said.",
     )
+    long: Annotated[Literal["cut", "head-tail", "windows"] | None, Parameter(group=_DATA)] = Field(
+        None,
+        description="Texts longer than the model's window: cut them, keep their beginning and end, "
+        "or read them part by part and average the features. Auto: by how many there are.",
+    )
     label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None,
         description="The column of a table, or of a file of polygons, that holds labels. Auto: "

@@ -35,6 +35,8 @@ CLASSES = ("red", "green")
 SIDE = 32
 LEARN_BY_GRADIENT = ("head", "gradual", "full", "scratch")
 LEARN = ("probe", *LEARN_BY_GRADIENT)
+# What changes linear layers alone has nothing to learn in a convolutional network.
+TRANSFORMERS_ALONE = ("lora",)
 
 
 class FourPictures:
@@ -125,6 +127,7 @@ class Case:
 
 def make(name: str, *, is_multilabel: bool, architecture: str = "test_resnet") -> Case:
     torch.manual_seed(0)
+    architecture = "test_vit" if name in TRANSFORMERS_ALONE else architecture
     backbone = load_backbone(f"timm:{architecture}", weights="random")
     backbone.contract = replace(backbone.contract, height=SIDE, width=SIDE)
     classifier = nn.Linear(backbone.spec.num_features, 3)
@@ -189,7 +192,7 @@ def test_each_parameter_that_learns_is_in_one_group(
         check_groups(case.model, groups)
         learning |= {n for n, p in case.model.named_parameters() if p.requires_grad}
     assert sorted(learning) == grouped
-    assert bool(grouped) == (name in LEARN_BY_GRADIENT)
+    assert bool(grouped) == (name in (*LEARN_BY_GRADIENT, *TRANSFORMERS_ALONE))
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -230,7 +233,7 @@ def test_what_is_frozen_does_not_move(name: str, is_multilabel: bool, tmp_path: 
         assert any(n.startswith("backbone.") for n in moved)
 
 
-@pytest.mark.parametrize("name", LEARN_BY_GRADIENT)
+@pytest.mark.parametrize("name", [*LEARN_BY_GRADIENT, *TRANSFORMERS_ALONE])
 def test_frozen_parts_stay_in_eval(name: str) -> None:
     case = make(name, is_multilabel=False)
     case.strategy.prepare(case.model)
@@ -251,6 +254,7 @@ def test_saved_and_loaded_it_predicts_the_same(
     case = make(name, is_multilabel=is_multilabel)
     if case.strategy.prepare(case.model):
         case.train(tmp_path, num_epochs=2)
+        case.strategy.finish(case.model)
     save_file(case.state(), tmp_path / "model.safetensors")
     head = build_head(describe_head(case.model.head))
     module = build_backbone(case.backbone.spec)

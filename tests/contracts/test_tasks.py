@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from headstart.backbones import load_backbone
+from headstart.backbones import load_backbone, load_text_backbone
 from headstart.contracts import Batch, LabelTask, Legend, Sample
 from headstart.errors import ConfigError, DataError
 from headstart.strategies.heads import linear_head
@@ -44,25 +45,60 @@ def targets_of(task: LabelTask, *labels: tuple[str, ...]) -> torch.Tensor:
     return torch.tensor([task.target(Sample("x", Path("x"), each), CLASSES) for each in labels])
 
 
-def test_what_is_prepared_fits_the_contract(task: LabelTask, picture: Sample) -> None:
-    contract = load_backbone("timm:test_resnet", weights="random").contract
+def contract_of(task: LabelTask, folder: Path) -> Any:
+    """That of a backbone that reads what the task is about."""
+    if task.unit == "picture":
+        return load_backbone("timm:test_resnet", weights="random").contract
+    pytest.importorskip("transformers", reason="needs the extra `text`")
+    from tiny_language_models import write_model
+
+    return load_text_backbone(str(write_model("bert", folder / "model"))).contract
+
+
+@pytest.fixture
+def sample(task: LabelTask, picture: Sample) -> Sample:
+    if task.unit == "picture":
+        return picture
+    return Sample("a.csv#1", picture.path.with_name("a.csv"), ("b",), text="what films are these ?")
+
+
+def test_what_is_prepared_fits_the_contract(
+    task: LabelTask, sample: Sample, tmp_path: Path
+) -> None:
+    contract = contract_of(task, tmp_path)
     for augment in (None, "medium"):
-        found = task.preparation(contract, augment)(picture)
-        assert found.shape == (len(contract.bands), contract.height, contract.width)
-        assert found.dtype == torch.uint8
+        found = task.preparation(contract, augment)(sample)
+        if task.unit == "picture":
+            assert found.shape == (len(contract.bands), contract.height, contract.width)
+            assert found.dtype == torch.uint8
+        else:
+            assert found.ndim == 1
+            assert 2 < len(found) <= contract.window
+            assert found.dtype == torch.int64
 
 
-def test_preparation_can_be_sent_to_worker_processes(task: LabelTask, picture: Sample) -> None:
-    contract = load_backbone("timm:test_resnet", weights="random").contract
-    prepare = task.preparation(contract)
-    assert torch.equal(pickle.loads(pickle.dumps(prepare))(picture), prepare(picture))
+def test_preparation_can_be_sent_to_worker_processes(
+    task: LabelTask, sample: Sample, tmp_path: Path
+) -> None:
+    prepare = task.preparation(contract_of(task, tmp_path))
+    assert torch.equal(pickle.loads(pickle.dumps(prepare))(sample), prepare(sample))
 
 
-def test_a_file_that_is_no_picture_is_refused_by_its_path(task: LabelTask, tmp_path: Path) -> None:
-    contract = load_backbone("timm:test_resnet", weights="random").contract
+def test_what_evaluation_reads_is_what_is_prepared(
+    task: LabelTask, sample: Sample, tmp_path: Path
+) -> None:
+    contract = contract_of(task, tmp_path)
+    [batch] = task.batches([sample], contract, device=torch.device("cpu"))
+    assert batch.ids == (sample.id,)
+    assert batch.inputs is not None
+    assert torch.equal(batch.inputs[0], task.preparation(contract)(sample))
+
+
+def test_a_file_that_is_no_picture_is_refused_by_its_path(tmp_path: Path) -> None:
+    task = make_label_task("image-classification", is_multilabel=False)
     (tmp_path / "no.jpg").write_text("hello")
     with pytest.raises(DataError, match=r"no\.jpg"):
-        task.preparation(contract)(Sample("no.jpg", tmp_path / "no.jpg"))
+        task.preparation(contract_of(task, tmp_path))(Sample("no.jpg", tmp_path / "no.jpg"))
 
 
 def test_probabilities_are_probabilities(task: LabelTask) -> None:

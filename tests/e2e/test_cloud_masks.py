@@ -89,7 +89,10 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backbone]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("headstart.saved.load_backbone", load)
-        patch.setattr("headstart.fitting.choosing.load_backbone", load)
+        patch.setattr(
+            "headstart.fitting.choosing.load_backbone_for",
+            lambda unit, reference, **options: load(reference, **options),
+        )
         yield whole
 
 

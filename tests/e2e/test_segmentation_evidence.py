@@ -55,11 +55,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> headstart.Run:
     folder = tmp_path_factory.mktemp("evidence")
     draw_scenes(folder / "scenes", num=12)
 
-    def as_if_pretrained(reference: str, **options: Any) -> Any:
+    def as_if_pretrained(unit: str, reference: str, **options: Any) -> Any:
         return load_backbone(reference, **{**options, "weights": "random"})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(choosing, "load_backbone", as_if_pretrained)
+        patch.setattr(choosing, "load_backbone_for", as_if_pretrained)
         return headstart.fit(
             folder / "scenes",
             output=folder / "run",

@@ -149,3 +149,33 @@ def test_before_the_first_label_the_nearest_class_name_answers(
     assert matches == {"blame": ["blame"], "praise": ["praise"]}
     nearest = hs.load(run.path).predict_texts(["praise", "blame"])
     assert nearest.labels == ["praise", "blame"]
+
+
+def test_long_texts_are_read_in_parts_by_default_and_as_asked_for(
+    table: Path, backbone: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "long.csv"
+    with table.open(encoding="utf-8") as file, path.open("w", newline="", encoding="utf-8") as out:
+        writer = csv.writer(out)
+        for number, row in enumerate(csv.reader(file)):
+            writer.writerow([f"{row[0]} " * (9 if number % 5 == 1 else 1), row[1]])
+    for given, read in ((None, "windows"), ("head-tail", "head-tail")):
+        run = hs.fit(
+            path,
+            backbone=str(backbone),
+            strategy="probe",
+            long=given,
+            output=tmp_path / read,
+        )
+        assert json.loads((run.path / "input.json").read_text())["long"] == read
+        assert len(hs.load(run.path).predict_texts(["good " * 90, "soap"])) == 2
+
+
+def test_a_window_is_of_texts_alone(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for i, name in enumerate("aabb"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32), (60 * i, 9, 9)).save(tmp_path / name / f"{i}.png")
+    with pytest.raises(ConfigError, match="--long is of texts"):
+        hs.fit(tmp_path, long="cut", output=tmp_path / "run")

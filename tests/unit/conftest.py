@@ -183,7 +183,7 @@ def tiny_racers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)  # tiny models gain nothing from more
 
-    def load(name: str, *, weights: str | None = None, progress: Progress) -> Backbone:
+    def load(unit: str, name: str, *, weights: str | None = None, progress: Progress) -> Backbone:
         if name.startswith("unreachable"):
             raise WeightsError("The registry does not answer.")
         torch.manual_seed(0)
@@ -197,8 +197,8 @@ def tiny_racers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
     def measure(*_: Any, **__: Any) -> MeasuredFormat:
         return MeasuredFormat(ComputeFormat(), 500.0, "as the test has it")
 
-    monkeypatch.setattr("headstart.field.load_backbone", load)
-    monkeypatch.setattr("headstart.fitting.choosing.load_backbone", load)
+    monkeypatch.setattr("headstart.field.load_backbone_for", load)
+    monkeypatch.setattr("headstart.fitting.choosing.load_backbone_for", load)
     monkeypatch.setattr("headstart.fitting.attempt.choose_format", measure)
     monkeypatch.setattr("headstart.racing._LEAST_SAMPLES", 16)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))

@@ -177,7 +177,8 @@ def test_pictures_that_cannot_be_decoded_stop_it_or_are_left_out(photos: Path) -
 
 
 def test_by_default_the_packaged_default_and_all_in_the_cache_race() -> None:
-    assert default_backbones() == ["efficientnet-lite0"]
+    assert default_backbones("picture") == ["efficientnet-lite0"]
+    assert default_backbones("text") == ["minilm"]
 
 
 def test_an_unknown_option_is_answered_with_the_nearest(photos: Path) -> None:

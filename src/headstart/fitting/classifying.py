@@ -24,6 +24,7 @@ from headstart.fitting.explaining_texts import explain_texts
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.ladder import Found, Ladder
 from headstart.fitting.learning import learn
+from headstart.fitting.long_texts import read_long
 from headstart.fitting.preparing import PreparedData, seen_through
 from headstart.fitting.proving import Prover
 from headstart.fitting.recording import record_results, record_start, record_transfer
@@ -102,8 +103,10 @@ class Classifying:
         if self.options.racing:
             reference = choose_backbone(self.where, self.choices)
         backbone = load_chosen(self.where, self.choices, reference=reference, is_random=is_random)
-        if self.options.strategy == "as-is" and self.where.task.unit == "text":
-            backbone = with_class_names(backbone, self.where.data.dataset.classes)
+        if self.where.task.unit == "text":
+            backbone = read_long(backbone, self.where, self.choices)
+            if self.options.strategy == "as-is":
+                backbone = with_class_names(backbone, self.where.data.dataset.classes)
         at_depths = self.options.features == "depths" and not is_random
         return with_depths(backbone) if at_depths else backbone
 

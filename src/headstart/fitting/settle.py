@@ -205,6 +205,12 @@ def refuse_other_task(options: FitOptions, task: str) -> None:
                 f"--{name} is for rasters with masks, but the data is for {task}, which takes "
                 f"what is stored as it is. Leave --{name} away."
             )
+    for name in ("long", "text_column"):
+        if getattr(options, name) is not None and task != "text-classification":
+            raise ConfigError(
+                f"--{name.replace('_', '-')} is of texts, but the data is for {task}. Leave it "
+                "away."
+            )
     for name in ("augment", "views", "mixup", "cutmix"):
         if task == "text-classification" and getattr(options, name) not in (None, "none", 0):
             raise ConfigError(

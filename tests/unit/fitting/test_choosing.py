@@ -189,10 +189,10 @@ def test_a_name_that_does_not_exist_stops_it_before_a_picture_is_read(
 def test_any_stands_for_all_that_are_here(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choosing, "default_backbones", lambda: ["blind", "test_resnet"])
+    monkeypatch.setattr(choosing, "default_backbones", lambda unit: ["blind", "test_resnet"])
     headstart.fit(photos, backbone="any", output=tmp_path / "run")
     assert [row["reference"] for row in race_of(tmp_path / "run")] == ["test_resnet", "blind"]
-    monkeypatch.setattr(choosing, "default_backbones", lambda: ["test_resnet"])
+    monkeypatch.setattr(choosing, "default_backbones", lambda unit: ["test_resnet"])
     headstart.fit(photos, backbone="any", output=tmp_path / "one")
     assert chosen(tmp_path / "one")["reason"] == "the only one at hand"
 

@@ -96,9 +96,9 @@ def test_the_control_reads_what_the_model_reads(
 
     monkeypatch.setattr(Attempt, "__init__", spy)
 
-    def as_if_pretrained(reference: str, **options: Any) -> Any:
+    def as_if_pretrained(unit: str, reference: str, **options: Any) -> Any:
         return load_backbone(reference, **{**options, "weights": "random"})
 
-    monkeypatch.setattr(choosing, "load_backbone", as_if_pretrained)
+    monkeypatch.setattr(choosing, "load_backbone_for", as_if_pretrained)
     fit(draw_grey([200, 255]), strategy="probe", weights=None, control="scratch", batch_size=4)
     assert divisors == {"probe": 1, "scratch": 1}
