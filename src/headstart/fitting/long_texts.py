@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from headstart.contracts import Backbone, TextContract
 from headstart.data.text_lengths import count_tokens
@@ -11,6 +11,7 @@ from headstart.data.tokenising import Tokeniser
 from headstart.fitting.attempt import FROZEN, Situation
 from headstart.fitting.settle import Choice, Choices
 
+Way = Literal["cut", "head-tail", "windows"]
 # Where fewer texts than this share are too long, what their ends say changes no figure.
 _FEW = 0.01
 
@@ -26,6 +27,7 @@ def read_long(
         choices: Of the fit; what is settled is added.
     """
     options = where.options
+    how: Way
     if options.long is not None:
         how = options.long
     elif "long" in choices.earlier:
@@ -42,7 +44,7 @@ def read_long(
     return replace(backbone, contract=replace(backbone.contract, long=how))
 
 
-def _suits(share: float, *, is_read_once: bool) -> tuple[str, str]:
+def _suits(share: float, *, is_read_once: bool) -> tuple[Way, str]:
     """What to do, and why.
 
     Args:
