@@ -37,6 +37,7 @@ def test_every_auto_of_training_is_settled(strategy: str) -> None:
         "budget",
         "image_column",
         "text_column",
+        "long",
         "label_column",
         "group",
         "output",
