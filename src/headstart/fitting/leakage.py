@@ -65,16 +65,22 @@ def measure_leakage(
         grouped, shuffled = _scores(attempt, features, (data.split, twin), strength)
         if grouped is not None and shuffled is not None:
             found.update(grouped=_metrics(grouped), random=_metrics(shuffled))
-            gap = shuffled.metrics["accuracy"].value - grouped.metrics["accuracy"].value
-            sentences.append(
-                f"Under a random split the linear head would have scored {100 * gap:+.1f} points "
-                f"({shuffled.metrics['accuracy'].value:.1%} against "
-                f"{grouped.metrics['accuracy'].value:.1%}): that is what groups kept whole take "
-                "off, besides chance."
-            )
+            sentences.append(gap_sentence(grouped, shuffled))
     if not found:
         return None
     return {"num_leaked": 0, "leaked": [], **found, "sentence": " ".join(sentences)}
+
+
+def gap_sentence(grouped: Evaluation, shuffled: Evaluation) -> str:
+    """What groups kept whole take off, in a sentence; where they take off nothing, that."""
+    before, after = (each.metrics["accuracy"].value for each in (grouped, shuffled))
+    told = (
+        f"Under a random split the linear head would have scored {100 * (after - before):+.1f} "
+        f"points ({after:.1%} against {before:.1%}): "
+    )
+    if after > before:
+        return told + "that is what groups kept whole take off, besides chance."
+    return told + "here groups kept whole take nothing off."
 
 
 def _without(prediction: Prediction, ids: set[str]) -> Prediction:
