@@ -155,7 +155,8 @@ class FitOptions(BaseModel):
     augment: Annotated[Preset | None, Parameter(group=_DATA)] = Field(
         None,
         description="Random changes of the training pictures; aerial adds all rotations and "
-        "flips. See them with `headstart inspect DATA --augment PRESET`. Auto: light.",
+        "flips. See them with `headstart inspect DATA --augment PRESET`. Auto: light; of texts "
+        "none.",
     )
     mixup: Annotated[float, Parameter(group=_DATA)] = Field(
         0.0, ge=0.0, description="Strength of mixup (alpha of its beta distribution); 0 is off."
@@ -201,7 +202,7 @@ class FitOptions(BaseModel):
     features: Annotated[Literal["last", "depths"], Parameter(group=_TRAINING)] = Field(
         "last",
         description="What the probe sees: the features of the last layer, or those of several "
-        "depths, which helps on pictures unlike those of the pretraining. The ladder tries both.",
+        "depths, which helps on data unlike that of the pretraining. The ladder tries both.",
     )
     lr: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
         None, gt=0.0, description="Highest learning rate, of the head. Auto: by the strategy."

@@ -12,7 +12,7 @@ import pytest
 
 import headstart as hs
 from headstart.cli import run as command
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, MissingExtraError
 
 pytest.importorskip("transformers", reason="needs the extra `text`")
 
@@ -102,7 +102,7 @@ def test_new_texts_come_from_tables_files_and_standard_input(
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
-def test_every_family_is_fine_tuned_and_loaded_anew(
+def test_an_encoder_a_decoder_and_a_t5_are_fine_tuned_and_loaded_anew(
     family: str, table: Path, tmp_path: Path
 ) -> None:
     folder = write_model(family, tmp_path / family)
@@ -114,7 +114,7 @@ def test_every_family_is_fine_tuned_and_loaded_anew(
 
 
 @pytest.mark.parametrize("strategy", ["head", "gradual", "lora", "scratch"])
-def test_every_strategy_learns_from_texts(
+def test_every_strategy_goes_through_with_texts(
     strategy: str, table: Path, backbone: Path, tmp_path: Path
 ) -> None:
     run = hs.fit(
@@ -179,3 +179,23 @@ def test_a_window_is_of_texts_alone(tmp_path: Path) -> None:
         Image.new("RGB", (32, 32), (60 * i, 9, 9)).save(tmp_path / name / f"{i}.png")
     with pytest.raises(ConfigError, match="--long is of texts"):
         hs.fit(tmp_path, long="cut", output=tmp_path / "run")
+
+
+def test_texts_of_two_files_with_one_name_are_all_answered(run: hs.Run, tmp_path: Path) -> None:
+    for folder, seed in (("a", 1), ("b", 2)):
+        (tmp_path / folder).mkdir()
+        write_table(tmp_path / folder / "new.csv", num=4, seed=seed)
+    paths = [tmp_path / "a" / "new.csv", tmp_path / "b" / "new.csv"]
+    answers = hs.load(run.path).predict([*paths, paths[0]])
+    assert len(set(answers.ids)) == len(answers) == 8
+    alone = hs.load(run.path).predict([paths[1]])
+    assert answers.labels[4:] == alone.labels
+
+
+def test_without_the_extra_texts_are_refused_before_there_is_a_folder(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.fitting.classifying.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"headstart\[text\]"):
+        hs.fit(table, output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

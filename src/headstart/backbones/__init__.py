@@ -205,14 +205,14 @@ def list_models(query: str = "") -> list[ModelCard]:
     rows = catalog()
     if query in rows:
         return [_card(rows[query])]
+    if query in text_catalog():
+        return [card for card in _hf().search(query) if card.name == query]
     words = query.lower().replace("*", "").split()
     cards = [
         _card(row)
         for row in rows.values()
         if all(word in f"{row.name} {row.domain} {row.architecture}".lower() for word in words)
     ]
-    if query in text_catalog():
-        return [card for card in _hf().search(query) if card.name == query]
     for source in SOURCES.values():
         cards += source().search(query)
     return cards

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,18 @@ def find_texts(
         notes: Is told what was guessed.
 
     Returns:
-        Samples without labels, with the ids `new.csv#17`, `mails/1.txt` or `line 3`.
+        Samples without labels, with the ids `new.csv#17`, `mails/1.txt` or `line 3`; where two
+        would be alike, behind their source.
 
     Raises:
         DataError: There is nothing, it cannot be read, or it cannot be told which column is meant.
     """
     told = [] if notes is None else notes
-    samples = [sample for source in sources for sample in _of(source, columns, told)]
+    given = dict.fromkeys(map(str, sources))  # what is named twice is read once
+    found = [(source, sample) for source in given for sample in _of(source, columns, told)]
+    samples = [sample for _, sample in found]
+    if len({sample.id for sample in samples}) < len(samples):  # `a/new.csv` and `b/new.csv`
+        samples = [replace(sample, id=f"{source}: {sample.id}") for source, sample in found]
     if not samples:
         raise DataError(
             f"No text in {', '.join(f'`{source}`' for source in sources)}. Give .txt files, "

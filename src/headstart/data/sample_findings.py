@@ -109,7 +109,7 @@ def content_findings(
             "warning",
             f"{count(len(leaked), noun)} in more than one of the splits that the data set "
             f"brings, {count(sum(map(len, leaked)), unit)} in all: the test flatters the model.",
-            "Remove the copies from train, or all split folders to have Headstart split.",
+            "Remove the copies from train, or all split folders or tables to have Headstart split.",
             _ids(leaked),
         )
 

@@ -6,6 +6,7 @@ label names in the space of the texts as the unsupervised baseline.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -44,7 +45,11 @@ def with_class_names(
 
 
 def _in_words(name: str) -> str:
-    """As somebody would write it: `sci_fi` and `sciFi` are words that a tokenizer knows."""
-    apart = "".join(f" {c}" if c.isupper() and i else c for i, c in enumerate(name))
-    words = (apart if name != name.upper() else name).replace("_", " ").replace("-", " ")
-    return " ".join(words.split()).lower()
+    """As somebody would write it: `sci_fi` and `sciFi` are words that a tokenizer knows.
+
+    Example:
+        >>> [_in_words(name) for name in ("sci_fi", "sportNews", "USA_news", "HTMLCode")]
+        ['sci fi', 'sport news', 'usa news', 'html code']
+    """
+    apart = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return " ".join(re.sub(r"[_-]", " ", apart).split()).lower()

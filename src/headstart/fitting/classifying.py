@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import replace
+from importlib.util import find_spec
 
 import numpy as np
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from headstart.backbones.depths import with_depths
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Dataset, LabelTask
-from headstart.errors import DataError, RunError
+from headstart.errors import DataError, MissingExtraError, RunError
 from headstart.fitting.attempt import NUM_TRIED, Embedder, Situated, Situation
 from headstart.fitting.baselines import Baseline, baseline_for
 from headstart.fitting.choosing import choose_backbone, load_chosen, recall_race
@@ -66,7 +67,13 @@ class Classifying:
 
     @staticmethod
     def refuse(options: FitOptions, data: PreparedData) -> None:
-        """Nothing: what does not go together was refused when the options were read."""
+        """Refuse texts where nothing can read them, before there is a folder.
+
+        Raises:
+            MissingExtraError: The packages of the extra `text` are not installed.
+        """
+        if data.dataset.task == "text-classification" and find_spec("transformers") is None:
+            raise MissingExtraError("Fitting texts", extra="text")
 
     def run(self) -> None:
         """All steps but the control.

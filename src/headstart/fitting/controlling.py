@@ -17,7 +17,15 @@ import numpy as np
 
 from headstart.backbones import load_backbone_for
 from headstart.config import FitOptions
-from headstart.contracts import Evaluation, LabelTask, Measure, Prediction, Sample, Task
+from headstart.contracts import (
+    Evaluation,
+    LabelTask,
+    Measure,
+    Prediction,
+    Sample,
+    Task,
+    TextContract,
+)
 from headstart.errors import InterruptedFit, TrainingError
 from headstart.fitting.attempt import Attempt, Embedder, Situation, TaskT, read_as_stored
 from headstart.fitting.label_attempt import LabelAttempt
@@ -200,6 +208,9 @@ def _new_control(kept: LabelAttempt, *, where: Situation[LabelTask]) -> LabelAtt
     )
     backbone.module.to(where.device)
     read_as_stored(backbone, where.data)
+    kept_contract = kept.backbone.contract
+    if isinstance(kept_contract, TextContract):  # long texts are read alike on both sides
+        backbone.contract = replace(backbone.contract, long=kept_contract.long)
     choices = Choices(where.options, progress=where.progress)
     embedder = Embedder(backbone, kept.embedder.inference)
     return LabelAttempt("scratch", where, embedder=embedder, choices=choices)

@@ -54,5 +54,5 @@ def _suits(share: float, *, is_read_once: bool) -> tuple[Way, str]:
     if share < _FEW:
         return "cut", "hardly any text is too long"
     if is_read_once:
-        return "windows", "each text is read once, so that all of it can be"
+        return "windows", "frozen features are read once, so that all of each text can be"
     return "head-tail", "texts are read in each epoch, and say most where they begin and end"

@@ -143,6 +143,8 @@ def match_classes(classes: Sequence[str], pretrained: Sequence[str]) -> list[lis
         >>> match_classes(["Ants", "bees"], ["bee", "ant, emmet, pismire", "fly"])
         [[1], [0]]
     """
+    if tuple(classes) == tuple(pretrained):  # as of texts, whose classes are named by the data
+        return [[index] for index in range(len(classes))]
     by_word: dict[str, list[int]] = {}
     for index, name in enumerate(pretrained):
         for synonym in name.split(","):

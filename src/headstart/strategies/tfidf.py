@@ -1,4 +1,4 @@
-"""TF-IDF with logistic regression: the trivial baseline of texts, and a model one can keep.
+"""TF-IDF with logistic regression: the trivial baseline of texts, which can be saved and read.
 
 What a language model is worth is what it adds to this. C is chosen by cross-validation, in which
 the vocabulary and its weights are learnt anew from the texts that a fold may see.
