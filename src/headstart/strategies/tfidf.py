@@ -134,9 +134,10 @@ def fit_tfidf(
     tried = [best]
     if sum(map(len, texts)) <= _MOST_CHARACTERS:
         counts = [words, count_terms(texts, "pieces", seed=seed)]
-        if len(texts) < _ENOUGH_FOR_A_LOOK or _is_promising(counts, data, held_out, best):
+        first = _Part(counts, data, held_out == 0)
+        if len(texts) < _ENOUGH_FOR_A_LOOK or _is_promising(first, data, best):
             cs = _CS[: _CS.index(best.c) + 1][-2:]  # with more terms the best C is no larger
-            tried.append(_choose_c(counts, data, held_out, cs=cs))
+            tried.append(_choose_c(counts, data, held_out, cs=cs, first=first))
             if _is_better(tried[-1].losses, best.losses):
                 best = tried[-1]
     model = _fit(best.counts, data, c=best.c, tolerance=_FINAL_TOLERANCE)
@@ -231,10 +232,24 @@ def _hold_out(
 
 
 def _choose_c(
-    counts: list[Counts], data: LabelledFeatures, held_out: Tensor, *, cs: Sequence[float]
+    counts: list[Counts],
+    data: LabelledFeatures,
+    held_out: Tensor,
+    *,
+    cs: Sequence[float],
+    first: _Part | None = None,
 ) -> _Chosen:
-    """The best C: by the first fold where it has texts enough, else by all."""
-    parts = [_Part(counts, data, held_out == fold) for fold in range(int(held_out.max()) + 1)]
+    """The best C: by the first fold where it has texts enough, else by all.
+
+    Args:
+        counts: Of each kind.
+        data: Of all texts.
+        held_out: (n,) folds.
+        cs: To try, ascending.
+        first: The first fold, where it is at hand.
+    """
+    parts = [first or _Part(counts, data, held_out == 0)]
+    parts += [_Part(counts, data, held_out == fold) for fold in range(1, int(held_out.max()) + 1)]
     looked = parts[:1] if len(data.targets) >= _ENOUGH_FOR_A_LOOK else parts
     judged = _rows(data, torch.cat([part.places for part in looked]))
     answers: list[list[Tensor]] = []
@@ -263,11 +278,8 @@ def _choose_c(
     return _Chosen(cs[place], counts, logits, data.losses(logits), rows)
 
 
-def _is_promising(
-    counts: list[Counts], data: LabelledFeatures, held_out: Tensor, best: _Chosen
-) -> bool:
+def _is_promising(part: _Part, data: LabelledFeatures, best: _Chosen) -> bool:
     """Whether more kinds of terms are better on the first fold, beyond the noise."""
-    part = _Part(counts, data, held_out == 0)
     losses = _rows(data, part.places).losses(part.answer(best.c))
     return _is_better(losses, best.losses[part.places])
 
@@ -301,11 +313,15 @@ class _Part:
             ]
         )
         self.data = _rows(data, seen)
+        self._answers: dict[float, Tensor] = {}
 
     def answer(self, c: float) -> Tensor:
-        """(m, num_classes) logits of the texts of this fold."""
-        weight, bias = _solve(self.features, self.data, c=c, tolerance=_SEARCH_TOLERANCE)
-        return torch.from_numpy(np.asarray(self.asked @ weight.T.numpy())) + bias
+        """(m, num_classes) logits of the texts of this fold; what was asked once is kept."""
+        if c not in self._answers:
+            weight, bias = _solve(self.features, self.data, c=c, tolerance=_SEARCH_TOLERANCE)
+            logits = torch.from_numpy(np.asarray(self.asked @ weight.T.numpy())) + bias
+            self._answers[c] = logits
+        return self._answers[c]
 
 
 def _fit(
