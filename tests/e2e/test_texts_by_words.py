@@ -232,3 +232,26 @@ def test_where_words_do_as_well_a_warning_names_the_command(table: Path, tmp_pat
     run = hs.fit(table, backbone=str(folder), strategy="probe", output=tmp_path / "run")
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert f"headstart fit {table} --strategy tfidf" in page
+
+
+def test_the_ladder_keeps_what_is_better_than_words(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra `text`")
+    from tiny_language_models import write_model
+
+    # Long and short texts of which no two share a word: a language model sees their length.
+    characters = iter(np.random.default_rng(0).permutation(np.arange(0x4E00, 0x9E00)).tolist())
+    lines = ["text,label"]
+    for i in range(160):
+        text = "".join(chr(next(characters)) for _ in range((3, 14)[i % 2]))
+        lines.append(f"{text},{('short', 'long')[i % 2]}")
+    path = tmp_path / "lines.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    folder = write_model("bert", tmp_path / "bert")
+    run = hs.fit(path, backbone=str(folder), budget="60s", output=tmp_path / "run")
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    rungs = {rung["strategy"]: rung for rung in metrics["rungs"]}
+    assert rungs["probe"]["gain"]["over"] == "trivial"
+    assert rungs["probe"]["gain"]["low"] > 0
+    assert not rungs["trivial"]["kept"]
+    assert metrics["strategy"] != "tfidf"
+    assert not (run.path / "terms.json").exists()

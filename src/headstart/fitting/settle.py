@@ -259,7 +259,7 @@ def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
     if strategy == "scratch":
         unused.append("weights")
     if strategy == "tfidf":
-        unused += ["backbone", "weights", "features", "long", "precision"]
+        unused += ["backbone", "weights", "long", "precision", "workers", "budget"]
     if strategy == "as-is" or (strategy == "probe" and not options.views):
         unused.append("workers")
     if options.find_lr and strategy in GRADIENT_STRATEGIES:

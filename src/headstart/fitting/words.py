@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from headstart.fitting.baselines import fit_words
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import refuse_one_class, samples_for_table
 from headstart.fitting.settle import Choices
+from headstart.report.wording import TERM_WORDS
 from headstart.strategies.heads import LinearHead
 from headstart.strategies.terms import least_texts
 from headstart.strategies.tfidf import TfidfModel
@@ -66,6 +68,7 @@ def learn_words(attempt: LabelAttempt) -> dict[str, Tensor]:
     refuse_one_class(samples, attempt.classes)
     features = take_words(attempt, fit_words(attempt, samples), samples)
     attempt.seconds = time.monotonic() - started
+    attempt.where.progress.note(_told(attempt.facts))
     if attempt.where.stop.is_set:
         raise InterruptedFit
     return features
@@ -102,6 +105,14 @@ def take_words(
     wanted = where.data.samples("train", "validation", "test")
     with where.progress.bar("weighing words", total=len(wanted), unit="texts") as advance:
         return attempt.predictor.features(wanted, advance=advance)
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    """What was learnt, in a sentence."""
+    terms = " and ".join(f"{num:,} {TERM_WORDS[kind]}" for kind, num in facts["terms"].items())
+    folds = facts["num_folds"]
+    why = f"cross-validation in {folds} folds" if folds else "default, as texts are few"
+    return f"Learned from {terms}; C is {facts['C']:g}, by {why}."
 
 
 def _num_classes(where: Situation[LabelTask]) -> int:
