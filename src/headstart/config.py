@@ -57,14 +57,15 @@ class FitOptions(BaseModel):
         "`pypi://PACKAGE==VERSION/PATH/IN/WHEEL`, or `random`.",
     )
     strategy: Annotated[
-        Literal["auto", "as-is", "probe", "head", "gradual", "full", "lora", "scratch"],
+        Literal["auto", "as-is", "probe", "head", "gradual", "full", "lora", "scratch", "tfidf"],
         Parameter(group=_MAIN),
     ] = Field(
         "auto",
         description="What learns. as-is: nothing; probe: a classical classifier on frozen "
         "features; head: a new head under augmentation; gradual: stage by stage from the top; "
         "full: everything, starting from the probe; lora: low-rank changes of a transformer's "
-        "linear layers, starting from the probe; scratch: everything, from random weights.",
+        "linear layers, starting from the probe; scratch: everything, from random weights; "
+        "tfidf: of texts, a classifier of their words alone, without any pretrained model.",
     )
     budget: Annotated[str | None, Parameter(group=_MAIN)] = Field(
         None, description="Time for the whole fit, such as 90s, 5m or 2h. No limit by default."

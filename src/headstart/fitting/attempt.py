@@ -41,7 +41,7 @@ NUM_TRIED = 8
 # How a run names an augmentation that a Python caller gave.
 OWN_AUGMENT = "own"
 # Strategies whose backbone stays as it is, so that features may stand for pictures.
-FROZEN = ("as-is", "probe", "head")
+FROZEN = ("as-is", "probe", "head", "tfidf")
 
 TaskT = TypeVar("TaskT", bound=Task)
 TaskT_co = TypeVar("TaskT_co", bound=Task, covariant=True)
@@ -343,6 +343,8 @@ class Attempt(ABC, Generic[TaskT_co]):
     @property
     def splits_to_read(self) -> list[Split]:
         """Those whose features are wanted."""
+        if self.name == "tfidf":  # what gives its features is what it learns
+            return []
         if self.is_frozen:
             return ["train", "validation", "test"]
         return ["train", "validation"] if self.strategy.needs_features else []

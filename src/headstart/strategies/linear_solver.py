@@ -26,10 +26,10 @@ from headstart.strategies.sparse_design import SparseDesign
 # fairly exact search (Nocedal and Wright, "Numerical Optimization", 2006, section 3.1: 0.1).
 _SLOPE_SHARE = 0.1
 _MAX_TRIALS = 12
-# A feature is constant when it deviates by no more than float32 rounding of its size, or of what the
-# middle one of all features deviates by. (Of MiniLM's 384 three are dead, of 1e-9 and less. A weight
-# that makes them count is some 1e7, and the first step of fine-tuning then throws the loss from 0.4
-# to 500.)
+# A feature is constant when it deviates by no more than float32 rounding of its size, or of what
+# the middle one of all features deviates by. (Of MiniLM's 384 three are dead, of 1e-9 and less. A
+# weight that makes them count is some 1e7, and the first step of fine-tuning then throws the loss
+# from 0.4 to 500.)
 _ROUNDING = 1e-6
 
 
