@@ -200,10 +200,12 @@ class FitOptions(BaseModel):
     classifier: Annotated[Literal["logistic", "svm", "knn"], Parameter(group=_TRAINING)] = Field(
         "logistic", description="The classical classifier of the probe."
     )
-    features: Annotated[Literal["last", "depths"], Parameter(group=_TRAINING)] = Field(
-        "last",
+    features: Annotated[Literal["last", "depths"] | None, Parameter(group=_TRAINING)] = Field(
+        None,
         description="What the probe sees: the features of the last layer, or those of several "
-        "depths, which helps on data unlike that of the pretraining. The ladder tries both.",
+        "depths, which helps on data unlike that of the pretraining. Auto: of pictures the last, "
+        "of texts the depths and the pooling that do best in cross-validation. The ladder tries "
+        "both.",
     )
     lr: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
         None, gt=0.0, description="Highest learning rate, of the head. Auto: by the strategy."

@@ -767,6 +767,13 @@ class Task(Protocol):
         """
         ...
 
+    def sizes(self, samples: Sequence[Sample], contract: Any) -> Sequence[int] | None:
+        """How large each sample is once prepared; None where all are alike.
+
+        By it batches are put together, where a smaller sample is filled up to the largest.
+        """
+        ...
+
     def new_head(self, backbone: Backbone[Any], num_classes: int) -> nn.Module | None:
         """A head that only the task knows how to make; None where it is the strategy's to make."""
         ...

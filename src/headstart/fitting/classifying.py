@@ -17,6 +17,7 @@ from headstart.errors import DataError, MissingExtraError, RunError
 from headstart.fitting.attempt import NUM_TRIED, Embedder, Situated, Situation
 from headstart.fitting.baselines import Baseline, baseline_for
 from headstart.fitting.choosing import choose_backbone, load_chosen, recall_race
+from headstart.fitting.choosing_depths import at_depths
 from headstart.fitting.class_names import with_class_names
 from headstart.fitting.collecting import Collector
 from headstart.fitting.controlling import train_control
@@ -199,8 +200,18 @@ class Classifying:
         elif self.options.strategy == "tfidf":
             self.tables = [learn_words(self.attempt)]
         else:
+            if self._chooses_depths:
+                self.attempt, table = at_depths(self.attempt, self.depths)
+                self.tables = [table]
             learn(self.attempt, self.tables)
         self.where.seconds["fit"] = time.monotonic() - started
+
+    @property
+    def _chooses_depths(self) -> bool:
+        """Whether a probe of texts is to find out what to see of them."""
+        is_open = self.options.features is None and self.options.classifier == "logistic"
+        is_of_texts = self.where.task.unit == "text" and bool(self.depths)
+        return self.options.strategy == "probe" and is_of_texts and is_open
 
     @property
     def _baseline(self) -> Baseline:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from headstart.contracts import FeatureTable, Initialised, Measure, Sample
 from headstart.fitting.baselines import Baseline, OfTexts
+from headstart.fitting.choosing_depths import at_depths
 from headstart.fitting.finetuning import FineTuning
 from headstart.fitting.judging import Judge, Judged, is_better, is_more_often_right
 from headstart.fitting.label_attempt import LabelAttempt
@@ -121,19 +122,19 @@ class Ladder:
         if knn is not None and is_more_often_right(self.judge.compare(linear, knn)):
             leader = knn
             self._take_neighbours(*neighbours)
-        best, at_depths = self._climb_depths(leader)
+        best, deep = self._climb_depths(leader)
         best, why_words = self._words_if_best(trivial, best)
-        tuned, verdict = self._climb_full(best, at_depths)
+        tuned, verdict = self._climb_full(best, deep)
         if tuned is not None:
             return self._kept(tuned, verdict, "full")
         if self.words is not None:
             attempt, features = self.words
             self.tables = [features]
             return self._kept(attempt, f"{why_words} {verdict}", "trivial")
-        if at_depths is not None:
+        if deep is not None:
             self.tables = [self.depths]
             verdict = f"{verdict} The linear head on features of several depths was kept."
-            return self._kept(at_depths, verdict, "depths")
+            return self._kept(deep, verdict, "depths")
         verdict = f"{verdict} {self._head[0].upper()}{self._head[1:]} kept."
         return self._kept(self.probe, verdict, leader.strategy)
 
@@ -213,13 +214,8 @@ class Ladder:
             )
             self.rungs.append(Rung("depths", why, predicted_seconds=predicted_s, was_tried=False))
             return leader, None
-        attempt = LabelAttempt(
-            "probe",
-            self.where,
-            embedder=probe.embedder.at_depths(),
-            choices=probe.choices.branch(),
-        )
-        learn(attempt, [self.depths])
+        attempt, table = at_depths(probe, self.depths)
+        learn(attempt, [table])
         assert attempt.out_of_fold is not None  # as of the probe, on the same samples
         attempt.trivial = probe.trivial
         judged = self._judge("depths", attempt.out_of_fold, seconds=time.monotonic() - started)
@@ -229,6 +225,7 @@ class Ladder:
             return leader, None
         why = self._why_better(comparison)
         attempt.choices.add(Choice("features", "depths", why))
+        self.depths = table
         return judged, attempt
 
     def _why_better(self, comparison: Comparison) -> str:
@@ -257,10 +254,10 @@ class Ladder:
     # --- fine-tuning --------------------------------------------------------------------------
 
     def _climb_full(
-        self, leader: Judged, at_depths: LabelAttempt | None
+        self, leader: Judged, deep: LabelAttempt | None
     ) -> tuple[LabelAttempt | None, str]:
         """The fine-tuned attempt if it is to be kept, and why or why not."""
-        leading = (at_depths, self.depths) if at_depths else (self.probe, self.tables[0])
+        leading = (deep, self.depths) if deep else (self.probe, self.tables[0])
         leading = self.words or leading
         validation = self.where.data.samples("validation")
         is_under_way = self.where.folder.has_checkpoint

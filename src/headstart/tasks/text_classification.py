@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from headstart.contracts import Backbone, Batch, Sample, TermsContract, TextContract
 from headstart.data.text_batches import TOKENS_PER_BATCH, reader_of, text_batches
+from headstart.data.tokenising import Tokeniser, blocks_of
 from headstart.errors import DataError
 from headstart.model import LabelModel
 from headstart.tasks.one_answer import OneAnswer
@@ -45,6 +46,12 @@ class TextClassification(OneAnswer):
         """Texts of about one length together, the longest first; any text can be read."""
         most = TOKENS_PER_BATCH if device.type == "cpu" else _TOKENS_PER_GPU_BATCH
         return text_batches(samples, reader_of(contract), tokens_per_batch=most)
+
+    def sizes(self, samples: Sequence[Sample], contract: TextContract) -> list[int]:
+        """Tokens of each text as it is read, those of all parts together."""
+        tokeniser = Tokeniser(contract)
+        texts = (sample.text or "" for sample in samples)
+        return [row.size for block in blocks_of(texts) for row in tokeniser.rows(block)]
 
     def build(self, backbone: Backbone[Any], head: nn.Module) -> LabelModel:
         """Backbone and head as one model."""

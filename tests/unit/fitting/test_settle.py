@@ -36,6 +36,7 @@ def test_every_auto_of_training_is_settled(strategy: str) -> None:
     open_still = {n for n in FitOptions.model_fields if getattr(fields, n) is None}
     never_auto = {
         "weights",
+        "features",
         "budget",
         "image_column",
         "text_column",
