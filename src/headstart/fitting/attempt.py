@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -20,6 +20,7 @@ from headstart.compute import FrozenTwin, MeasuredFormat, batch_size_for, choose
 from headstart.config import FitOptions
 from headstart.contracts import (
     Backbone,
+    Batch,
     ComputeFormat,
     InputContract,
     Objective,
@@ -36,6 +37,7 @@ from headstart.fitting.preparing import PreparedData
 from headstart.fitting.recording import Record
 from headstart.fitting.rungs import Climb, only_rung
 from headstart.fitting.settle import Choice, Choices, DataSize, without_effect
+from headstart.fitting.typical import typical_input
 from headstart.interrupt import StopSignal
 from headstart.model import Model
 from headstart.predictor import EmbedOnly, example_input, speed_name
@@ -48,7 +50,7 @@ NUM_TRIED = 8
 # How a run names an augmentation that a Python caller gave.
 OWN_AUGMENT = "own"
 # Strategies whose backbone stays as it is, so that features may stand for pictures.
-FROZEN = ("as-is", "probe", "head")
+FROZEN = ("as-is", "probe", "head", "tfidf")
 
 TaskT = TypeVar("TaskT", bound=Task)
 TaskT_co = TypeVar("TaskT_co", bound=Task, covariant=True)
@@ -229,7 +231,7 @@ class Attempt(ABC, Generic[TaskT_co]):
         A classifier that chooses by cross-validation, with nothing trained after it, has no use for
         a set of its own to choose by.
         """
-        return self.name == "probe" and self.where.data.split.rule != "as-given"
+        return self.name in ("probe", "tfidf") and self.where.data.split.rule != "as-given"
 
     def complete(self) -> None:
         """What is to be done once the epochs are over, with the weights that were kept."""
@@ -321,7 +323,13 @@ class Attempt(ABC, Generic[TaskT_co]):
             tables=tables if self.is_frozen else (),
             uses_views=bool(self.value("views")),
             on_unreadable=data.note_unreadable,
+            read=self.read,
         )
+
+    @property
+    def read(self) -> Callable[[Sequence[Sample]], Iterator[Batch]] | None:
+        """Gives samples as evaluation sees them; None where they are read window by window."""
+        return None
 
     @abstractmethod
     def settle_autos(self, size: DataSize) -> list[Choice]:
@@ -371,6 +379,8 @@ class Attempt(ABC, Generic[TaskT_co]):
     @property
     def splits_to_read(self) -> list[Split]:
         """Those whose features are wanted."""
+        if self.name == "tfidf":  # what gives its features is what it learns
+            return []
         if self.is_frozen:
             return ["train", "validation", "test"]
         return ["train", "validation"] if self.strategy.needs_features else []
@@ -429,7 +439,7 @@ def measure_format(
     else:
         measured = choose_format(
             model if is_dense else EmbedOnly(model),
-            example_input(backbone.contract, where.device),
+            typical_input(backbone.contract, where.data.samples("train"), where.device),
             mode=mode,
             precision=precision or where.options.precision,
             name=speed_name(model, backbone.spec.reference, is_dense=is_dense),

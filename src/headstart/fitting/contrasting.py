@@ -149,6 +149,7 @@ class ContrastiveAttempt(LabelAttempt):
             tables=(),
             uses_views=False,
             on_unreadable=data.note_unreadable,
+            read=self.read,
             num_steps=num_steps,
         )
 

@@ -22,6 +22,7 @@ _FREEZING = {
     "contrastive": "a logistic classifier on {backbone}, which was tuned by pairs of samples",
     "scratch": "{backbone}, trained from random weights",
     "as-is": "{backbone} as it comes; nothing was learned from the data",
+    "tfidf": "a logistic classifier of the words of a text (TF-IDF), without any pretrained model",
 }
 _DENSE_FREEZING = {
     "probe": "a classifier of single pixels on the features of {backbone}, which stayed frozen",

@@ -187,6 +187,7 @@ RUNG_WORDS = {
     "contrastive": "Contrastive tuning",
     "scratch": "From scratch",
     "as-is": "As it comes",
+    "tfidf": "Words alone",
 }
 
 
@@ -201,6 +202,8 @@ OTHER_RUNG_WORDS = {
 }
 
 
+# What a model of words counts, by `TermsContract.sizes`.
+TERM_WORDS = {"words": "words and pairs of neighbours", "pieces": "pieces of words"}
 # Stands in commands for what a user would ask about.
 ANY_TEXT = "any text"
 # What becomes of texts that are longer than the model's input, by `TextContract.long`.

@@ -96,6 +96,12 @@ def _scratch(settings: StrategySettings) -> Strategy:
     return Scratch(settings)
 
 
+def _tfidf(settings: StrategySettings) -> Strategy:
+    from headstart.strategies.tfidf import Tfidf
+
+    return Tfidf(settings)
+
+
 STRATEGIES: dict[str, Callable[[StrategySettings], Strategy]] = {
     "as-is": _as_is,
     "probe": _probe,
@@ -105,6 +111,7 @@ STRATEGIES: dict[str, Callable[[StrategySettings], Strategy]] = {
     "lora": _lora,
     "contrastive": _contrastive,
     "scratch": _scratch,
+    "tfidf": _tfidf,
 }
 
 
