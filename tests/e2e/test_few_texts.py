@@ -125,3 +125,31 @@ def test_pictures_are_refused(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(place)
     with pytest.raises(ConfigError, match="--strategy contrastive is for texts"):
         hs.fit(tmp_path / "data", strategy="contrastive", output=tmp_path / "run")
+
+
+def test_on_the_ladder_it_is_judged_out_of_fold_and_kept_where_it_is_no_worse(
+    few: Path, backbone: Path, tmp_path: Path
+) -> None:
+    run = hs.fit(few, backbone=str(backbone), output=tmp_path / "run")
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    [rung] = [each for each in metrics["rungs"] if each["strategy"] == "contrastive"]
+    assert rung["judged_on"] == "cross-validation"
+    assert rung["metrics"]["accuracy"]["n"] == 24
+    assert rung["kept"] == (rung["gain"]["value"] >= 0)
+    assert rung["kept"] == (metrics["strategy"] == "contrastive")
+    assert [each["kept"] for each in metrics["rungs"]].count(True) == 1
+    assert not list(run.path.glob("**/*checkpoint*"))
+    if rung["kept"]:
+        assert "calibration" in metrics
+        assert metrics["verdict"] == rung["why"]
+
+
+def test_with_many_texts_a_class_it_is_no_rung_of_the_ladder(
+    backbone: Path, tmp_path: Path
+) -> None:
+    write_table(tmp_path / "many.csv", each=120, seed=3)
+    run = hs.fit(
+        tmp_path / "many.csv", backbone=str(backbone), budget="20s", output=tmp_path / "run"
+    )
+    rungs = json.loads((run.path / "metrics.json").read_text())["rungs"]
+    assert "contrastive" not in [each["strategy"] for each in rungs]

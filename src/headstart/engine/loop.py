@@ -93,7 +93,7 @@ class Training:
         self._set_up(plan, surroundings)
         if surroundings.checkpoint.is_file():
             self._restore()
-        else:
+        elif plan.is_rehearsed:
             self._rehearse()
         stopped = self._train()
         self.model.load_state_dict(self.kept[0])

@@ -225,6 +225,11 @@ class Attempt(ABC, Generic[TaskT_co]):
         return str(self.value("monitor"))
 
     @property
+    def is_rehearsed(self) -> bool:
+        """Whether what its training and its end need is tried before the training begins."""
+        return True
+
+    @property
     def learns_from_all(self) -> bool:
         """Whether it learns from the validation samples, too, if Headstart itself carved them out.
 

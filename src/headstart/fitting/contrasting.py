@@ -30,6 +30,10 @@ from headstart.strategies.logistic import fit_logistic
 # one for accuracy; log loss on unseen texts was least at 0.1 to 1 on TREC with 8 texts a class
 # (0.54; 0.67 at 0.01), and at 0.01 on SST-2 with 32 (0.50; 0.53 at 0.1).
 _HEAD_C = 0.05
+# A training that takes longer is rehearsed, as failing at its end would cost so much.
+_LONG_S = 30.0
+# Steps cost more than the forward and backward pass that was measured: the optimizer, above all.
+_STEP_OVERHEAD = 1.5
 # Texts that the loss is told of, once training is over.
 _NUM_SCORED = 64
 
@@ -113,6 +117,25 @@ class ContrastiveAttempt(LabelAttempt):
         """By all texts that it learns from."""
         return super().settle_autos(replace(size, num_train=len(samples_for_table(self))))
 
+    def num_steps(self, num_samples: int) -> tuple[int, int]:
+        """How many steps it learns in, and of how many samples each is."""
+        batch_size = min(self.value("batch_size"), num_samples)
+        num_steps = max(1, -(-self.value("epochs") * num_samples // batch_size))
+        if self.where.options.epochs is None:
+            num_steps = min(num_steps, MOST_STEPS)
+        return num_steps, batch_size
+
+    @property
+    def is_rehearsed(self) -> bool:
+        """Unless it is over in seconds."""
+        return not 0 < self.predicted_s(len(samples_for_table(self))) < _LONG_S
+
+    def predicted_s(self, num_samples: int) -> float:
+        """Seconds of its steps; 0 in a fit that is resumed, which measures nothing anew."""
+        rate = self.training.samples_per_s
+        num_steps, batch_size = self.num_steps(num_samples)
+        return _STEP_OVERHEAD * num_steps * batch_size / rate if rate else 0.0
+
     def new_feed(self, tables: Sequence[Mapping[str, Tensor]]) -> PairFeed:
         """Batches of pairs.
 
@@ -122,10 +145,7 @@ class ContrastiveAttempt(LabelAttempt):
         data = self.where.data
         train = samples_for_table(self)
         refuse_one_class(train, self.classes)
-        batch_size = min(self.value("batch_size"), len(train))
-        num_steps = max(1, -(-self.value("epochs") * len(train) // batch_size))
-        if self.where.options.epochs is None:
-            num_steps = min(num_steps, MOST_STEPS)
+        num_steps, batch_size = self.num_steps(len(train))
         each = len(train) / len({label for sample in train for label in sample.labels})
         if each > FEW_A_CLASS:
             self.where.progress.warn(

@@ -245,6 +245,7 @@ def _plan(attempt: Attempt[Task]) -> TrainingPlan:
     return TrainingPlan(
         num_epochs=attempt.num_epochs,
         monitor=attempt.monitor,
+        is_rehearsed=attempt.is_rehearsed,
         num_kept=attempt.num_kept,
         keep_from=_SETTLED if attempt.task.is_dense and values["schedule"] in _ENDING else 0.0,
         **values,

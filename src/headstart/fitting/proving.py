@@ -84,7 +84,8 @@ class Prover:
         """
         started = time.monotonic()
         held_out = self._held_out()
-        unseen = held_out if held_out and self.attempt.is_frozen else self._on_validation()
+        is_of_it = self.attempt.is_frozen or self._has_learnt_from_validation
+        unseen = held_out if held_out and is_of_it else self._on_validation()
         if unseen is not None:
             self._calibrate(unseen)
         if self.attempt.task.unit == "picture":
