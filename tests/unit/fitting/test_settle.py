@@ -16,7 +16,6 @@ from headstart.fitting.settle import (
     without_effect,
 )
 
-
 OF_PICTURES = [name for name in GRADIENT_STRATEGIES if name != "contrastive"]  # that is of texts
 
 
@@ -33,7 +32,7 @@ def settled(strategy: str, counts: dict[str, int] | None = None, **given: Any) -
     return {choice.name: choice.value for choice in choices}
 
 
-@pytest.mark.parametrize("strategy", GRADIENT_STRATEGIES)
+@pytest.mark.parametrize("strategy", OF_PICTURES)
 def test_every_auto_of_training_is_settled(strategy: str) -> None:
     fields = FitOptions()
     open_still = {n for n in FitOptions.model_fields if getattr(fields, n) is None}
