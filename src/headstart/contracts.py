@@ -731,6 +731,14 @@ class Tally(Protocol):
         ...
 
 
+class Objective(Protocol):
+    """What a training makes small; every task is one."""
+
+    def loss(self, model: Model, batch: Batch) -> Tensor:
+        """The training loss of a batch, a scalar."""
+        ...
+
+
 class Task(Protocol):
     """What every problem tells the engine, the strategies and the steps that all fits share.
 

@@ -6,10 +6,11 @@ than the batches have goes by the ids. Knows no model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from headstart.contracts import Batch, Sample, TermsContract, TextContract
 from headstart.data.term_ids import TermReader
@@ -66,6 +67,12 @@ def text_batches(
             places = batches[number]
             ids = tuple(block[i].id for i in places)
             yield Batch(ids, inputs=as_ids([rows[i] for i in places]))
+
+
+def text_reader(contract: TextContract) -> Callable[[Sequence[Sample]], Tensor]:
+    """What makes some texts, in the order given, (B, length) or (B, parts, length) int64."""
+    tokeniser = Tokeniser(contract)
+    return lambda samples: as_ids(tokeniser.rows([sample.text or "" for sample in samples]))
 
 
 def _blocks(samples: Iterable[Sample]) -> Iterator[list[Sample]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from headstart.contracts import Batch, Strategy, Task
+from headstart.contracts import Batch, Objective, Strategy
 from headstart.engine.averaging import MovingAverage
 from headstart.engine.checkpoint import (
     load_state,
@@ -45,16 +45,16 @@ _SHARE_OF_THE_REST = 0.95
 
 
 class LossOf(nn.Module):
-    """A model whose forward is its task's loss, so that Fabric sees one forward a step."""
+    """A model whose forward is its loss, so that Fabric sees one forward a step."""
 
-    def __init__(self, model: Model, task: Task) -> None:
+    def __init__(self, model: Model, objective: Objective) -> None:
         super().__init__()
         self.model = model
-        self.task = task
+        self.objective = objective
 
     def forward(self, batch: Batch) -> Tensor:
         """The loss of a batch, a scalar."""
-        return self.task.loss(self.model, batch)
+        return self.objective.loss(self.model, batch)
 
 
 class Training:
@@ -62,7 +62,7 @@ class Training:
 
     Args:
         model: As the task built it, initialised by the strategy; on return it has the best weights.
-        task: Gives the loss.
+        objective: Gives the loss; most often the task.
         strategy: Names the parameters that learn.
         train: The training batches.
         validate: model -> validation metrics, with `loss`; the model is in eval mode.
@@ -71,14 +71,14 @@ class Training:
     def __init__(
         self,
         model: Model,
-        task: Task,
+        objective: Objective,
         *,
         strategy: Strategy,
         train: TrainBatches,
         validate: Callable[[Model], Mapping[str, float]],
     ) -> None:
         self.model = model
-        self.task = task
+        self.objective = objective
         self.strategy = strategy
         self.train = train
         self.validate = validate
@@ -93,7 +93,7 @@ class Training:
         self._set_up(plan, surroundings)
         if surroundings.checkpoint.is_file():
             self._restore()
-        else:
+        elif plan.is_rehearsed:
             self._rehearse()
         stopped = self._train()
         self.model.load_state_dict(self.kept[0])
@@ -120,7 +120,7 @@ class Training:
         self.fabric = make_fabric(surroundings.device, surroundings.compute_format)
         self.raw_optimizer = make_optimizer(self.groups, plan)
         self.loss_of, self.optimizer = self.fabric.setup(
-            LossOf(self.model, self.task), self.raw_optimizer
+            LossOf(self.model, self.objective), self.raw_optimizer
         )
         self.average = MovingAverage(self.model, plan.ema) if plan.ema else None
         self.kept: list[dict[str, Tensor]] = []  # of the best epochs, the best first

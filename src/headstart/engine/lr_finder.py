@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from headstart.contracts import Batch, Strategy, Task
+from headstart.contracts import Batch, Objective, Strategy
 from headstart.engine.checkpoint import model_tensors
 from headstart.engine.loop import LossOf
 from headstart.engine.optimizer import make_fabric, make_optimizer
@@ -26,7 +26,7 @@ _SMOOTHING = 0.8
 
 def find_lr(
     model: Model,
-    task: Task,
+    objective: Objective,
     *,
     strategy: Strategy,
     train: TrainBatches,
@@ -50,7 +50,7 @@ def find_lr(
     strategy.train_mode(model)
     fabric = make_fabric(surroundings.device, surroundings.compute_format)
     raw_optimizer = make_optimizer(groups, plan)
-    loss_of, optimizer = fabric.setup(LossOf(model, task), raw_optimizer)
+    loss_of, optimizer = fabric.setup(LossOf(model, objective), raw_optimizer)
     lrs: list[float] = []
     losses: list[float] = []
     smooth = 0.0

@@ -38,6 +38,8 @@ class TrainingPlan:
         num_kept: Weights of so many epochs are kept, those that scored best.
         keep_from: Share of the epochs after which these are looked for; what came before counts
             only where training stops before that.
+        is_rehearsed: Whether the first steps, a validation and a saving are tried beforehand. A
+            training of a few seconds needs no rehearsal that takes as long.
         checkpoint_s: Write the state at least so often, besides at the end of each epoch.
     """
 
@@ -55,6 +57,7 @@ class TrainingPlan:
     seed: int = 0
     num_kept: int = 1
     keep_from: float = 0.0
+    is_rehearsed: bool = True
     checkpoint_s: float = 60.0
 
 

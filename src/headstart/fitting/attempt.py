@@ -18,7 +18,16 @@ from torch import Tensor, nn
 from headstart.backbones.depths import gives_depths, with_depths
 from headstart.compute import FrozenTwin, MeasuredFormat, batch_size_for, choose_format
 from headstart.config import FitOptions
-from headstart.contracts import Backbone, Batch, ComputeFormat, InputContract, Sample, Split, Task
+from headstart.contracts import (
+    Backbone,
+    Batch,
+    ComputeFormat,
+    InputContract,
+    Objective,
+    Sample,
+    Split,
+    Task,
+)
 from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
 from headstart.decoder_weights import start_decoder
@@ -199,6 +208,38 @@ class Attempt(ABC, Generic[TaskT_co]):
     @abstractmethod
     def target(self) -> Callable[[Sample], Any] | None:
         """Gives a sample's target as the loss wants it; None where samples bring their own."""
+
+    @property
+    def objective(self) -> Objective:
+        """What its training makes small."""
+        return self.task
+
+    @property
+    def num_epochs(self) -> int:
+        """How many epochs it trains for."""
+        return int(self.value("epochs"))
+
+    @property
+    def monitor(self) -> str:
+        """The validation score that decides which weights are kept."""
+        return str(self.value("monitor"))
+
+    @property
+    def is_rehearsed(self) -> bool:
+        """Whether what its training and its end need is tried before the training begins."""
+        return True
+
+    @property
+    def learns_from_all(self) -> bool:
+        """Whether it learns from the validation samples, too, if Headstart itself carved them out.
+
+        A classifier that chooses by cross-validation, with nothing trained after it, has no use for
+        a set of its own to choose by.
+        """
+        return self.name in ("probe", "tfidf") and self.where.data.split.rule != "as-given"
+
+    def complete(self) -> None:
+        """What is to be done once the epochs are over, with the weights that were kept."""
 
     @property
     def is_frozen(self) -> bool:

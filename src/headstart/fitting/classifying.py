@@ -20,6 +20,7 @@ from headstart.fitting.choosing import choose_backbone, load_chosen, recall_race
 from headstart.fitting.choosing_depths import at_depths
 from headstart.fitting.class_names import with_class_names
 from headstart.fitting.collecting import Collector
+from headstart.fitting.contrasting import ContrastiveAttempt
 from headstart.fitting.controlling import train_control
 from headstart.fitting.explaining import explain
 from headstart.fitting.explaining_texts import explain_texts
@@ -108,7 +109,8 @@ class Classifying:
         backbone = self._load_backbone(is_random=strategy == "scratch")
         embedder = Embedder.of(backbone, self.where, choices=self.choices)
         choices = self.choices.branch()
-        self.attempt = LabelAttempt(strategy, self.where, embedder=embedder, choices=choices)
+        kind = ContrastiveAttempt if strategy == "contrastive" else LabelAttempt
+        self.attempt = kind(strategy, self.where, embedder=embedder, choices=choices)
 
     def _load_backbone(self, *, is_random: bool) -> Backbone:
         reference = self.options.backbone

@@ -1,7 +1,8 @@
 """The ladder, `--strategy auto`: from the majority class up to fine-tuning, as far as it pays.
 
 Majority, trivial baseline, nearest neighbours, linear probe and the probe on features of several
-depths are judged out of fold on the same folds; fine-tuning on the validation samples, against the
+depths are judged out of fold on the same folds; where there are few texts a class, contrastive
+tuning out of fold, too, on folds of its own; fine-tuning on the validation samples, against the
 linear head that it starts from. A rung is skipped where its gain could not be told from noise, or
 where the budget cannot hold all of it, and kept where its gain is outside the noise. The test set
 is not looked at. Wiring.
@@ -32,6 +33,7 @@ from headstart.fitting.learning import (
     refuse_one_class,
     samples_for_table,
 )
+from headstart.fitting.pair_rung import PairRung, PairTuning
 from headstart.fitting.recording import record_usable
 from headstart.fitting.rungs import Climb, Rung
 from headstart.fitting.settle import Choice, Choices
@@ -123,6 +125,9 @@ class Ladder:
             leader = knn
             self._take_neighbours(*neighbours)
         best, deep = self._climb_depths(leader)
+        pairs = self._climb_pairs(best, trivial)
+        if pairs is not None and pairs.attempt is not None:
+            return self._kept(pairs.attempt, pairs.verdict, "contrastive")
         best, why_words = self._words_if_best(trivial, best)
         tuned, verdict = self._climb_full(best, deep)
         if tuned is not None:
@@ -227,6 +232,17 @@ class Ladder:
         attempt.choices.add(Choice("features", "depths", why))
         self.depths = table
         return judged, attempt
+
+    def _climb_pairs(self, best: Judged, trivial: Judged | None) -> PairRung | None:
+        """Contrastive tuning, where there are few texts a class; kept, it is the last rung."""
+        tuning = PairTuning(self.probe, self.samples, choices=self.choices, until=self.until)
+        if not tuning.is_open or self.where.folder.has_checkpoint:
+            return None
+        known = [each for each in (best, trivial) if each is not None]
+        before = max(known, key=lambda each: each.evaluation.metrics["accuracy"].value)
+        found = tuning.climb(before, self.judge)
+        self.rungs.append(found.rung)
+        return found
 
     def _why_better(self, comparison: Comparison) -> str:
         """In what the second is better beyond the noise, with figures."""

@@ -80,14 +80,11 @@ def learn(attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]]) -> Non
 def samples_for_table(attempt: Attempt[Task]) -> list[Sample]:
     """The samples that a classifier is fitted on.
 
-    Where nothing is trained after it, the classifier chooses by cross-validation and has no use
-    for a validation set of its own: the part that Headstart itself carved out goes back to
-    training. One that came with the data stays out, and so does the one that later epochs are
-    to be chosen by.
+    What Headstart itself carved out for validation goes back to training where nothing is chosen by
+    it. What came with the data for that stays out.
     """
     data = attempt.where.data
-    is_free = attempt.name in ("probe", "tfidf") and data.split.rule != "as-given"
-    return data.samples("train", "validation") if is_free else data.samples("train")
+    return data.samples("train", "validation") if attempt.learns_from_all else data.samples("train")
 
 
 def feature_table(
@@ -138,7 +135,7 @@ def _train(attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]]) -> No
     record_start(where.folder, attempt.record())  # a resumed fit goes by these choices
     score = feed.scorer(surroundings.compute_format)
     training = Training(
-        attempt.model, attempt.task, strategy=attempt.strategy, train=batches, validate=score
+        attempt.model, attempt.objective, strategy=attempt.strategy, train=batches, validate=score
     )
     try:
         result = training.fit(plan, surroundings)
@@ -149,6 +146,7 @@ def _train(attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]]) -> No
     finally:
         batches.close()
     attempt.strategy.finish(attempt.model)
+    attempt.complete()
     attempt.kept = result.kept
     attempt.facts.update(
         epochs=result.num_epochs,
@@ -228,7 +226,7 @@ def _with_found_lr(
         reason = "the learning-rate finder: where the loss falls most"
         lr = find_lr(
             attempt.model,
-            attempt.task,
+            attempt.objective,
             strategy=attempt.strategy,
             train=batches,
             plan=plan,
@@ -242,10 +240,12 @@ def _plan(attempt: Attempt[Task]) -> TrainingPlan:
     from headstart.engine.plan import TrainingPlan
 
     names = [*("lr", "optimizer", "weight_decay", "schedule", "warmup", "accumulate")]
-    names += ["clip_norm", "ema", "patience", "monitor", "seed"]
+    names += ["clip_norm", "ema", "patience", "seed"]
     values = {name: attempt.value(name) for name in names}
     return TrainingPlan(
-        num_epochs=attempt.value("epochs"),
+        num_epochs=attempt.num_epochs,
+        monitor=attempt.monitor,
+        is_rehearsed=attempt.is_rehearsed,
         num_kept=attempt.num_kept,
         keep_from=_SETTLED if attempt.task.is_dense and values["schedule"] in _ENDING else 0.0,
         **values,

@@ -84,7 +84,8 @@ class Prover:
         """
         started = time.monotonic()
         held_out = self._held_out()
-        unseen = held_out if held_out and self.attempt.is_frozen else self._on_validation()
+        is_of_it = self.attempt.is_frozen or self._has_learnt_from_validation
+        unseen = held_out if held_out and is_of_it else self._on_validation()
         if unseen is not None:
             self._calibrate(unseen)
         if self.attempt.task.unit == "picture":
@@ -165,9 +166,14 @@ class Prover:
     def _on_validation(self) -> _Unseen | None:
         """Answers of the model to the validation samples, which only chose among its weights."""
         samples = self.where.data.samples("validation")
-        if not samples or self.attempt.name == "as-is":
+        if not samples or self.attempt.name == "as-is" or self._has_learnt_from_validation:
             return None
         return self._labelled(samples, self.attempt.predictor.logits(self._validation_features))
+
+    @property
+    def _has_learnt_from_validation(self) -> bool:
+        """Whether a trained backbone knows these samples already."""
+        return self.attempt.learns_from_all and not self.attempt.is_frozen
 
     @cached_property
     def _validation_features(self) -> Tensor:
@@ -334,7 +340,8 @@ class Prover:
         if len(torch.unique(groups)) < 2:
             return
         near = Neighbourhood.of(self._features_of(train), groups=groups)
-        if len(data.samples("validation")) >= _LEAST_HELD_OUT:
+        num_held_out = len(data.samples("validation"))
+        if num_held_out >= _LEAST_HELD_OUT and not self._has_learnt_from_validation:
             near = near.calibrated(self._validation_features)
         self.proof.strangers = near
         self.attempt.predictor.strangers = near

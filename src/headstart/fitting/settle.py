@@ -15,7 +15,7 @@ from headstart.config import FitOptions
 from headstart.errors import ConfigError
 from headstart.progress import Progress
 
-GRADIENT_STRATEGIES = ("head", "gradual", "full", "lora", "scratch")
+GRADIENT_STRATEGIES = ("head", "gradual", "full", "lora", "contrastive", "scratch")
 
 
 @dataclass(frozen=True)
@@ -217,6 +217,11 @@ def refuse_other_task(options: FitOptions, task: str) -> None:
                 f"--{name.replace('_', '-')} is of texts, but the data is for {task}. Leave it "
                 "away."
             )
+    if options.strategy == "contrastive" and task != "text-classification":
+        raise ConfigError(
+            f"--strategy contrastive is for texts, of which there are few a class, but the data is "
+            f"for {task}. Take another strategy, such as probe."
+        )
     for name in ("augment", "views", "mixup", "cutmix"):
         if task == "text-classification" and getattr(options, name) not in (None, "none", 0):
             raise ConfigError(
@@ -244,6 +249,8 @@ def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
         unused += ["optimizer", "schedule", "warmup", "weight_decay", "dropout", "hidden"]
         unused += ["label_smoothing", "clip_norm", "ema", "patience", "monitor", "mixup", "cutmix"]
         unused += ["decoder", "loss"]
+    if strategy == "contrastive":
+        unused += ["dropout", "hidden", "label_smoothing", "patience", "monitor"]
     if strategy != "probe":
         unused.append("classifier")
     if strategy == "as-is":

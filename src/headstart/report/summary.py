@@ -19,6 +19,7 @@ _FREEZING = {
     "gradual": "{backbone}, fine-tuned stage by stage from the top",
     "full": "{backbone}, fine-tuned as a whole",
     "lora": "{backbone}, of whose weights low-rank changes were learned",
+    "contrastive": "a logistic classifier on {backbone}, which was tuned by pairs of samples",
     "scratch": "{backbone}, trained from random weights",
     "as-is": "{backbone} as it comes; nothing was learned from the data",
     "tfidf": "a logistic classifier of the words of a text (TF-IDF), without any pretrained model",

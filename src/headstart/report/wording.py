@@ -184,6 +184,7 @@ RUNG_WORDS = {
     "gradual": "Gradual unfreezing",
     "full": "Full fine-tuning",
     "lora": "Low-rank adapters",
+    "contrastive": "Contrastive tuning",
     "scratch": "From scratch",
     "as-is": "As it comes",
     "tfidf": "Words alone",

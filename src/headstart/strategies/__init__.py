@@ -84,6 +84,12 @@ def _lora(settings: StrategySettings) -> Strategy:
     return Lora(settings)
 
 
+def _contrastive(settings: StrategySettings) -> Strategy:
+    from headstart.strategies.contrastive import Contrastive
+
+    return Contrastive(settings)
+
+
 def _scratch(settings: StrategySettings) -> Strategy:
     from headstart.strategies.scratch import Scratch
 
@@ -103,6 +109,7 @@ STRATEGIES: dict[str, Callable[[StrategySettings], Strategy]] = {
     "gradual": _gradual,
     "full": _full,
     "lora": _lora,
+    "contrastive": _contrastive,
     "scratch": _scratch,
     "tfidf": _tfidf,
 }

@@ -1,0 +1,191 @@
+"""The rung of contrastive tuning: whether it is tried, what it is worth, why it is kept. Wiring.
+
+It is judged out of fold, on the same samples as the cheap rungs: a few refits, each without the
+part that it then answers. Nothing of it is in the run folder before it is kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from headstart.contracts import Measure, Sample
+from headstart.data.folds import folds
+from headstart.errors import DataError
+from headstart.fitting.attempt import Embedder
+from headstart.fitting.contrasting import ContrastiveAttempt
+from headstart.fitting.judging import Judge, Judged, is_more_often_right
+from headstart.fitting.label_attempt import LabelAttempt
+from headstart.fitting.learning import TAIL_S, feature_table, learn
+from headstart.fitting.rungs import Rung
+from headstart.fitting.settle import Choices
+from headstart.fitting.settle_texts import FEW_A_CLASS
+from headstart.progress import Progress
+from headstart.report.wording import duration
+
+# Refits, each on two thirds of the texts.
+_NUM_FOLDS = 3
+# With fewer, a part may have no two texts of a class.
+_LEAST_A_CLASS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class PairRung:
+    """What came of it.
+
+    Attributes:
+        rung: For the run.
+        judged: Its answers out of fold; None where it was not tried, or is not kept.
+        attempt: Fitted on all samples, if it is to be kept.
+        verdict: Why it is kept, in a sentence; empty where it is not.
+    """
+
+    rung: Rung
+    judged: Judged | None = None
+    attempt: ContrastiveAttempt | None = None
+    verdict: str = ""
+
+
+class PairTuning:
+    """Tries it once.
+
+    Args:
+        probe: Fitted, on the backbone that copies of are trained.
+        samples: Those that the cheap rungs were judged on.
+        choices: Made before any strategy was settled.
+        until: `time.monotonic()` by which the whole fit must be over.
+    """
+
+    def __init__(
+        self, probe: LabelAttempt, samples: list[Sample], *, choices: Choices, until: float
+    ) -> None:
+        self.probe = probe
+        self.where = probe.where
+        self.samples = samples
+        self.choices = choices
+        self.until = until
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to try: texts, of which there are few a class."""
+        classes = len({label for sample in self.samples for label in sample.labels})
+        each = len(self.samples) / max(classes, 1)
+        is_usual = self.where.options.classifier == "logistic"
+        return self.probe.task.unit == "text" and is_usual and _LEAST_A_CLASS <= each <= FEW_A_CLASS
+
+    def climb(self, best: Judged, judge: Judge) -> PairRung:
+        """Try it, and keep it where it is better than the best so far, or as good.
+
+        Raises:
+            InterruptedFit: The user asked to stop.
+            TrainingError: The loss was not finite.
+        """
+        started = time.monotonic()
+        whole = self._attempt(held_out=())
+        left_s = self.until - started - TAIL_S
+        predicted_s = self._predicted_s(whole)
+        if predicted_s is not None and predicted_s > left_s:
+            why = (
+                f"Contrastive tuning was not tried: it may take {duration(predicted_s)}, and of "
+                f"the budget {duration(max(left_s, 0.0))} were left."
+            )
+            return PairRung(_skipped(why, predicted_s))
+        self.where.progress.note(
+            f"Trying contrastive tuning, on {_NUM_FOLDS} parts and then on all texts:"
+        )
+        try:
+            logits = self._out_of_fold()
+        except DataError as error:
+            return PairRung(_skipped(f"Contrastive tuning was not tried: {error}", predicted_s))
+        seconds = time.monotonic() - started
+        judged = judge.judge_logits("contrastive", logits, samples=self.samples, seconds=seconds)
+        comparison = judge.compare(best, judged)
+        gain = comparison.metrics["accuracy"]
+        is_kept = gain.value >= 0
+        told = (
+            f"Contrastive tuning was right on {100 * gain.value_b:.1f}% of {comparison.n} texts "
+            f"out of fold, and the best before it ({best.strategy}) on {100 * gain.value_a:.1f}% "
+            f"({100 * gain.value:+.1f} points, 95% {100 * gain.low:+.1f} to "
+            f"{100 * gain.high:+.1f})"
+        )
+        if is_more_often_right(comparison):
+            why = f"{told}; it was kept."
+        elif is_kept:
+            why = (
+                f"{told}, which so few texts cannot tell from noise; it was kept, as it is better "
+                "on average with few texts a class (bench/few_shot.py)."
+            )
+        else:
+            why = f"{told}; it was not kept."
+        measure = Measure(gain.value, gain.low, gain.high, comparison.n)
+        if is_kept:
+            self._learn(whole, self.where.progress)
+            whole.out_of_fold, whole.trivial = logits, self.probe.trivial
+        rung = Rung(
+            "contrastive",
+            why,
+            judged_on="cross-validation",
+            metrics=judged.evaluation.metrics,
+            gain=measure,
+            over=best.strategy,
+            seconds=time.monotonic() - started,
+            predicted_seconds=predicted_s,
+        )
+        return PairRung(rung, judged, whole, why) if is_kept else PairRung(rung)
+
+    def _predicted_s(self, whole: ContrastiveAttempt) -> float | None:
+        """Seconds of all refits and of the last fit; None in a fit that is resumed."""
+        return (_NUM_FOLDS + 1) * whole.predicted_s(len(self.samples)) or None
+
+    def _out_of_fold(self) -> Tensor:
+        """(n, num_classes) logits, each row from a fit that had not seen it."""
+        ids = {sample.id: torch.zeros(1) for sample in self.samples}
+        table = feature_table(self.probe, [ids], self.samples)
+        targets, groups = table.targets.numpy(), table.groups.numpy()
+        seed = self.where.options.seed
+        assigned = folds(targets, groups, num_folds=_NUM_FOLDS, seed=seed)
+        logits = torch.zeros(len(self.samples), len(self.probe.classes))
+        with self.where.progress.bar("tuning by pairs", total=_NUM_FOLDS, unit="parts") as advance:
+            for fold in range(_NUM_FOLDS):
+                out = [i for i, owner in enumerate(assigned) if owner == fold]
+                held_out = [self.samples[i] for i in out]
+                attempt = self._attempt(held_out=held_out)
+                self._learn(attempt, Progress())
+                rows = attempt.predictor.features(held_out)
+                logits[out] = attempt.predictor.logits(torch.stack(list(rows.values())))
+                advance()
+        return logits
+
+    def _attempt(self, *, held_out: tuple[Sample, ...] | list[Sample]) -> ContrastiveAttempt:
+        """One on a copy of the backbone, without some of the samples."""
+        shared = self.probe.backbone
+        backbone = replace(shared, module=copy.deepcopy(shared.module))
+        data = self.where.data
+        if held_out:
+            out = dict.fromkeys((sample.id for sample in held_out), "held out")
+            data = replace(data, left_out={**data.left_out, **out})
+        return ContrastiveAttempt(
+            "contrastive",
+            replace(self.where, data=data, deadline=self.until),
+            embedder=Embedder(backbone, self.probe.embedder.inference),
+            choices=self.choices.branch(is_held=True),
+        )
+
+    def _learn(self, attempt: ContrastiveAttempt, progress: Progress) -> None:
+        """Train in a folder that is then removed, so that no checkpoint of it is taken up."""
+        where = attempt.where
+        with self.where.folder.rehearsal() as folder:
+            folder.write_text(folder.log, "")
+            attempt.where = replace(where, folder=folder, progress=progress)
+            if progress is self.where.progress:
+                attempt.choices.tell()
+            learn(attempt, ())
+        attempt.where = where
+
+
+def _skipped(why: str, predicted_s: float | None) -> Rung:
+    return Rung("contrastive", why, predicted_seconds=predicted_s, was_tried=False)
