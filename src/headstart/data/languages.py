@@ -8,6 +8,7 @@ Source: Lui and Baldwin, "langid.py: an off-the-shelf language identification to
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -120,7 +121,7 @@ def find_languages(texts: Sequence[str]) -> Languages:
         touch(kept)
     except (OSError, ValueError):
         found = [_language_of(text) for text in asked]
-        with replacing(kept) as temporary:
+        with contextlib.suppress(OSError), replacing(kept) as temporary:  # else found anew
             temporary.write_text(json.dumps(found), encoding="utf-8")
     return _counted(found, len(texts))
 

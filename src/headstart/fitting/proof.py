@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.contracts import Finding
+from headstart.trust.letters import Letters
 from headstart.trust.strangers import Neighbourhood
 
 
@@ -27,10 +28,12 @@ class Proof:
         metrics: Further keys of metrics.json.
         suspects: The most suspicious first.
         strangers: The training features that new samples are compared with.
+        letters: Of texts, which letters followed which in training.
         findings: Alarms.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
     suspects: list[SuspectRow] = field(default_factory=list)
     strangers: Neighbourhood | None = None
+    letters: Letters | None = None
     findings: list[Finding] = field(default_factory=list)

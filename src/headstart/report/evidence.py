@@ -119,12 +119,14 @@ class Strangers:
     Attributes:
         threshold: Scores above it are flagged.
         k: The score is the distance to the k-th nearest training sample, in feature space.
+        letters: Of texts, how surprising letters may be, in bits each, before a text is flagged.
     """
 
     threshold: float
     k: int | None
     share_flagged: float | None
     n: int | None
+    letters: float | None = None
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ _THOUGHT_OF = 16
 # What a letter that never occurred may be: one of so many, about as many as are in common use.
 _ALPHABET = 2**16
 _NUM_FOLDS = 5
+_TEXTS_AT_ONCE = 512  # a million letters, some 100 MB with all that is looked up of them
 _BITS = 21  # of a code point; three of them are one int64
 _MASKS = ((1 << _BITS) - 1, (1 << 2 * _BITS) - 1, (1 << 3 * _BITS) - 1)
 
@@ -112,9 +113,12 @@ class Letters:
 
     def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """(n,) bits a letter, of short texts near the average; an empty one is average."""
-        threes, lengths = _threes(texts)
-        summed = _summed(self._bits(threes), lengths)
-        return _shrunk(summed, lengths, self.mean).astype(np.float32)
+        scores = np.zeros(len(texts), np.float32)
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            threes, lengths = _threes(texts[start : start + _TEXTS_AT_ONCE])
+            summed = _summed(self._bits(threes), lengths)
+            scores[start : start + _TEXTS_AT_ONCE] = _shrunk(summed, lengths, self.mean)
+        return scores
 
     def joined(
         self, texts: Sequence[str], scores: NDArray[Any], *, threshold: float
