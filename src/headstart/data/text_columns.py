@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.data.columns import (
-    find_split,
-    guess_label,
+    find_other_roles,
     image_rank,
     is_missing,
     label_rank,
@@ -113,19 +112,10 @@ def find_text_roles(table: Table, request: Request, notes: list[str]) -> TextRol
     Raises:
         DataError: A column asked for does not exist, or it cannot be told which one is meant.
     """
-    name = table.path.name
     texts = request.text_columns or _guess_texts(table, request, notes)
     for column in texts:
         require(table, column, "--text-column")
-    split = find_split(table)
-    if split is not None:
-        notes.append(f"Column `{split}` of {name} says which split a text belongs to.")
-    group = request.group if request.group in table.columns else None
-    label = request.label_column
-    if label is None:
-        label, why = guess_label(table, {*texts, split, group})
-        notes.append(f"Column `{label}` of {name} holds the labels: {why}.")
-    require(table, label, "--label-column")
+    label, split, group = find_other_roles(table, request, notes, taken=texts, noun="text")
     if label in texts:
         raise DataError(
             f"Column `{label}` of `{table.path}` cannot hold both texts and labels. "
