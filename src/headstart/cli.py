@@ -252,7 +252,8 @@ def models(query: str = "", /) -> None:
     """List models whose name matches, those of the catalogue first.
 
     Args:
-        query: Part of a name, such as vgg or resnet; `*` stands for anything.
+        query: Part of a name, such as vgg or resnet, or text for language models; `*` stands for
+            anything.
     """
     from headstart import api
 

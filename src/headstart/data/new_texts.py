@@ -161,7 +161,7 @@ def _of_table(
     path: Path, columns: tuple[str, ...] | None, notes: list[str]
 ) -> Iterator[tuple[Sample, int]]:
     number = 0
-    for block in table_blocks(path, notes, is_header=is_text_header):
+    for block in table_blocks(path, notes, is_header=is_text_header, least_columns=1):
         if columns is None:
             columns = _guessed(block, notes)
         if not number:

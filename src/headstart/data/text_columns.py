@@ -56,11 +56,14 @@ def is_text_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first of some rows names the columns.
 
     It does when it has a name that texts or labels go by. It does not when it has a number, a cell
-    too long for a name, or a cell that recurs below, as a label does.
+    too long for a name, or a cell that recurs below, as a label does; or several words in a single
+    column.
     """
     first = [cell.strip() for cell in rows[0]]
     if any(_is_known(cell) for cell in first):
         return True
+    if len(first) == 1 and len(first[0].split()) > 1:  # a text, where there is nothing else
+        return False
     for place, cell in enumerate(first):
         is_long = len(cell) > _LONGEST_NAME or len(cell.split()) > _MOST_WORDS
         if is_long or _NUMBER.fullmatch(cell) or is_picture_name(cell):

@@ -82,6 +82,18 @@ def test_a_text_file_and_a_table_have_ids_of_their_own(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "content",
+    ['text\n"one, and two"\nthree four\nfive six\n', "one and two\nthree four five\nsix of them\n"],
+)
+def test_new_texts_may_be_the_only_column(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text(content, encoding="utf-8")
+    found = find_texts([path])
+    assert [sample.id for sample in found] == [f"new.csv#{i}" for i in (1, 2, 3)]
+    assert found[0].text in ("one, and two", "one and two")
+
+
 def test_a_line_break_that_is_no_end_of_a_line_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     given_to_standard_input(monkeypatch, "one\u2028still one\r\ntwo\rthree".encode())
     assert [s.text for s in find_texts(["-"])] == ["one\u2028still one", "two", "three"]
