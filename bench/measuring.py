@@ -116,14 +116,19 @@ _MADE: dict[str, Callable[[], Path]] = {"digits": _digits, "cell-types": _cell_t
 def own_cache(*backbones: str) -> Iterator[Path]:
     """A temporary cache that holds the weights of these backbones and nothing else."""
     from headstart.api import pull
+    from headstart.cache import cache_folder
 
     files = [pull(backbone) for backbone in backbones]
+    weights = cache_folder("weights")
     before = os.environ.get("HEADSTART_CACHE")
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name) / "cache"
         (folder / "weights").mkdir(parents=True)
         for file in files:
-            shutil.copy(file, folder / "weights")
+            if file.parent == weights:
+                shutil.copy(file, folder / "weights")
+            else:  # of a language model, whose other files lie beside it
+                shutil.copytree(file.parent, folder / "weights" / file.parent.name)
         os.environ["HEADSTART_CACHE"] = str(folder)
         try:
             yield folder

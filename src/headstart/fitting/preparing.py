@@ -133,7 +133,8 @@ def prepare_data(
     told += unlearnt_findings(dataset, checkup.masks, split.assignment)
     if is_text:
         languages = find_languages([sample.text or "" for sample in dataset])
-        told += language_findings(languages, options.backbone)
+        if options.strategy != "tfidf":  # which learns its words itself
+            told += language_findings(languages, options.backbone)
     return _told(data, told, leaks, progress=progress)
 
 

@@ -120,6 +120,7 @@ class Strangers:
         threshold: Scores above it are flagged.
         k: The score is the distance to the k-th nearest training sample, in feature space.
         letters: Of texts, how surprising letters may be, in bits each, before a text is flagged.
+        goes_by_words: The score is the share of a text's words that is unknown, instead.
     """
 
     threshold: float
@@ -127,6 +128,7 @@ class Strangers:
     share_flagged: float | None
     n: int | None
     letters: float | None = None
+    goes_by_words: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from headstart.errors import DataError, RunError
 DEFAULT_QUANTILE = 0.995
 # Of a text so many letters are looked at, its beginning; of all texts so many, evenly spread: a
 # million give some 10,000 different threes of English, in half a second.
-_MOST_LETTERS = 2000
+_MOST_LETTERS = 1000
 _MOST_TEXTS = 20_000
 _MOST_LETTERS_IN_ALL = 2_000_000
 # So many letters of the average surprise are thought behind each text, as a short one tells little.
@@ -37,7 +37,7 @@ _THOUGHT_OF = 16
 # What a letter that never occurred may be: one of so many, about as many as are in common use.
 _ALPHABET = 2**16
 _NUM_FOLDS = 5
-_TEXTS_AT_ONCE = 512  # a million letters, some 100 MB with all that is looked up of them
+_TEXTS_AT_ONCE = 1024  # a million letters, some 100 MB with all that is looked up of them
 _BITS = 21  # of a code point; three of them are one int64
 _MASKS = ((1 << _BITS) - 1, (1 << 2 * _BITS) - 1, (1 << 3 * _BITS) - 1)
 
