@@ -31,6 +31,7 @@ ENGLISH, LATIN = "English", "Latin script"
 # knows the languages (our measurement). A share in them is within 2 points of that in all.
 _MOST_TEXTS = 2000
 _MOST_CHARACTERS = 400
+_FIRST = 100  # characters that a script is told by
 # What is less sure is not told. Of 3,000 questions of TREC, all English, 97% of the answers were
 # right, of those as sure as this (74%) all but one; of sentences of SST-2 (90%) all.
 _SURE = 0.8
@@ -148,8 +149,8 @@ def _language_of(text: str) -> str | None:
 
 
 def _script_of(text: str) -> str | None:
-    """The script of most of its letters; None where it has none."""
-    scripts = Counter(_script_of_letter(c) for c in text if c.isalpha())
+    """The script of most of its first letters; None where it has none."""
+    scripts = Counter(_script_of_letter(c) for c in text[:_FIRST] if c.isalpha())
     return f"{scripts.most_common(1)[0][0]} script" if scripts else None
 
 
