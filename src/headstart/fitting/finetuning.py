@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from headstart.compute import optimizer_seconds
 from headstart.contracts import Batch, Prediction, Sample
 from headstart.engine.merging import SHARES, State, merge_weights
 from headstart.fitting.attempt import Embedder
@@ -25,8 +26,8 @@ NUM_KEPT = 3
 # Validation pictures that mixtures of weights are judged on, each some six times; they are held in
 # memory (0.15 MB each at 224 x 224).
 _MOST_JUDGED = 500
-# Steps cost more than the forward and backward pass that was measured: loading, optimizer.
-_STEP_OVERHEAD = 1.15
+# Steps cost more than forward, backward and optimizer, which are measured: loading, for one.
+_STEP_OVERHEAD = 1.1
 
 
 class FineTuning:
@@ -71,7 +72,11 @@ class FineTuning:
         if not training or not inference:
             return None
         num_train = len(self.data.samples("train"))
-        return _STEP_OVERHEAD * num_train / training + len(self.validation) / inference
+        num_steps = math.ceil(num_train / self.attempt.value("batch_size"))
+        num_parameters = sum(p.numel() for p in self.attempt.model.parameters())
+        optimizer_s = optimizer_seconds(num_parameters, self.attempt.where.device)
+        steps_s = num_train / training + num_steps * optimizer_s
+        return _STEP_OVERHEAD * steps_s + len(self.validation) / inference
 
     def train(self, tables: Sequence[Mapping[str, Tensor]]) -> None:
         """Tell how, train, then take the best weights.

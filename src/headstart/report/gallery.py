@@ -151,7 +151,7 @@ def hang_gallery(record: RunRecord, chosen: Chosen, *, progress: Progress) -> Ga
                 sample_id,
                 Line(
                     "unknown words" if record.is_of_words else "distance",
-                    f"{score:.3g}",
+                    percent(score) if record.is_of_words else f"{score:.3g}",
                     ", flagged" if is_flagged else "",
                 ),
             )

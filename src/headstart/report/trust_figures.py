@@ -177,19 +177,23 @@ def strangers_drawing(
         title, measured = f"Unknown words of the test {unit}s", "share of unknown words"
     flagged = sum(score > strangers.threshold for score in scores)
     ordered = sorted(scores)
+    least, middle, most, threshold = (
+        percent(value) if strangers.goes_by_words else f"{value:.3g}"
+        for value in (ordered[0], statistics.median(ordered), ordered[-1], strangers.threshold)
+    )
     rows = (
-        ("Least", f"{ordered[0]:.3g}"),
-        ("Median", f"{statistics.median(ordered):.3g}"),
-        ("Most", f"{ordered[-1]:.3g}"),
-        ("Flagged above", f"{strangers.threshold:.3g}"),
+        ("Least", least),
+        ("Median", middle),
+        ("Most", most),
+        ("Flagged above", threshold),
         ("Flagged", f"{flagged:,} of {len(scores):,}"),
     )
     chart = histogram(
         scores,
         title=title,
-        description=f"{count(len(scores), unit)} from {ordered[0]:.3g} to {ordered[-1]:.3g}; "
-        f"{flagged:,} above the threshold of {strangers.threshold:.3g}.",
-        x=Axis(measured),
+        description=f"{count(len(scores), unit)} from {least} to {most}; "
+        f"{flagged:,} above the threshold of {threshold}.",
+        x=Axis(measured, is_share=strangers.goes_by_words),
         mark=Mark(strangers.threshold, "flagged above"),
         counted=f"{unit}s",
     )

@@ -141,8 +141,9 @@ def fit_tfidf(
 
     Returns:
         The model, and what was found on the way: `facts` has `C`, `terms` (kinds and how many),
-        `num_folds`, `cross_validation`; `out_of_fold` the (n, num_classes) logits of fits that had
-        not seen the text, None where there are too few to hold any out.
+        `setting` (both, in words), `num_folds`, `cross_validation`; `out_of_fold` the
+        (n, num_classes) logits of fits that had not seen the text, None where there are too few to
+        hold any out.
 
     Raises:
         DataError: There is no text, or targets do not go with the texts.
@@ -180,6 +181,7 @@ def fit_tfidf(
     model = _fit(best.counts, data, c=best.c, tolerance=_FINAL_TOLERANCE)
     facts = {
         "C": best.c,
+        "setting": _setting(best.counts, best.c),
         "terms": _told(model),
         "num_folds": int(held_out.max()) + 1,
         "cross_validation": [row for each in tried for row in each.rows],
@@ -254,11 +256,9 @@ def _choose_c(
     found = answers[place] + [part.answer(cs[place]) for part in parts[len(looked) :]]
     for part, answer in zip(parts, found, strict=True):
         logits[part.places] = answer
-    kinds = [each.kind for each in counts]
     rows = [
         {
-            "terms": kinds,
-            "C": c,
+            "setting": _setting(counts, c),
             "n": len(judged.targets),
             "log_loss": float(loss.mean()),
             "accuracy": judged.accuracy(torch.cat(answer)),
@@ -340,6 +340,11 @@ def _rows(data: LabelledFeatures, places: Tensor) -> LabelledFeatures:
     return LabelledFeatures(
         data.features[places], data.targets[places], data.coded[places], data.weights[places]
     )
+
+
+def _setting(counts: Sequence[Counts], c: float) -> str:
+    """Such as `words and pieces, C = 4`."""
+    return f"{' and '.join(each.kind for each in counts)}, C = {c:g}"
 
 
 def _told(model: TfidfModel) -> dict[str, int]:
