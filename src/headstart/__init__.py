@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         load,
         models,
         predict,
+        predict_parts,
         pull,
         rank,
         resume,
@@ -43,7 +44,7 @@ _HOMES = {
     **dict.fromkeys(
         [
             *("Run", "compare", "evaluate", "fit", "inspect", "load", "models", "predict"),
-            *("pull", "rank", "resume"),
+            *("predict_parts", "pull", "rank", "resume"),
         ],
         "headstart.api",
     ),
@@ -76,6 +77,7 @@ __all__ = [
     "models",
     "open_dataset",
     "predict",
+    "predict_parts",
     "pull",
     "rank",
     "resume",

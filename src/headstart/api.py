@@ -8,14 +8,14 @@ Nothing is imported at the top that imports torch, so that `headstart --help` an
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.api_masks import answers_with_masks, ready_segmenter
 from headstart.config import FitOptions, RankOptions, make_options, make_rank_options
-from headstart.contracts import Evaluation, Measure, ModelCard, Prediction
+from headstart.contracts import Evaluation, Measure, ModelCard, Prediction, Sample
 from headstart.errors import ConfigError, DataError, RunError, did_you_mean
 from headstart.inspecting import Inspected as Inspected
 from headstart.inspecting import inspect as inspect
@@ -175,7 +175,7 @@ class _PythonWarnings:
 def _load(reference: Path | str, *, device: str, progress: Progress) -> FittedModel:
     from headstart.saved import load_model, load_pretrained
 
-    if Path(reference).is_dir() or not _is_backbone(str(reference)):
+    if not _is_backbone(str(reference)):
         folder = RunFolder.open_unfinished(Path(reference))
         if answers_with_masks(folder.path):
             raise ConfigError(
@@ -194,7 +194,10 @@ def _load(reference: Path | str, *, device: str, progress: Progress) -> FittedMo
 
 def _is_backbone(reference: str) -> bool:
     from headstart.backbones import SOURCES, list_models
+    from headstart.backbones.model_files import is_model_folder
 
+    if Path(reference).is_dir():
+        return is_model_folder(Path(reference))
     prefix = reference.partition(":")[0]
     return prefix in SOURCES or any(card.name == reference for card in list_models(reference))
 
@@ -231,14 +234,57 @@ def predict(
     progress = progress or Progress()
     fitted = _load(model, device=device, progress=progress)
     samples = fitted.find(paths, text_columns=text_columns, progress=progress)
-
-    def warn(sample: Any, error: DataError) -> None:
-        progress.warn(str(error))
-
     prediction = fitted.predictor.predict(
-        samples, progress=progress, on_error=warn if on_bad == "skip" else None
+        samples, progress=progress, on_error=_skipping(on_bad, progress)
     )
     return replace(prediction, min_confidence=min_confidence)
+
+
+def predict_parts(
+    model: Path | str,
+    paths: Sequence[Path | str],
+    *,
+    text_columns: tuple[str, ...] | None = None,
+    min_confidence: float | None = None,
+    device: str = "auto",
+    on_bad: str = "stop",
+    progress: Progress | None = None,
+) -> Iterator[Prediction]:
+    """The same as `predict`, a part at a time: of more texts than fit into memory.
+
+    Pictures come in one part. The model is loaded when the first part is asked for.
+
+    Raises:
+        ConfigError: `min_confidence` is no share.
+        DataError: Nothing was found, or a file cannot be read.
+
+    Example:
+        >>> for part in predict_parts("runs/mails-1", ["new.csv"]):     # doctest: +SKIP
+        ...     print(len(part), part.labels[0])
+        16384 praise
+    """
+    from headstart.saved import check_confidence
+
+    check_confidence(min_confidence)
+    progress = progress or Progress()
+    fitted = _load(model, device=device, progress=progress)
+    predictions = fitted.predict_parts(
+        paths,
+        text_columns=text_columns,
+        on_error=_skipping(on_bad, progress),
+        progress=progress,
+    )
+    for part in predictions:
+        yield replace(part, min_confidence=min_confidence)
+
+
+def _skipping(on_bad: str, progress: Progress) -> Callable[[Sample, DataError], None] | None:
+    """What is told of samples that cannot be read; None raises the error."""
+
+    def warn(sample: Sample, error: DataError) -> None:
+        progress.warn(str(error))
+
+    return warn if on_bad == "skip" else None
 
 
 def evaluate(
@@ -304,8 +350,10 @@ def evaluate(
 
 
 def _options_of(run: Path | str) -> Mapping[str, Any]:
-    """The options a run was fitted with; none for a pretrained classifier."""
-    if not Path(run).is_dir():
+    """The options a run was fitted with; none for a pretrained model."""
+    from headstart.backbones.model_files import is_model_folder
+
+    if not Path(run).is_dir() or is_model_folder(Path(run)):
         return {}
     folder = RunFolder(Path(run))
     options: Mapping[str, Any] = folder.read_json(folder.config)["options"]

@@ -135,7 +135,8 @@ def answers_with_masks(model: Path | str) -> bool:
     if not Path(model).is_dir():
         return _is_pretrained_for_masks(model)
     folder = RunFolder.open_unfinished(Path(model))
-    return bool(folder.read_json(folder.config)["task"] == "semantic-segmentation")
+    # The folder of a language model has a config.json, too, which names no task.
+    return bool(folder.read_json(folder.config).get("task") == "semantic-segmentation")
 
 
 def is_catalogue(path: Path | str) -> bool:

@@ -143,7 +143,7 @@ def evaluate(
     """Measure a run's model on other labelled data.
 
     Args:
-        run: The run folder.
+        run: The run folder; or a pretrained model as it comes, such as timm:resnet50.
         data: A folder or a table with classes that the model knows.
         output: A JSON file to write the metrics to.
         image_column: The column of a table that holds picture paths; as in the fit by default.
@@ -218,7 +218,7 @@ def compare(*runs: Path, output: Path | None = None) -> None:
 
     Args:
         runs: Two to eight run folders; the first is the reference.
-        output: An HTML page to write, with charts and the pictures they disagree on.
+        output: An HTML page to write, with charts and the samples they disagree on.
     """
     from headstart import api
 
@@ -252,7 +252,8 @@ def models(query: str = "", /) -> None:
     """List models whose name matches, those of the catalogue first.
 
     Args:
-        query: Part of a name, such as vgg or resnet; `*` stands for anything.
+        query: Part of a name, such as vgg or resnet, or text for language models; `*` stands for
+            anything.
     """
     from headstart import api
 
@@ -267,7 +268,8 @@ def pull(name: str, /) -> None:
     """Fetch a model's weights into the cache, so that later no network is needed.
 
     Args:
-        name: As `headstart models` lists it, or a reference such as hf://ORG/REPO.
+        name: As `headstart models` lists it; hf:ORG/REPO, a language model with its tokenizer; or
+            weights alone, such as hf://ORG/REPO.
     """
     from headstart import api
 

@@ -84,7 +84,7 @@ def predict(
         quiet: Only warnings and results.
     """
     from headstart import api, api_masks
-    from headstart.prediction_files import check_format, to_csv, write_predictions
+    from headstart.prediction_files import PredictionTally, check_format, prediction_file, to_csv
 
     paths = tuple("-" if path == _STANDARD_INPUT else path for path in paths)
     if not paths and stac is None:
@@ -126,7 +126,7 @@ def predict(
     _refuse_masks(model, masks, stac=stac, filters=filters)
     if output is not None:
         check_format(output)
-    prediction = api.predict(
+    parts = api.predict_parts(
         model,
         paths,
         text_columns=None if text_column is None else tuple(text_column.split(",")),
@@ -135,12 +135,17 @@ def predict(
         on_bad=on_bad,
         progress=progress,
     )
+    tally = PredictionTally()
     if output is None:
-        sys.stdout.write(to_csv(prediction))
+        for part in parts:
+            sys.stdout.write(to_csv(part, has_header=not tally.num_samples))
+            tally.add(part)
     else:
-        write_predictions(output, prediction)
-        progress.note(f"Written: {output} ({len(prediction):,} rows)")
-    showing.show_doubts(prediction, progress)
+        with prediction_file(output) as write:
+            for part in parts:
+                write(part)
+                tally.add(part)
+    showing.show_predicted(tally, progress, output=output)
 
 
 def _fetched(

@@ -47,9 +47,10 @@ class FitOptions(BaseModel):
     ] = Field("auto", description="The problem to solve; auto goes by the data.")
     backbone: Annotated[str, Parameter(group=_MAIN)] = Field(
         "auto",
-        description="The pretrained model: a name from `headstart models`, `timm:NAME`, or auto "
-        "(the best that can be reached). Several with commas between them, or any (all that are "
-        "here, as for `headstart rank`), race by probe first; for the strategy auto.",
+        description="The pretrained model: a name from `headstart models`, `timm:NAME`, of texts "
+        "`hf:ORG/REPO` or a folder, or auto (the best that can be reached). Several with commas "
+        "between them, or any (all that are here, as for `headstart rank`), race by probe first; "
+        "for the strategy auto.",
     )
     weights: Annotated[str | None, Parameter(group=_MAIN)] = Field(
         None,
@@ -173,10 +174,14 @@ class FitOptions(BaseModel):
         "none.",
     )
     mixup: Annotated[float, Parameter(group=_DATA)] = Field(
-        0.0, ge=0.0, description="Strength of mixup (alpha of its beta distribution); 0 is off."
+        0.0,
+        ge=0.0,
+        description="Strength of mixup of pictures (alpha of its beta distribution); 0 is off.",
     )
     cutmix: Annotated[float, Parameter(group=_DATA)] = Field(
-        0.0, ge=0.0, description="Strength of cutmix (alpha of its beta distribution); 0 is off."
+        0.0,
+        ge=0.0,
+        description="Strength of cutmix of pictures (alpha of its beta distribution); 0 is off.",
     )
     views: Annotated[int | None, Parameter(group=_DATA)] = Field(
         None,
@@ -184,7 +189,7 @@ class FitOptions(BaseModel):
         le=64,
         description="Augmented views of each training picture whose features (of masks: feature "
         "maps) are cached, for head and probe; 0 with head augments anew each epoch. Auto: 3 for "
-        "head, none for probe.",
+        "head, none for probe and for texts.",
     )
     balance: Annotated[Literal["none", "weights", "sampling"] | None, Parameter(group=_DATA)] = (
         Field(
@@ -234,7 +239,10 @@ class FitOptions(BaseModel):
         "above it. Auto: by the strategy.",
     )
     batch_size: Annotated[int | None, Parameter(group=_TRAINING)] = Field(
-        None, ge=1, description="Pictures a step. Auto: 16, or less for few samples."
+        None,
+        ge=1,
+        description="Samples a step. Auto: 16 pictures or 32 texts, 64 of either on a graphics "
+        "card, or fewer where there are few.",
     )
     accumulate: Annotated[int, Parameter(group=_TRAINING)] = Field(
         1, ge=1, description="Batches whose gradients are added up before a step."
@@ -250,7 +258,7 @@ class FitOptions(BaseModel):
         ge=0.0,
         lt=1.0,
         description="Share of the steps in which the rate rises. Auto: 0.25 for one-cycle, "
-        "0.05 for the others.",
+        "0.05 for the others; of texts 0.1.",
     )
     weight_decay: Annotated[float, Parameter(group=_TRAINING)] = Field(
         0.01, ge=0.0, description="Decoupled weight decay; norms and biases have none."
@@ -293,7 +301,9 @@ class FitOptions(BaseModel):
         Literal["auto", "float32", "bfloat16", "float16"], Parameter(group=_MACHINE)
     ] = Field("auto", description="Auto: the fastest, by a short probe of the real model.")
     workers: Annotated[int | None, Parameter(group=_MACHINE)] = Field(
-        None, ge=0, description="Processes that load training pictures. Auto: by the cores."
+        None,
+        ge=0,
+        description="Processes that load training pictures. Auto: by the cores; of texts none.",
     )
     output: Annotated[Path | None, Parameter(group=_MACHINE)] = Field(
         None, description="The run folder. Auto: runs/NAME-N."

@@ -16,6 +16,7 @@ from headstart.progress import Progress
 
 if TYPE_CHECKING:
     from headstart.data.checks import Checkup
+    from headstart.data.languages import Languages
     from headstart.data.leaks import LeakedSample
     from headstart.data.near_duplicates import NearDuplicates
     from headstart.data.splits import SplitPlan
@@ -71,6 +72,7 @@ class Inspected:
         leaks: Samples of a ready-made test that also stand, or nearly, in train or validation.
         pixels: As `counts`, of pixels, where samples have masks; else empty.
         lengths: Of texts; None of pictures.
+        languages: Of texts; None of pictures.
     """
 
     dataset: Dataset
@@ -85,6 +87,7 @@ class Inspected:
     leaks: tuple[LeakedSample, ...] = ()
     pixels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     lengths: TextLengths | None = None
+    languages: Languages | None = None
 
 
 def inspect(
@@ -112,6 +115,7 @@ def inspect(
     """
     if unknown := set(reading) - DataOptions.__annotations__.keys():
         raise TypeError(f"inspect() has no option `{min(unknown)}`.")
+    from headstart.backbones.text_languages import language_findings
     from headstart.data.leaks import leak_findings, near_duplicate_findings
     from headstart.data.mask_classes import pixel_counts, unlearnt_findings
     from headstart.data.planning import plan_splits
@@ -149,7 +153,10 @@ def inspect(
             unlearnt = tuple(unlearnt_findings(usable, checkup.masks, assignment))
             unread = _unread_together(usable, checkup, planned.split, reading)
     leaking = leak_findings(leaks, noun=noun_of(dataset))
+    languages = _languages(dataset) if is_text else None
     told = (*near_duplicate_findings(dataset, near), *unlearnt, *leaking)
+    if languages is not None:
+        told += language_findings(languages, reading.get("backbone", "auto"))
     findings = (*checkup.errors, *unread, *checkup.warnings, *told)
     page = Path(output) if output is not None else None
     picture = sheet_path = None
@@ -181,6 +188,7 @@ def inspect(
                 assignment=dict(assignment or {}),
                 reading=BandReading(reading.get("bands"), reading.get("units")),
                 lengths=lengths,
+                languages=languages,
             ),
             progress=progress,
         )
@@ -197,6 +205,7 @@ def inspect(
         leaks=leaks,
         pixels=pixels,
         lengths=lengths,
+        languages=languages,
     )
 
 
@@ -257,6 +266,12 @@ def _nearly_the_same(dataset: Dataset, checkup: Checkup) -> NearDuplicates:
     if noun_of(dataset) == "text":
         return find_near_texts({sample.id: sample.text or "" for sample in dataset})
     return find_near_duplicates(checkup.facts)
+
+
+def _languages(dataset: Dataset) -> Languages:
+    from headstart.data.languages import find_languages
+
+    return find_languages([sample.text or "" for sample in dataset])
 
 
 def _lengths(dataset: Dataset, backbone: str, progress: Progress) -> TextLengths:

@@ -1,12 +1,16 @@
-"""Predictions as CSV, JSON or Parquet."""
+"""Predictions as CSV, JSON or Parquet: whole, or a part at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from headstart.atomic import replacing
 from headstart.contracts import Prediction
@@ -30,15 +34,79 @@ def write_predictions(path: Path, prediction: Prediction) -> None:
         ConfigError: The name ends in none of .csv, .json, .parquet.
         RunError: It cannot be written.
     """
+    with prediction_file(path) as write:
+        write(prediction)
+
+
+@contextlib.contextmanager
+def prediction_file(path: Path) -> Iterator[Callable[[Prediction], None]]:
+    """A file of predictions that come a part at a time; it is there when the block has ended.
+
+    Args:
+        path: See `write_predictions`.
+
+    Yields:
+        What takes the next part. All parts are of one model.
+
+    Raises:
+        ConfigError: The name ends in none of .csv, .json, .parquet.
+        RunError: It cannot be written; the earlier file is untouched.
+    """
     check_format(path)
-    writer = _WRITERS[path.suffix.lower()]
+    with contextlib.ExitStack() as stack:
+        with _told(path):
+            temporary = stack.enter_context(replacing(path))
+            writer = _WRITERS[path.suffix.lower()](temporary)
+            stack.callback(writer.close)
+
+        def write(part: Prediction) -> None:
+            with _told(path):
+                writer.add(part)
+
+        yield write
+        with _told(path):
+            stack.close()
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        with replacing(path) as temporary:
-            writer(temporary, prediction)
+        yield
     except OSError as error:
         raise RunError(
             f"Cannot write `{path}`: {error.strerror}. Give --output a file that can be written."
         ) from None
+
+
+@dataclass
+class PredictionTally:
+    """What predictions say in all, counted while they pass by.
+
+    Attributes:
+        num_samples: How many there were.
+        num_undecided: How many of them were answered less surely than was asked for.
+        num_strangers: How many are unlike the training samples.
+        answers: Class -> how many samples were answered with it.
+        min_confidence: What was asked for; None decides all.
+        unit: What a sample is called.
+    """
+
+    num_samples: int = 0
+    num_undecided: int = 0
+    num_strangers: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
+    min_confidence: float | None = None
+    unit: str = "picture"
+
+    def add(self, part: Prediction) -> None:
+        """Count the next predictions."""
+        self.num_samples += len(part)
+        self.num_undecided += int(part.is_undecided.sum())
+        if part.strangers is not None:
+            self.num_strangers += int(part.strangers.is_stranger.sum())
+        for label in part.labels:
+            self.answers.update(filter(None, label.split("|") if part.is_multilabel else [label]))
+        self.min_confidence, self.unit = part.min_confidence, part.unit
 
 
 def check_format(path: Path) -> None:
@@ -53,12 +121,13 @@ def check_format(path: Path) -> None:
         )
 
 
-def to_csv(prediction: Prediction) -> str:
-    """Predictions as CSV text, with a header."""
+def to_csv(prediction: Prediction, *, has_header: bool = True) -> str:
+    """Predictions as CSV text, with a header or as what follows one."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     rows = to_rows(prediction)
-    writer.writerow(rows[0].keys() if rows else ["id", "prediction", "confidence"])
+    if has_header:
+        writer.writerow(rows[0].keys() if rows else ["id", "prediction", "confidence"])
     writer.writerows(row.values() for row in rows)
     return text.getvalue()
 
@@ -94,19 +163,66 @@ def to_rows(prediction: Prediction) -> list[dict[str, Any]]:
     return rows
 
 
-def _write_csv(path: Path, prediction: Prediction) -> None:
-    path.write_text(to_csv(prediction), encoding="utf-8")
+class _Writer(Protocol):
+    """One format, made with the path of the file."""
+
+    def add(self, part: Prediction) -> None: ...
+
+    def close(self) -> None: ...
 
 
-def _write_json(path: Path, prediction: Prediction) -> None:
-    text = json.dumps(to_rows(prediction), indent=1, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+class _CsvWriter:
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._is_begun = False
+
+    def add(self, part: Prediction) -> None:
+        self._file.write(to_csv(part, has_header=not self._is_begun))
+        self._is_begun = True
+
+    def close(self) -> None:
+        self._file.close()
 
 
-def _write_parquet(path: Path, prediction: Prediction) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+class _JsonWriter:
+    """One array of objects, written as `json.dumps(rows, indent=1)` would."""
 
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._before = "[\n"
+
+    def add(self, part: Prediction) -> None:
+        for row in to_rows(part):
+            text = json.dumps(row, indent=1, ensure_ascii=False)
+            # By its line breaks alone: in strings JSON has none.
+            self._file.write(self._before + " " + text.replace("\n", "\n "))
+            self._before = ",\n"
+
+    def close(self) -> None:
+        self._file.write("[]\n" if self._before == "[\n" else "\n]\n")
+        self._file.close()
+
+
+class _ParquetWriter:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._writer: Any = None
+
+    def add(self, part: Prediction) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.table(_columns(part))
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._path, table.schema)
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _columns(prediction: Prediction) -> dict[str, Any]:
     columns: dict[str, Any] = {
         "id": list(prediction.ids),
         "prediction": prediction.labels,
@@ -119,7 +235,11 @@ def _write_parquet(path: Path, prediction: Prediction) -> None:
     if prediction.strangers is not None:
         columns["ood"] = prediction.strangers.scores
         columns["is_stranger"] = prediction.strangers.is_stranger
-    pq.write_table(pa.table(columns), path)
+    return columns
 
 
-_WRITERS = {".csv": _write_csv, ".json": _write_json, ".parquet": _write_parquet}
+_WRITERS: dict[str, Callable[[Path], _Writer]] = {
+    ".csv": _CsvWriter,
+    ".json": _JsonWriter,
+    ".parquet": _ParquetWriter,
+}

@@ -30,6 +30,7 @@ from headstart.data.tokenising import as_ids
 from headstart.errors import DataError
 from headstart.model import LabelModel, Model
 from headstart.progress import Progress
+from headstart.trust.letters import Letters
 
 _ANSWERED_AT_ONCE = 256
 # About as long as a message or a question with its context: some 30 tokens.
@@ -47,6 +48,7 @@ class Predictor:
         device: Where to compute.
         compute_format: How to compute.
         strangers: Tells samples unlike those of the fit, if these are known.
+        letters: Of texts, which letters followed which in training; joins the score of strangers.
         embed: A frozen twin of the model's backbone, where there is one already: inputs as the
             task's batches have them, on the device -> (B, num_features) float32.
     """
@@ -61,6 +63,7 @@ class Predictor:
         device: torch.device,
         compute_format: ComputeFormat,
         strangers: Strangeness | None = None,
+        letters: Letters | None = None,
         embed: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.model = model.eval()
@@ -70,6 +73,7 @@ class Predictor:
         self.device = device
         self.compute_format = compute_format
         self.strangers = strangers
+        self.letters = letters
         self._embed = embed or FrozenTwin(
             EmbedOnly(model), compute_format, example=example_input(contract, device)
         )
@@ -79,13 +83,24 @@ class Predictor:
         return self._embed(inputs.to(self.device, non_blocking=True))
 
     @torch.inference_mode()
-    def answer(self, ids: Sequence[str], features: Tensor) -> Prediction:
-        """Predictions for features (n, num_features) float32."""
+    def answer(
+        self, ids: Sequence[str], features: Tensor, *, texts: Sequence[str] | None = None
+    ) -> Prediction:
+        """Predictions for features (n, num_features) float32.
+
+        Args:
+            ids: Of the samples.
+            features: Of them.
+            texts: What they say, where they are texts: strangers are known by their letters, too.
+        """
         prediction = self.task.predict(self.logits(features), ids, self.classes)
         if self.strangers is None:
             return prediction
         scores = self.strangers.scores(features).cpu().numpy()
-        return replace(prediction, strangers=StrangerScores(scores, self.strangers.threshold))
+        threshold = self.strangers.threshold
+        if self.letters is not None and texts is not None:
+            scores = self.letters.joined(texts, scores, threshold=threshold)
+        return replace(prediction, strangers=StrangerScores(scores, threshold))
 
     @torch.inference_mode()
     def logits(self, features: Tensor) -> Tensor:
@@ -126,7 +141,8 @@ class Predictor:
                 f"None of the {len(samples)} files could be read as a {unit}. "
                 "`headstart inspect FOLDER` tells why, file by file."
             )
-        return self.answer(list(rows), torch.stack(list(rows.values())))
+        texts = [sample.text or "" for sample in samples if sample.id in rows]
+        return self.answer(list(rows), torch.stack(list(rows.values())), texts=texts)
 
     def features(
         self,

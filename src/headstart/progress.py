@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +59,14 @@ class Progress:
         for sink in self.sinks:
             sink.handle(event)
 
+    def within(self, advance: Callable[[int], None]) -> Progress:
+        """The same, but that bars move one that is there already: for steps that are parts of one.
+
+        Args:
+            advance: Of the bar that is there.
+        """
+        return Progress([_Within(advance, self)])
+
     def note(self, message: str, **values: Any) -> None:
         """Something the user wants to know."""
         self.emit(Event("note", message, values))
@@ -87,21 +95,32 @@ class Progress:
         self.emit(Event("table", title, values))
 
     @contextmanager
-    def bar(self, label: str, *, total: int, unit: str, is_summed_up: bool = True) -> Iterator[Any]:
+    def bar(
+        self,
+        label: str,
+        *,
+        total: int | None,
+        unit: str,
+        is_summed_up: bool = True,
+        is_estimated: bool = False,
+    ) -> Iterator[Any]:
         """A bar with rate and time left; yields `advance(count)`.
 
         Args:
             label: What goes on.
-            total: How many there are to do.
+            total: How many there are to do; None where nobody knows.
             unit: Of what, in the plural.
             is_summed_up: Leave a line with the rate when it took long.
+            is_estimated: The total is about right: it grows where more are done.
         """
         self.emit(Event("start", label, {"total": total, "unit": unit}))
         started, done = time.perf_counter(), 0
 
         def advance(count: int = 1) -> None:
-            nonlocal done
+            nonlocal done, total
             done += count
+            if is_estimated and total is not None:
+                total = max(total, done)
             self.emit(Event("advance", label, {"done": done, "total": total, "unit": unit}))
 
         try:
@@ -110,6 +129,24 @@ class Progress:
             seconds = time.perf_counter() - started
             values = {"done": done, "total": total, "unit": unit, "seconds": round(seconds, 3)}
             self.emit(Event("end", label, {**values, "is_summed_up": is_summed_up}))
+
+
+class _Within:
+    """Moves one bar as others move; see `Progress.within`."""
+
+    def __init__(self, advance: Callable[[int], None], outer: Progress) -> None:
+        self._advance = advance
+        self._outer = outer
+        self._done = 0
+
+    def handle(self, event: Event) -> None:
+        if event.kind == "start":
+            self._done = 0
+        elif event.kind == "advance":
+            self._advance(event.values["done"] - self._done)
+            self._done = event.values["done"]
+        elif event.kind != "end":
+            self._outer.emit(event)
 
 
 class JsonlSink:
@@ -212,7 +249,8 @@ class ConsoleSink:
 
     def _advance(self, event: Event) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, completed=event.values["done"])
+            done, total = event.values["done"], event.values["total"]
+            self._bar.update(self._task, completed=done, total=total)
             return
         now = time.perf_counter()
         if now - self._last_line >= 10.0:  # without a terminal: a line now and then
@@ -233,5 +271,7 @@ class ConsoleSink:
         rate = done / max(seconds, 1e-9)
         if is_over:
             return f"{event.message}: {done} {unit} in {seconds:.1f} s ({rate:.0f} a second)"
+        if total is None:
+            return f"{event.message}: {done} {unit}, {rate:.0f} a second"
         left = (total - done) / max(rate, 1e-9)
         return f"{event.message}: {done} of {total} {unit}, {rate:.0f} a second, {left:.0f} s left"

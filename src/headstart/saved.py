@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from headstart.backbones import build_unset_backbone, load_backbone
+from headstart.backbones import build_unset_backbone, load_backbone, takes_texts
 from headstart.backbones.pretrained_decoder import brings_decoder
 from headstart.backbones.pyramid import as_pyramid
 from headstart.compute import choose_device, choose_format, module_fingerprint
@@ -30,10 +31,10 @@ from headstart.contracts import (
     TextContract,
 )
 from headstart.data import find_pictures
-from headstart.data.new_texts import find_texts
+from headstart.data.new_texts import TextPart, text_parts
 from headstart.data.raster_values import STRETCHED
 from headstart.decoders import build_decoder
-from headstart.errors import ConfigError, RunError
+from headstart.errors import ConfigError, DataError, RunError
 from headstart.mask_predictor import MaskPredictor
 from headstart.model import Model
 from headstart.predictor import EmbedOnly, Predictor, example_input, speed_name
@@ -41,6 +42,7 @@ from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.strategies.heads import build_head
 from headstart.tasks import make_label_task, make_mask_task
+from headstart.trust.letters import Letters
 from headstart.trust.strangers import Neighbourhood
 from headstart.trust.unknown_words import UnknownWords
 
@@ -109,17 +111,69 @@ class FittedModel:
             DataError: Nothing was found there.
         """
         if self.predictor.task.unit == "text":
-            notes: list[str] = []
-            samples = find_texts(paths, columns=text_columns or self.text_columns, notes=notes)
-            for note in notes:
-                progress.note(note)
-            return samples
+            parts = self._text_parts(paths, text_columns=text_columns, progress=progress)
+            return [sample for part in parts for sample in part.samples]
         if text_columns is not None:
             raise ConfigError(
                 f"--text-column {','.join(text_columns)} is of texts, but the model is of "
                 "pictures. Leave it away."
             )
         return find_pictures(paths)
+
+    def _text_parts(
+        self,
+        paths: Sequence[Path | str],
+        *,
+        text_columns: tuple[str, ...] | None,
+        progress: Progress,
+    ) -> Iterator[TextPart]:
+        """Texts a part at a time; what was guessed is told as soon as it is known."""
+        notes: list[str] = []
+        num_told = 0
+        for part in text_parts(paths, columns=text_columns or self.text_columns, notes=notes):
+            for note in notes[num_told:]:
+                progress.note(note)
+            num_told = len(notes)
+            yield part
+        for note in notes[num_told:]:
+            progress.note(note)
+
+    def predict_parts(
+        self,
+        paths: Sequence[Path | str],
+        *,
+        text_columns: tuple[str, ...] | None = None,
+        on_error: Callable[[Sample, DataError], None] | None = None,
+        progress: Progress | None = None,
+    ) -> Iterator[Prediction]:
+        """Predictions for files, folders and patterns, a part at a time; of pictures all in one.
+
+        Args:
+            paths: See `predict`.
+            text_columns: See `find`.
+            on_error: Told of each sample that cannot be read, which is then left out.
+            progress: Told about everything; None is silent.
+
+        Raises:
+            ConfigError: Columns are named for a model of pictures.
+            DataError: Nothing was found there, or a file cannot be read.
+        """
+        progress = progress or Progress()
+        if self.predictor.task.unit != "text":
+            samples = self.find(paths, text_columns=text_columns, progress=progress)
+            yield self.predictor.predict(samples, progress=progress, on_error=on_error)
+            return
+        parts = self._text_parts(paths, text_columns=text_columns, progress=progress)
+        first, second = next(parts), next(parts, None)
+        if second is None:  # the most common case: how many there are is known
+            yield self.predictor.predict(first.samples, progress=progress, on_error=on_error)
+            return
+        share = first.share_read
+        total = None if not share else max(1, round(len(first.samples) / share))
+        with progress.bar("predicting", total=total, unit="texts", is_estimated=True) as advance:
+            counted = progress.within(advance)
+            for part in chain([first, second], parts):
+                yield self.predictor.predict(part.samples, progress=counted, on_error=on_error)
 
     def predict(
         self,
@@ -227,10 +281,10 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
     is_multilabel = config["model"]["is_multilabel"]
     task = make_label_task(config["task"], is_multilabel=is_multilabel)
     parts = _load_parts(folder, task, device=device)
-    strangers = _load_strangers(folder, parts["device"], contract=parts["contract"])
+    strangers, letters = _load_strangers(folder, parts["device"], contract=parts["contract"])
     columns = config["options"].get("text_column")
     return FittedModel(
-        Predictor(task=task, **parts, strangers=strangers),
+        Predictor(task=task, **parts, strangers=strangers, letters=letters),
         text_columns=None if columns is None else tuple(columns),
     )
 
@@ -316,6 +370,12 @@ def load_pretrained(reference: str, *, device: str, progress: Progress) -> Fitte
     Raises:
         ConfigError: It brings no classifier.
     """
+    if takes_texts(reference):
+        raise ConfigError(
+            f"`{reference}` reads texts and brings no classes, so it cannot answer without a fit. "
+            f"Fit it to your labels: headstart fit DATA --backbone {reference} (with --strategy "
+            "as-is it goes by the names of your classes alone)."
+        )
     backbone = load_backbone(reference, progress=progress)
     if brings_decoder(backbone):
         raise ConfigError(
@@ -398,16 +458,16 @@ def _load_strangers(
     device: torch.device,
     *,
     contract: InputContract | TextContract | TermsContract,
-) -> Strangeness | None:
+) -> tuple[Strangeness | None, Letters | None]:
     """None for a run without them: one that was fitted on nothing, or by an earlier version."""
     path = folder.strangers
     if not path.is_file():
-        return None
+        return None, None
     try:
         state = load_file(path)
         if isinstance(contract, TermsContract):
-            return UnknownWords.from_state(state)
-        return Neighbourhood.from_state(state).to(device)
+            return UnknownWords.from_state(state), None
+        return Neighbourhood.from_state(state).to(device), Letters.from_state(state)
     except (SafetensorError, OSError) as error:
         raise RunError(f"`{path}` is damaged ({error}). Fit again.") from None
 

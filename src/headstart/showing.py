@@ -11,9 +11,10 @@ from headstart.progress import Progress
 
 if TYPE_CHECKING:
     from headstart.api import Demonstration, Run
-    from headstart.contracts import Evaluation, ModelCard, Prediction
+    from headstart.contracts import Evaluation, ModelCard
     from headstart.inspecting import Inspected
     from headstart.mapping import Mapped
+    from headstart.prediction_files import PredictionTally
     from headstart.report.comparison import Compared
     from headstart.report.ranking import Ranking
 
@@ -78,6 +79,8 @@ def show_inspection(found: Inspected, progress: Progress) -> None:
         )
     if found.lengths is not None and found.lengths.told:
         progress.note(f"Lengths: {found.lengths.told}")
+    if found.languages is not None and found.languages.told:
+        progress.note(f"Languages: {found.languages.told}")
     if not found.findings:
         progress.note("Nothing is wrong with it.")
     for finding in found.findings:
@@ -137,25 +140,28 @@ def show_evaluation(found: Evaluation, data: Path, progress: Progress) -> None:
     progress.table(f"On {found.n} samples of {data}", ["metric", "value"], rows)
 
 
-def show_doubts(prediction: Prediction, progress: Progress) -> None:
-    """How many samples were left undecided, and how many are like nothing in training."""
-    n, unit = len(prediction), prediction.unit
-    if prediction.min_confidence is not None:
-        num_undecided = int(prediction.is_undecided.sum())
+def show_predicted(found: PredictionTally, progress: Progress, *, output: Path | None) -> None:
+    """What was answered, how much was left undecided, and how much is like nothing in training."""
+    n, unit = found.num_samples, found.unit
+    if output is not None:
+        most = found.answers.most_common(_MOST_CLASSES)
+        told = ", ".join(f"{name} {number:,}" for name, number in most)
+        if len(found.answers) > len(most):
+            told += f", and {len(found.answers) - len(most):,} classes more"
+        progress.note(f"Written: {output} ({n:,} rows{': ' if told else ''}{told})")
+    if found.min_confidence is not None:
         progress.note(
-            f"Undecided: {num_undecided:,} of {n:,} {unit}s (less sure than "
-            f"{prediction.min_confidence:g})."
+            f"Undecided: {found.num_undecided:,} of {n:,} {unit}s (less sure than "
+            f"{found.min_confidence:g})."
         )
-    if prediction.strangers is None:
-        return
-    num_strangers = int(prediction.strangers.is_stranger.sum())
-    if num_strangers > _EXPECTED_STRANGERS * n + 1:
+    if found.num_strangers > _EXPECTED_STRANGERS * n + 1:
         progress.warn(
-            f"{num_strangers:,} of {n:,} {unit}s are unlike any the model was fitted on: do not "
-            "rely on what it says of them (column is_stranger)."
+            f"{found.num_strangers:,} of {n:,} {unit}s are unlike any the model was fitted on: do "
+            "not rely on what it says of them (column is_stranger)."
         )
-    elif num_strangers:
-        progress.note(f"Unlike the training {unit}s: {num_strangers:,} of {n:,} (is_stranger).")
+    elif found.num_strangers:
+        told = f"{found.num_strangers:,} of {n:,} (is_stranger)"
+        progress.note(f"Unlike the training {unit}s: {told}.")
 
 
 def show_comparison(found: Compared, progress: Progress) -> None:
@@ -221,7 +227,7 @@ def show_models(cards: Sequence[ModelCard], progress: Progress) -> None:
         ]
         for card in shown
     ]
-    columns = ["name", "size", "pixels", "licence", "domain", "from"]
+    columns = ["name", "size", "input", "licence", "domain", "from"]
     progress.table("", columns, rows)
     if len(cards) > len(shown):
         progress.note(f"and {len(cards) - len(shown):,} more: narrow it, such as `models resnet50`")

@@ -49,7 +49,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(table: Path, backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.Run:
     output = tmp_path_factory.mktemp("runs") / "probe"
-    return hs.fit(table, backbone=str(backbone), strategy="probe", output=output)
+    precision = "float32"  # answers are then the same in batches of any size
+    return hs.fit(
+        table, backbone=str(backbone), strategy="probe", precision=precision, output=output
+    )
 
 
 def test_a_probe_on_texts_is_a_run_like_any_other(run: hs.Run) -> None:
@@ -190,6 +193,64 @@ def test_texts_of_two_files_with_one_name_are_all_answered(run: hs.Run, tmp_path
     assert len(set(answers.ids)) == len(answers) == 8
     alone = hs.load(run.path).predict([paths[1]])
     assert answers.labels[4:] == alone.labels
+
+
+def test_a_language_model_alone_answers_nothing_and_says_what_to_do(
+    backbone: Path, table: Path
+) -> None:
+    for reference in ("minilm", str(backbone)):
+        with pytest.raises(ConfigError, match="reads texts and brings no classes") as error:
+            hs.evaluate(reference, table)
+        assert f"headstart fit DATA --backbone {reference}" in str(error.value)
+    with pytest.raises(ConfigError, match="reads texts and brings no classes"):
+        hs.predict("minilm", [table])
+
+
+def test_strangers_are_known_by_their_letters_after_loading(run: hs.Run) -> None:
+    model = hs.load(run.path)
+    flags = model.predict_texts(
+        ["stirring funny beauty good fine fine no 7", "wo liegt denn der höchste Berg?", "这是什么"]
+    ).strangers
+    assert flags is not None
+    assert flags.is_stranger.tolist() == [False, True, True]
+    found = json.loads((run.path / "metrics.json").read_text())["ood"]
+    assert found["letters_threshold"] > 0
+    assert "such as another language or gibberish" in (run.path / "report.html").read_text()
+
+
+def test_the_report_of_texts_has_no_options_of_pictures(run: hs.Run) -> None:
+    page = (run.path / "report.html").read_text()
+    for name in ("image_column", "mixup", "bands", "decoder"):
+        assert f">{name}<" not in page
+    assert ">text_column<" in page
+    assert "Languages" in page
+
+
+def test_more_texts_than_one_part_are_answered_and_counted_as_they_are_read(
+    run: hs.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = write_table(tmp_path / "new.csv", num=50, seed=1)
+    whole = hs.load(run.path).predict([new])
+    monkeypatch.setattr("headstart.data.new_texts.TEXTS_A_PART", 20)
+    parts = list(hs.predict_parts(run.path, [new]))
+    assert [len(part) for part in parts] == [20, 20, 10]
+    assert [id_ for part in parts for id_ in part.ids] == list(whole.ids)
+    assert [label for part in parts for label in part.labels] == whole.labels
+
+    output = tmp_path / "answers.csv"
+    given = ["predict", str(run.path), str(new), "--output", str(output), "--min-confidence", "1"]
+    assert command(given) == 0
+    with output.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["id"] for row in rows] == list(whole.ids)
+    assert {row["undecided"] for row in rows} == {"True"}
+    told = capsys.readouterr().err
+    assert "answers.csv (50 rows)" in told
+    assert "Undecided: 50 of 50 texts (less sure than 1)." in told
+
+    assert command(["predict", str(run.path), str(new)]) == 0
+    answers = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["id"] for row in answers] == list(whole.ids)
 
 
 def test_without_the_extra_texts_are_refused_before_there_is_a_folder(

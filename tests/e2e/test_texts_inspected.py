@@ -63,6 +63,28 @@ def test_tokens_are_counted_by_a_model_that_is_here(
     assert "Pictures" not in words
 
 
+def test_another_language_than_that_of_the_model_is_told(
+    tmp_path: Path, headstart: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "empty"))
+    arabic = "لا تريد الحكومة أن ترفع الضرائب في العام المقبل رقم"
+    english = "the government does not want to raise taxes next year, says number"
+    rows = [(f"{arabic if i % 4 == 0 else english} {i}", "ab"[i % 2]) for i in range(40)]
+    data, page = tmp_path / "news.csv", tmp_path / "page.html"
+    with data.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    told = headstart("inspect", data, "--output", page)
+    words = " ".join(f"{told.out} {told.err}".split())  # type: ignore[attr-defined]
+    assert "Languages: " in words
+    assert "25% of the texts that can be told are in another" in words
+    assert "--backbone multilingual-e5-small" in words
+    shown = page.read_text(encoding="utf-8")
+    assert "<dt>Languages</dt>" in shown or ">Languages<" in shown
+
+    told = headstart("inspect", data, "--backbone", "multilingual-e5-small")
+    assert "in another" not in f"{told.out} {told.err}"  # type: ignore[attr-defined]
+
+
 def test_nothing_is_fetched_to_count_tokens(
     mails: Path, headstart: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -11,7 +11,14 @@ import pytest
 
 from headstart.contracts import Prediction
 from headstart.errors import ConfigError, RunError
-from headstart.prediction_files import check_format, to_csv, to_rows, write_predictions
+from headstart.prediction_files import (
+    PredictionTally,
+    check_format,
+    prediction_file,
+    to_csv,
+    to_rows,
+    write_predictions,
+)
 
 IDS = ("a b.png", 'ü,"x".png', "日本\n.png")
 
@@ -90,3 +97,58 @@ def test_what_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Give --output a file that can be written"):
         write_predictions(tmp_path / "file" / "p.csv", prediction())
+
+
+def part(start: int, stop: int) -> Prediction:
+    whole = prediction()
+    return replace(whole, ids=IDS[start:stop], probabilities=whole.probabilities[start:stop])
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_parts_make_the_same_file_as_the_whole(suffix: str, tmp_path: Path) -> None:
+    write_predictions(tmp_path / f"whole.{suffix}", prediction())
+    with prediction_file(tmp_path / f"parts.{suffix}") as write:
+        write(part(0, 2))
+        write(part(2, 3))
+    if suffix == "parquet":
+        assert pq.read_table(tmp_path / "parts.parquet") == pq.read_table(
+            tmp_path / "whole.parquet"
+        )
+    else:
+        parts, whole = ((tmp_path / f"{n}.{suffix}").read_bytes() for n in ("parts", "whole"))
+        assert parts == whole
+    assert to_csv(part(0, 2)) + to_csv(part(2, 3), has_header=False) == to_csv(prediction())
+
+
+def test_json_is_indented_as_json_does_it(tmp_path: Path) -> None:
+    write_predictions(tmp_path / "p.json", prediction())
+    expected = json.dumps(to_rows(prediction()), indent=1, ensure_ascii=False) + "\n"
+    assert (tmp_path / "p.json").read_text(encoding="utf-8") == expected
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
+def test_a_prediction_that_fails_half_way_leaves_the_earlier_file(
+    suffix: str, tmp_path: Path
+) -> None:
+    def fail() -> None:
+        with prediction_file(path) as write:
+            write(part(0, 2))
+            raise OSError("the disk of the data")
+
+    path = tmp_path / f"p.{suffix}"
+    path.write_text("earlier")
+    with pytest.raises(OSError, match="the disk of the data"):
+        fail()
+    assert path.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_answers_are_counted_while_they_pass_by() -> None:
+    tally = PredictionTally()
+    for one in (part(0, 2), part(2, 3)):
+        tally.add(replace(one, min_confidence=0.75))
+    assert (tally.num_samples, tally.num_undecided) == (3, 1)
+    assert tally.answers == {"dog, big": 1, "cat": 1}
+    several = PredictionTally()
+    several.add(prediction(is_multilabel=True))
+    assert several.answers == {"dog, big": 2, "cat": 2}

@@ -128,3 +128,36 @@ def test_a_bar_ends_when_its_block_fails() -> None:
         fail_after_one()
     assert recorder.events[-1].kind == "end"
     assert recorder.events[-1].values["done"] == 1
+
+
+def test_parts_move_the_bar_of_the_whole() -> None:
+    recorder = Recorder()
+    outer = Progress([recorder])
+    with outer.bar("all", total=5, unit="texts") as advance:
+        inner = outer.within(advance)
+        for part in (2, 3):
+            with inner.bar("part", total=part, unit="texts") as step:
+                for _ in range(part):
+                    step(1)
+        inner.warn("careful")
+    moved = [e.values["done"] for e in recorder.events if e.kind == "advance"]
+    assert moved == [1, 2, 3, 4, 5]
+    assert [e.message for e in recorder.events if e.kind in ("start", "end")] == ["all", "all"]
+    assert [e.message for e in recorder.events if e.kind == "warning"] == ["careful"]
+
+
+def test_an_estimate_grows_with_what_is_done() -> None:
+    recorder = Recorder()
+    with Progress([recorder]).bar("all", total=3, unit="texts", is_estimated=True) as advance:
+        advance(2)
+        advance(2)
+    assert [e.values["total"] for e in recorder.events] == [3, 3, 4, 4]
+
+
+def test_a_bar_without_a_total_tells_the_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = clock(monkeypatch)
+    progress, text = console()
+    with progress.bar("reading", total=None, unit="texts") as advance:
+        now[0] = 11.0
+        advance(22)
+    assert "reading: 22 texts, 2 a second" in text.getvalue()

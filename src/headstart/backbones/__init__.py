@@ -167,6 +167,15 @@ def load_backbone_for(
     return load(reference, weights=weights, progress=progress)
 
 
+def takes_texts(reference: str) -> bool:
+    """Whether a backbone is one of texts, by its name. Asks no network.
+
+    Raises:
+        ConfigError: It names no source of backbones.
+    """
+    return _parse(reference)[0] in _OF_TEXTS
+
+
 def build_backbone(spec: BackboneSpec) -> nn.Module:
     """The module of a spec with random weights, which a saved state fits. Asks no network.
 

@@ -101,6 +101,7 @@ def load(
         progress=progress,
     )
     config = _config_of(files.json_of(CONFIG), model.reference)
+    _warn_of_code(files.json_of(CONFIG), model.reference, progress)
     if weights_reference == "random":
         trunk, sha256, licence = _make(config), "", "unknown"
     else:
@@ -242,9 +243,11 @@ def _config_of(values: Mapping[str, Any], reference: str) -> Any:
     if kind not in CONFIG_MAPPING:
         if "auto_map" in values:
             raise WeightsError(
-                f"`{reference}` needs code from its own repository, which is never run here. "
-                "Choose a model whose architecture transformers has itself "
-                "(`headstart models text`)."
+                f"`{reference}` needs code from its own repository ({_code_of(values)}), which is "
+                "never run here: it could do on this machine whatever you may do, and the run "
+                "could not be loaded without it. Choose a model whose architecture transformers "
+                "has itself (`headstart models text`); the publisher may have one of the same "
+                "weights, often with `-hf` in its name."
             )
         import transformers
 
@@ -266,6 +269,25 @@ def _config_of(values: Mapping[str, Any], reference: str) -> Any:
         ) from None
     config.use_cache = False  # of no use to one pass, and costs memory
     return config
+
+
+def _code_of(values: Mapping[str, Any]) -> str:
+    """The files of Python that a config.json names, for messages."""
+    named = values["auto_map"]
+    classes = named.values() if isinstance(named, Mapping) else [named]
+    modules = {str(each).rpartition("--")[2].partition(".")[0] for each in classes}
+    return ", ".join(f"{module}.py" for module in sorted(modules))
+
+
+def _warn_of_code(values: Mapping[str, Any], reference: str, progress: Progress) -> None:
+    """That a model brings its own version of an architecture which transformers has, too."""
+    if "auto_map" in values:
+        progress.warn(
+            f"`{reference}` brings code of its own ({_code_of(values)}), which is not run: it is "
+            f"read as what transformers knows as `{values.get('model_type')}`, and its features "
+            "may not be those that its publisher measured. Look what a probe on it is worth, or "
+            "choose another (`headstart models text`)."
+        )
 
 
 def _plain(config: Any) -> dict[str, Any]:

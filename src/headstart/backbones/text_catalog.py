@@ -12,6 +12,7 @@ from typing import Any
 from headstart.errors import ConfigError, did_you_mean
 
 PACKAGED_TEXT_DEFAULT = "minilm"
+_LANGUAGES = ("english", "many")
 _DIGITS = set("0123456789abcdef")
 
 
@@ -28,6 +29,7 @@ class TextRow:
         sha256: File in the folder -> its sha256; of packages, where the folder's other files are
             then left alone.
         prefix: What every text begins with.
+        languages: `english` or `many`; empty where that is not known.
     """
 
     name: str
@@ -37,11 +39,7 @@ class TextRow:
     why: str
     sha256: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
-
-    @property
-    def is_packaged(self) -> bool:
-        """Whether a package registry is enough to get it."""
-        return self.reference.startswith("pypi://")
+    languages: str = ""
 
 
 # key -> (type, is required)
@@ -52,6 +50,7 @@ _KEYS: dict[str, tuple[type, bool]] = {
     "why": (str, True),
     "sha256": (dict, False),
     "prefix": (str, False),
+    "languages": (str, False),
 }
 
 
@@ -96,6 +95,8 @@ def _mistakes(name: str, table: Any) -> Iterator[str]:
             yield f"[{name}] `{key}` is {table[key]!r}, a {type(table[key]).__name__}."
     for key in table.keys() - _KEYS.keys():
         yield f"[{name}] has the unknown key `{key}`. {did_you_mean(key, _KEYS)}"
+    if table.get("languages", "many") not in _LANGUAGES:
+        yield f"[{name}] `languages` is {table['languages']!r}: write {' or '.join(_LANGUAGES)}."
     reference, sums = table.get("reference"), table.get("sha256", {})
     if isinstance(reference, str) and not reference.startswith(("pypi://", "hf://")):
         yield f"[{name}] `reference` does not start with `pypi://` or `hf://`."

@@ -72,21 +72,41 @@ def find_roles(table: Table, request: Request, notes: list[str]) -> Roles:
         image, why = _guess_image(table)
         notes.append(f"Column `{image}` of {name} holds the pictures: {why}.")
     require(table, image, "--image-column")
-    split = find_split(table)
-    if split is not None:
-        notes.append(f"Column `{split}` of {name} says which split a picture belongs to.")
-    group = request.group if request.group in table.columns else None
-    label = request.label_column
-    if label is None:
-        label, why = guess_label(table, {image, split, group})
-        notes.append(f"Column `{label}` of {name} holds the labels: {why}.")
-    require(table, label, "--label-column")
+    label, split, group = find_other_roles(table, request, notes, taken=(image,), noun="picture")
     if label == image:
         raise DataError(
             f"Column `{label}` of `{table.path}` cannot hold both pictures and labels. "
             "Give --image-column and --label-column different names."
         )
     return Roles(image, label, split, group)
+
+
+def find_other_roles(
+    table: Table, request: Request, notes: list[str], *, taken: Sequence[str], noun: str
+) -> tuple[str, str | None, str | None]:
+    """The columns of labels, splits and groups, whatever the samples are.
+
+    Args:
+        table: With at least one row.
+        request: The columns that the user named.
+        notes: Guesses are added here.
+        taken: Columns that hold the samples.
+        noun: What a sample is called.
+
+    Raises:
+        DataError: A column asked for does not exist, or it cannot be told which one is meant.
+    """
+    name = table.path.name
+    split = find_split(table)
+    if split is not None:
+        notes.append(f"Column `{split}` of {name} says which split a {noun} belongs to.")
+    group = request.group if request.group in table.columns else None
+    label = request.label_column
+    if label is None:
+        label, why = guess_label(table, {*taken, split, group})
+        notes.append(f"Column `{label}` of {name} holds the labels: {why}.")
+    require(table, label, "--label-column")
+    return label, split, group
 
 
 def _rank(name: str, names: Sequence[str]) -> int:

@@ -29,16 +29,19 @@ _SNIFFED_LINES = 50
 _SNIFFED_CHARACTERS = 1 << 20
 
 
-def read_delimited(path: Path, is_header: IsHeader, notes: list[str]) -> Iterator[Block]:
+def read_delimited(
+    path: Path, is_header: IsHeader, notes: list[str], *, least_columns: int = 2
+) -> Iterator[Block]:
     """Column -> cells, block by block; empty cells are None.
 
     Args:
         path: A CSV or TSV file.
         is_header: Whether the first row names the columns.
         notes: Is told what was guessed.
+        least_columns: How many it must have; with 1 white space separates nothing.
 
     Raises:
-        DataError: It is empty, has a single column, or (when all else was read) uneven rows.
+        DataError: It is empty, has too few columns, or (when all else was read) uneven rows.
     """
     with path.open("rb") as file:
         rest = lines(decoded(file, path.name, notes), path.name)
@@ -48,7 +51,11 @@ def read_delimited(path: Path, is_header: IsHeader, notes: list[str]) -> Iterato
             raise DataError(
                 f"The table `{path}` is empty. A header and a line a sample are needed."
             )
-        separator = "\t" if path.suffix.lower() == ".tsv" else _sniff(shown[:_SNIFFED_LINES])
+        separator = (
+            "\t"
+            if path.suffix.lower() == ".tsv"
+            else _sniff(shown[:_SNIFFED_LINES], or_space=least_columns > 1)
+        )
         all_lines = chain(begun, rest)
         if separator == " ":
             numbered: Iterator[tuple[int, list[str]]] = (
@@ -59,7 +66,11 @@ def read_delimited(path: Path, is_header: IsHeader, notes: list[str]) -> Iterato
         else:
             numbered = _split_quoted(path, all_lines, separator)
         rows = ((n, row) for n, row in numbered if any(cell.strip() for cell in row))
-        for columns in _blocks(path, rows, is_header, notes, first_line=shown[0].strip()):
+        first_line = shown[0].strip()
+        blocks = _blocks(
+            path, rows, is_header, notes, first_line=first_line, least_columns=least_columns
+        )
+        for columns in blocks:
             yield columns, file.tell()
 
 
@@ -75,7 +86,7 @@ def _beginning(rest: Iterator[str]) -> list[str]:
     return begun
 
 
-def _sniff(shown: list[str]) -> str:
+def _sniff(shown: list[str], *, or_space: bool) -> str:
     """The separator that gives most rows the same number of cells, at least two.
 
     A space stands for any run of white space; it is tried last, as file names have spaces too.
@@ -91,7 +102,7 @@ def _sniff(shown: list[str]) -> str:
         score = (number / widths.total(), width)
         if width > 1 and score > best_score:
             best, best_score = separator, score
-    if best_score[0] < 1.0:
+    if or_space and best_score[0] < 1.0:
         widths = Counter(len(line.split()) for line in shown)
         if len(widths) == 1 and max(widths) > 1:
             return " "
@@ -154,10 +165,11 @@ def _blocks(
     notes: list[str],
     *,
     first_line: str,
+    least_columns: int,
 ) -> Iterator[dict[str, list[Any]]]:
     first = list(islice(rows, _SNIFFED_LINES))
     width = len(first[0][1])
-    if width < 2:
+    if width < least_columns:
         raise DataError(
             f"The table `{path}` has a single column (first line: `{first_line[:80]}`). At least a "
             "column of picture paths or of texts and one of labels are needed, with comma, "

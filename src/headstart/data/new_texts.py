@@ -1,17 +1,21 @@
-"""Texts to predict: files, folders, columns of tables, and standard input."""
+"""Texts to predict: files, folders, columns of tables, and standard input; of any number.
+
+They come a part at a time, so that a table may be larger than memory.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from headstart.contracts import Sample
 from headstart.data.columns import require
-from headstart.data.decoding import decode
+from headstart.data.decoding import decode, decoded, lines
 from headstart.data.listing import is_text_name
 from headstart.data.table_files import TABLE_READERS, Table, table_blocks
 from headstart.data.text_columns import is_text_header, text_column
@@ -20,6 +24,34 @@ from headstart.data.text_tables import joined
 from headstart.errors import DataError
 
 _STANDARD_INPUT = "-"
+# A part is held at once, with its features: as many as are sorted by length together, so that parts
+# cost nothing in padding; see `text_batches`.
+TEXTS_A_PART = 16_384
+CHARACTERS_A_PART = 16_000_000
+
+
+@dataclass(frozen=True)
+class TextPart:
+    """Some of the texts, in order.
+
+    Attributes:
+        samples: Without labels.
+        share_read: Of all bytes that there are how many are read by now, 0 to 1; None where that
+            cannot be told, of standard input.
+    """
+
+    samples: list[Sample]
+    share_read: float | None
+
+
+@dataclass(frozen=True)
+class _File:
+    """One file of a source, and how the ids of what is in it begin."""
+
+    source: str
+    path: Path
+    name: str
+    size: int
 
 
 def find_texts(
@@ -28,7 +60,18 @@ def find_texts(
     columns: tuple[str, ...] | None = None,
     notes: list[str] | None = None,
 ) -> list[Sample]:
-    """The texts of some sources, in order.
+    """All texts of some sources; see `text_parts`."""
+    parts = text_parts(sources, columns=columns, notes=notes)
+    return [sample for part in parts for sample in part.samples]
+
+
+def text_parts(
+    sources: Sequence[Path | str],
+    *,
+    columns: tuple[str, ...] | None = None,
+    notes: list[str] | None = None,
+) -> Iterator[TextPart]:
+    """The texts of some sources, in order, a part at a time; at least one.
 
     A `.txt` file is one text, and so is each in a folder. In a table each row is one, by the column
     that is given or seems to hold texts. Standard input, `-`, is one text a line, or JSON objects
@@ -37,9 +80,9 @@ def find_texts(
     Args:
         sources: Files, folders, and `-`.
         columns: Of tables and JSON objects; several are joined with their names.
-        notes: Is told what was guessed.
+        notes: Is told what was guessed; complete when the last part was read.
 
-    Returns:
+    Yields:
         Samples without labels, with the ids `new.csv#17`, `mails/1.txt` or `line 3`; where two
         would be alike, behind their source.
 
@@ -48,56 +91,87 @@ def find_texts(
     """
     told = [] if notes is None else notes
     given = dict.fromkeys(map(str, sources))  # what is named twice is read once
-    found = [(source, sample) for source in given for sample in _of(source, columns, told)]
-    samples = [sample for _, sample in found]
-    if len({sample.id for sample in samples}) < len(samples):  # `a/new.csv` and `b/new.csv`
-        samples = [replace(sample, id=f"{source}: {sample.id}") for source, sample in found]
-    if not samples:
+    files = [file for source in given for file in _files_of(source)]
+    are_alike = len({file.name for file in files}) < len(files)  # `a/new.csv` and `b/new.csv`
+    total = sum(file.size for file in files)
+    is_counted = all(file.source != _STANDARD_INPUT for file in files)
+    samples: list[Sample] = []
+    num_characters = num_read = 0
+    is_any = False
+
+    def part(position: int) -> TextPart:
+        share = min(1.0, (num_read + position) / max(1, total)) if is_counted else None
+        return TextPart(samples, share)
+
+    for file in files:
+        for sample, position in _texts_of(file, columns, told):
+            if are_alike:
+                sample = replace(sample, id=f"{file.source}: {sample.id}")
+            samples.append(sample)
+            num_characters += len(sample.text or "")
+            if len(samples) >= TEXTS_A_PART or num_characters >= CHARACTERS_A_PART:
+                yield part(position)
+                samples, num_characters, is_any = [], 0, True
+        num_read += file.size
+    if samples:
+        yield part(0)
+    elif not is_any:
         raise DataError(
             f"No text in {', '.join(f'`{source}`' for source in sources)}. Give .txt files, "
             f"folders of them, tables ({', '.join(TABLE_READERS)}), or - for standard input."
         )
-    return samples
 
 
-def _of(source: Path | str, columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
-    if str(source) == _STANDARD_INPUT:
-        yield from _of_lines(sys.stdin.buffer.read(), columns, notes)
-        return
+def _files_of(source: str) -> Iterator[_File]:
     path = Path(source)
-    if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if is_text_name(p.name) and p.is_file())
-        for file in files:
-            yield _whole(file, file.relative_to(path).as_posix(), notes)
-    elif path.suffix.lower() in TABLE_READERS:
-        yield from _of_table(path, columns, notes)
+    if source == _STANDARD_INPUT:
+        yield _File(source, path, "line", 0)
+    elif path.is_dir():
+        for found in sorted(p for p in path.rglob("*") if is_text_name(p.name) and p.is_file()):
+            yield _File(source, found, found.relative_to(path).as_posix(), found.stat().st_size)
     elif path.is_file():
-        yield _whole(path, path.name, notes)
+        yield _File(source, path, path.name, path.stat().st_size)
     else:
         raise DataError(f"There is no file or folder `{path}`. Check the path.")
 
 
-def _whole(path: Path, id_: str, notes: list[str]) -> Sample:
+def _texts_of(
+    file: _File, columns: tuple[str, ...] | None, notes: list[str]
+) -> Iterator[tuple[Sample, int]]:
+    """Each text of a file, and how many bytes of it are read by then, about."""
+    if file.source == _STANDARD_INPUT:
+        yield from ((sample, 0) for sample in _of_lines(columns, notes))
+    elif file.path.suffix.lower() in TABLE_READERS:
+        yield from _of_table(file.path, columns, notes)
+    else:
+        yield _whole(file, notes), file.size
+
+
+def _whole(file: _File, notes: list[str]) -> Sample:
     try:
-        text = cleaned(decode(path.read_bytes(), id_, notes))
+        text = cleaned(decode(file.path.read_bytes(), file.name, notes))
     except OSError as error:
         raise DataError(
-            f"`{path}` cannot be read ({error.strerror or error}). Check the file."
+            f"`{file.path}` cannot be read ({error.strerror or error}). Check the file."
         ) from error
-    return Sample(id_, path, text=text)
+    return Sample(file.name, file.path, text=text)
 
 
-def _of_table(path: Path, columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
+def _of_table(
+    path: Path, columns: tuple[str, ...] | None, notes: list[str]
+) -> Iterator[tuple[Sample, int]]:
     number = 0
-    for block in table_blocks(path, notes, is_header=is_text_header):
+    for block in table_blocks(path, notes, is_header=is_text_header, least_columns=1):
         if columns is None:
             columns = _guessed(block, notes)
-        for name in columns:
-            require(block, name)
-        for row in zip(*(block.columns[name] for name in columns), strict=True):
+        if not number:
+            for name in columns:
+                require(block, name)
+        none = [None] * len(block)  # of JSONL a block may lack a column
+        for row in zip(*(block.columns.get(name, none) for name in columns), strict=True):
             number += 1
             text = joined(dict(zip(columns, row, strict=True)))
-            yield Sample(f"{path.name}#{number}", path, text=text)
+            yield Sample(f"{path.name}#{number}", path, text=text), block.position
 
 
 def _guessed(table: Table, notes: list[str]) -> tuple[str, ...]:
@@ -111,13 +185,15 @@ def _guessed(table: Table, notes: list[str]) -> tuple[str, ...]:
     return (name,)
 
 
-def _of_lines(data: bytes, columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
-    where = Path(_STANDARD_INPUT)
-    lines = decode(data, "standard input", notes).splitlines()
-    is_json = next((line.lstrip()[:1] == "{" for line in lines if line.strip()), False)
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+def _of_lines(columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
+    where, name = Path(_STANDARD_INPUT), "standard input"
+    pieces = decoded(sys.stdin.buffer, name, notes)
+    numbered = ((n, line) for n, line in enumerate(lines(pieces, name), start=1) if line.strip())
+    first = next(numbered, None)
+    if first is None:
+        return
+    is_json = first[1].lstrip()[:1] == "{"
+    for number, line in chain([first], numbered):
         text = _of_object(number, line, columns) if is_json else cleaned(line)
         yield Sample(f"line {number}", where, text=text)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def first_rows(path: Path, *, is_header: IsHeader) -> Table:
 
 
 def table_blocks(
-    path: Path, notes: list[str], *, is_header: IsHeader
+    path: Path, notes: list[str], *, is_header: IsHeader, least_columns: int = 2
 ) -> Generator[Table, None, None]:
     """A table of any size, some thousand rows at a time; at least one.
 
@@ -92,13 +93,17 @@ def table_blocks(
         path: A file with a suffix of TABLE_READERS.
         notes: Is told what was guessed about the file; complete when the last block was read.
         is_header: See `read_table`.
+        least_columns: How many a CSV or TSV must have.
 
     Raises:
         DataError: See `read_table`.
     """
     num_rows = 0
+    read = TABLE_READERS[path.suffix.lower()]
+    if read is read_delimited:
+        read = partial(read_delimited, least_columns=least_columns)
     try:
-        for columns, position in TABLE_READERS[path.suffix.lower()](path, is_header, notes):
+        for columns, position in read(path, is_header, notes):
             block = Table(path, columns, position=position)
             num_rows += len(block)
             yield block
@@ -133,12 +138,12 @@ def _parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise DataError(
             f"Line {number} of `{path}` is no JSON ({error.msg}). Each line needs one object, "
-            'such as {"file_name": "a.jpg", "label": "cat"}.'
+            'such as {"file_name": "a.jpg", "label": "cat"} or {"text": "...", "label": "cat"}.'
         ) from None
     if not isinstance(row, dict):
         raise DataError(
             f"Line {number} of `{path}` is a {type(row).__name__}. Each line needs one object, "
-            'such as {"file_name": "a.jpg", "label": "cat"}.'
+            'such as {"file_name": "a.jpg", "label": "cat"} or {"text": "...", "label": "cat"}.'
         )
     return row
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.data.columns import (
-    find_split,
-    guess_label,
+    find_other_roles,
     image_rank,
     is_missing,
     label_rank,
@@ -57,11 +56,14 @@ def is_text_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first of some rows names the columns.
 
     It does when it has a name that texts or labels go by. It does not when it has a number, a cell
-    too long for a name, or a cell that recurs below, as a label does.
+    too long for a name, or a cell that recurs below, as a label does; or several words in a single
+    column.
     """
     first = [cell.strip() for cell in rows[0]]
     if any(_is_known(cell) for cell in first):
         return True
+    if len(first) == 1 and len(first[0].split()) > 1:  # a text, where there is nothing else
+        return False
     for place, cell in enumerate(first):
         is_long = len(cell) > _LONGEST_NAME or len(cell.split()) > _MOST_WORDS
         if is_long or _NUMBER.fullmatch(cell) or is_picture_name(cell):
@@ -113,19 +115,10 @@ def find_text_roles(table: Table, request: Request, notes: list[str]) -> TextRol
     Raises:
         DataError: A column asked for does not exist, or it cannot be told which one is meant.
     """
-    name = table.path.name
     texts = request.text_columns or _guess_texts(table, request, notes)
     for column in texts:
         require(table, column, "--text-column")
-    split = find_split(table)
-    if split is not None:
-        notes.append(f"Column `{split}` of {name} says which split a text belongs to.")
-    group = request.group if request.group in table.columns else None
-    label = request.label_column
-    if label is None:
-        label, why = guess_label(table, {*texts, split, group})
-        notes.append(f"Column `{label}` of {name} holds the labels: {why}.")
-    require(table, label, "--label-column")
+    label, split, group = find_other_roles(table, request, notes, taken=texts, noun="text")
     if label in texts:
         raise DataError(
             f"Column `{label}` of `{table.path}` cannot hold both texts and labels. "

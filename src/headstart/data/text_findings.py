@@ -19,7 +19,8 @@ def text_findings(dataset: Dataset) -> Iterable[Finding]:
         yield Finding(
             "empty-text",
             "error",
-            f"{count(len(empty), 'text')} with nothing in it: empty, or white space alone.",
+            f"{count(len(empty), 'text')} with nothing in {'it' if len(empty) == 1 else 'them'}: "
+            "empty, or white space alone.",
             "Fill them in, or remove them.",
             tuple(empty),
         )

@@ -7,6 +7,7 @@ Knows no model.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +121,13 @@ def read_tokenizer(text: str) -> Any:
         MissingExtraError: tokenizers is not installed.
         WeightsError: It is no tokenizer.
     """
+    return _parsed(text)
+
+
+# A model's tokenizer is needed several times, and one of 250,000 words takes a second to parse.
+# Nobody changes it afterwards.
+@functools.lru_cache(maxsize=2)
+def _parsed(text: str) -> Any:
     try:
         from tokenizers import Tokenizer
     except ImportError:

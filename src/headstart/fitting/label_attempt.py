@@ -74,7 +74,9 @@ class LabelAttempt(Attempt[LabelTask]):
         """From features, sample id -> (num_features,), where the backbone is frozen; else read."""
         if self.is_frozen and features is not None:
             ids = [sample.id for sample in samples]
-            return self.predictor.answer(ids, torch.stack([features[id_] for id_ in ids]))
+            texts = [sample.text or "" for sample in samples]
+            table = torch.stack([features[id_] for id_ in ids])
+            return self.predictor.answer(ids, table, texts=texts)
         return self.predictor.predict(
             samples, progress=self.where.progress, on_error=self.where.data.note_unreadable
         )

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from headstart.backbones.text_languages import language_findings
 from headstart.config import FitOptions
 from headstart.contracts import Dataset, Finding, Sample, Split
 from headstart.data import Request, read_dataset
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
+from headstart.data.languages import find_languages
 from headstart.data.leaks import LeakedSample, leak_findings, leaked, near_duplicate_findings
 from headstart.data.listing import count
 from headstart.data.mask_checks import MaskFacts, check_masks
@@ -129,6 +131,10 @@ def prepare_data(
     data = PreparedData(path, dataset, checkup, split, left_out, near=near, leaks=leaks)
     told = [*near_duplicate_findings(dataset, near)]
     told += unlearnt_findings(dataset, checkup.masks, split.assignment)
+    if is_text:
+        languages = find_languages([sample.text or "" for sample in dataset])
+        if options.strategy != "tfidf":  # which learns its words itself
+            told += language_findings(languages, options.backbone)
     return _told(data, told, leaks, progress=progress)
 
 

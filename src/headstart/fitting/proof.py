@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headstart.contracts import Finding, Strangeness
+from headstart.trust.letters import Letters
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,12 @@ class Proof:
         metrics: Further keys of metrics.json.
         suspects: The most suspicious first.
         strangers: Tells samples unlike those of the fit.
+        letters: Of texts, which letters followed which in training.
         findings: Alarms.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
     suspects: list[SuspectRow] = field(default_factory=list)
     strangers: Strangeness | None = None
+    letters: Letters | None = None
     findings: list[Finding] = field(default_factory=list)

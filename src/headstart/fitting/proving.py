@@ -34,6 +34,7 @@ from headstart.strategies.logistic import answer_by_parts
 from headstart.strategies.probe import hold_out_folds
 from headstart.trust.alarms import check_beats_baseline, check_features, check_pixels
 from headstart.trust.learning_curve import trace_learning_curve
+from headstart.trust.letters import Letters
 from headstart.trust.strangers import Neighbourhood
 from headstart.trust.suspects import find_suspects
 
@@ -134,11 +135,12 @@ class Prover:
         leakage = measure_leakage(self.attempt, self._frozen_features, prediction, samples)
         if leakage is not None:
             self.proof.metrics["leakage"] = leakage
-        near = self.proof.strangers
+        near, letters = self.proof.strangers, self.proof.letters
         if near is not None and prediction.strangers is not None:
             scores = prediction.strangers
             self.proof.metrics["ood"] = {
                 **near.described(),
+                **({"letters_threshold": letters.threshold} if letters is not None else {}),
                 "share_flagged": float(scores.is_stranger.mean()),
                 "n": len(prediction),
             }
@@ -345,6 +347,16 @@ class Prover:
             near = near.calibrated(self._validation_features)
         self.proof.strangers = near
         self.attempt.predictor.strangers = near
+        if self.attempt.task.unit == "text":
+            self._know_letters()
+
+    def _know_letters(self) -> None:
+        data = self.where.data
+        train = data.samples("train")
+        groups = _numbers([data.split.groups[s.id] for s in train])
+        letters = Letters.of([sample.text or "" for sample in train], groups=groups)
+        self.proof.letters = letters
+        self.attempt.predictor.letters = letters
 
 
 def _numbers(names: Sequence[str]) -> NDArray[np.int64]:

@@ -31,6 +31,7 @@ from headstart.contracts import (
     TextContract,
 )
 from headstart.data.checks import FileFacts
+from headstart.data.languages import find_languages
 from headstart.data.mask_checks import MaskFacts
 from headstart.data.mask_classes import pixel_counts
 from headstart.data.sample_findings import noun_of
@@ -117,7 +118,8 @@ def record_results(
     _write_suspects(folder, proof.suspects)
     if proof.strangers is not None:
         with folder.replacing(folder.strangers) as temporary:
-            write_tensors(temporary, proof.strangers.state())
+            letters = {} if proof.letters is None else proof.letters.state()
+            write_tensors(temporary, {**proof.strangers.state(), **letters})
     majority = {"majority": {"accuracy": _majority_accuracy(record, prediction)}}
     write_outcome(folder, record, {**metrics_of(record, evaluation), **majority, **proof.metrics})
 
@@ -282,10 +284,12 @@ def _about_pictures(known: Mapping[str, FileFacts]) -> dict[str, Any]:
 
 
 def _about_texts(dataset: Dataset) -> dict[str, Any]:
-    """`sizes` in characters, and in `formats` how many files there are of each."""
+    """`sizes` in characters, `languages`, and in `formats` how many files there are of each."""
     files = {sample.path for sample in dataset}
+    texts = [sample.text or "" for sample in dataset]
     return {
-        "sizes": {"characters": _spread([len(sample.text or "") for sample in dataset])},
+        "sizes": {"characters": _spread(list(map(len, texts)))},
+        "languages": find_languages(texts).to_json(),
         "formats": dict(Counter(path.suffix[1:].upper() for path in files)),
     }
 

@@ -255,6 +255,11 @@ def _strangers(strangers: Strangers, split: str, unit: str) -> str:
         f"A {unit} with {few} is flagged as a stranger (`is_stranger` in predictions): it is "
         "unlike what the model was fitted on, and an answer on it is a guess."
     )
+    if strangers.letters is not None:
+        text += (
+            f" So is one whose letters follow one another as they seldom do in training (over "
+            f"{strangers.letters:.3g} bits a letter), such as another language or gibberish."
+        )
     return f"{text}{_share_flagged(strangers, split, unit)}"
 
 

@@ -119,6 +119,7 @@ class Strangers:
     Attributes:
         threshold: Scores above it are flagged.
         k: The score is the distance to the k-th nearest training sample, in feature space.
+        letters: Of texts, how surprising letters may be, in bits each, before a text is flagged.
         goes_by_words: The score is the share of a text's words that is unknown, instead.
     """
 
@@ -126,6 +127,7 @@ class Strangers:
     k: int | None
     share_flagged: float | None
     n: int | None
+    letters: float | None = None
     goes_by_words: bool = False
 
 

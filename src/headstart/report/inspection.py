@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from headstart.data.checks import FileFacts
+    from headstart.data.languages import Languages
     from headstart.data.leaks import LeakedSample
     from headstart.data.near_duplicates import NearDuplicates
     from headstart.data.text_lengths import TextLengths
@@ -54,6 +55,7 @@ class Inspection:
         assignment: Sample id -> split, as a fit would split it; empty where it could not.
         reading: What the user says of the bands of rasters.
         lengths: Of texts; None of pictures.
+        languages: Likewise.
     """
 
     dataset: Dataset
@@ -69,6 +71,7 @@ class Inspection:
     assignment: Mapping[str, str] = field(default_factory=dict)
     reading: BandReading = field(default_factory=BandReading)
     lengths: TextLengths | None = None
+    languages: Languages | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ def _text_page(inspection: Inspection, findings: Sequence[Finding]) -> TextPage 
         findings,
         near=inspection.near,
         leaks=inspection.leaks,
+        languages=inspection.languages,
     )
 
 

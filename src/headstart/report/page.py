@@ -234,6 +234,9 @@ def _file_facts(record: RunRecord) -> list[tuple[str, str]]:
         if sizes.get(side):
             low, middle, high = (number.format(value) for value in sizes[side])
             found.append((name, f"{low} to {high} {unit}, half of them up to {middle}"))
+    languages = (record.dataset.get("languages") or {}).get("told")
+    if languages:
+        found.append(("Languages", languages))
     formats = record.dataset.get("formats") or {}
     return [*found, *((name, count(number, "file")) for name, number in formats.items())]
 

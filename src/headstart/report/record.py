@@ -29,6 +29,12 @@ from headstart.rundir import RunFolder
 
 _HEADLINES = ("accuracy", "miou", "macro_f1", "map", "balanced_accuracy")
 _DENSE, _OF_TEXTS = ("semantic-segmentation",), ("text-classification",)
+# Options of a fit that only samples of one kind have.
+_OF_PICTURES = (
+    *("image_column", "ignore_value", "outside", "bands", "units", "augment", "mixup", "cutmix"),
+    *("views", "decoder", "loss"),
+)
+_OF_TEXTS_ALONE = ("text_column", "long")
 # What the id of a text from a table has behind the name of that: the number of its row.
 _ROW = re.compile(r"#\d+$")
 
@@ -104,6 +110,13 @@ class RunRecord:
     def unit(self) -> str:
         """What a sample is called: `picture` or `text`. All sentences about a run take it."""
         return "text" if self.is_of_texts else "picture"
+
+    @property
+    def options_shown(self) -> dict[str, Any]:
+        """All options of the fit but those that only samples of another kind have."""
+        others = _OF_PICTURES if self.is_of_texts else _OF_TEXTS_ALONE
+        options: Mapping[str, Any] = self.config["options"]
+        return {name: value for name, value in options.items() if name not in others}
 
     @property
     def counted(self) -> str:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from headstart.data.languages import Languages
     from headstart.data.leaks import LeakedSample
     from headstart.data.near_pairs import NearDuplicates
     from headstart.data.text_lengths import TextLengths, TokenLengths
@@ -103,6 +104,7 @@ def draw_text_page(
     *,
     near: NearDuplicates | None,
     leaks: Sequence[LeakedSample],
+    languages: Languages | None = None,
 ) -> TextPage:
     """Extracts and charts of texts.
 
@@ -112,13 +114,14 @@ def draw_text_page(
         findings: Whose texts are shown.
         near: Texts that are nearly the same.
         leaks: Texts of a ready-made test that also stand, or nearly, in train or validation.
+        languages: Which they are in.
     """
     of_id = {sample.id: sample for sample in dataset}
     torn = _copies_under_different_labels(findings, of_id)
     pairs, num_pairs = _pairs(near, leaks, of_id)
     listed = {id_ for finding in findings for id_ in finding.ids[:MOST_LISTED] if id_ in of_id}
     return TextPage(
-        facts=_facts(lengths),
+        facts=_facts(lengths, languages),
         why_not=lengths.why_not,
         charts=_charts(lengths),
         classes=_classes(dataset),
@@ -141,7 +144,7 @@ def _shown(sample: Sample) -> Shown:
 # --- lengths ----------------------------------------------------------------------------------
 
 
-def _facts(lengths: TextLengths) -> tuple[tuple[str, str], ...]:
+def _facts(lengths: TextLengths, languages: Languages | None) -> tuple[tuple[str, str], ...]:
     from headstart.data.text_lengths import spread_of
 
     if not len(lengths.characters):
@@ -152,6 +155,8 @@ def _facts(lengths: TextLengths) -> tuple[tuple[str, str], ...]:
     ]
     if lengths.tokens is not None:
         facts += _token_facts(lengths.tokens)
+    if languages is not None and languages.told:
+        facts.append(("Languages", languages.told))
     return tuple(facts)
 
 

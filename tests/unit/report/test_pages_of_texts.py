@@ -14,9 +14,10 @@ import fabricated_texts
 from fabricated_run import fabricate
 from fabricated_texts import fabricate_texts
 from headstart.comparing import compare
+from headstart.config import FitOptions
 from headstart.contracts import BackboneSpec, TermsContract
 from headstart.errors import RunError
-from headstart.report import keep_texts, model_card, summary_html, write_report
+from headstart.report import keep_texts, model_card, record, summary_html, write_report
 from headstart.report.cautions import cautions
 from headstart.report.record import read_record
 from headstart.report.text_extracts import extract, read_extracts
@@ -24,6 +25,10 @@ from headstart.report.word_tint import kept_of, tinted_text
 from headstart.rundir import RunFolder
 
 OF_PICTURES = re.compile(r"picture|photo|image|pixel|colour|camera", re.IGNORECASE)
+
+
+def test_options_of_one_kind_of_samples_are_options() -> None:
+    assert {*record._OF_PICTURES, *record._OF_TEXTS_ALONE} <= FitOptions.model_fields.keys()
 
 
 @pytest.fixture
