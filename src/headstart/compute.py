@@ -30,6 +30,8 @@ Mode = Literal["inference", "training"]
 # The shortest of a few rounds of a small batch ranks the formats; the first only warms up. Where
 # even the next ones differ much, something else is running, and more are taken (bench/formats.py).
 _PROBE_BATCH = 4
+# Of texts as many as have about so many tokens, but no more than make a batch of training.
+_PROBE_TOKENS, _MOST_TEXTS = 512, 32
 _PROBE_ROUNDS = 4
 _MOST_ROUNDS = 12
 _STEADY = 1.3
@@ -149,7 +151,7 @@ def choose_format(
     Args:
         module: On its device, float32.
         example: One input on the same device: (1, bands, height, width) of pictures, or token ids
-            (1, length) of texts.
+            (1, length) or (1, parts, length) of texts.
         mode: Inference under `FrozenTwin`, or forward and backward under autocast.
         precision: `auto`, or the only dtype to consider.
         name: What identifies the architecture.
@@ -159,7 +161,10 @@ def choose_format(
     )
     device = describe_device(example.device)
     machine = (platform.machine(), platform.processor(), device, torch.__version__)
-    key = (2, name, mode, precision, tuple(example.shape), machine, _PROBE_BATCH)
+    num_samples = _PROBE_BATCH
+    if example.dtype == torch.int64:
+        num_samples = max(1, min(_MOST_TEXTS, _PROBE_TOKENS // example.numel()))
+    key = (2, name, mode, precision, tuple(example.shape), machine, num_samples)
     path = cache_folder("speed") / (hashlib.sha256(repr(key).encode()).hexdigest()[:24] + ".json")
     if path.is_file():
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -168,7 +173,7 @@ def choose_format(
     rates: dict[ComputeFormat, float] = {}
     are_steady = True
     probe = _inference_rate if mode == "inference" else _training_rate
-    batch = example.expand(_PROBE_BATCH, *example.shape[1:]).contiguous()
+    batch = example.expand(num_samples, *example.shape[1:]).contiguous()
     for candidate in candidates:
         best_rate = max(rates.values(), default=0.0)
         rates[candidate], is_steady = probe(module, batch, candidate, best_rate)

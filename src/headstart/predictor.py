@@ -20,14 +20,16 @@ from headstart.contracts import (
     LabelTask,
     Prediction,
     Sample,
+    Strangeness,
     StrangerScores,
+    TermsContract,
     TextContract,
 )
-from headstart.data.tokenising import Tokeniser, as_ids
+from headstart.data.text_batches import reader_of
+from headstart.data.tokenising import as_ids
 from headstart.errors import DataError
 from headstart.model import LabelModel, Model
 from headstart.progress import Progress
-from headstart.trust.strangers import Neighbourhood
 
 _ANSWERED_AT_ONCE = 256
 # About as long as a message or a question with its context: some 30 tokens.
@@ -44,7 +46,7 @@ class Predictor:
         classes: Names of its classes.
         device: Where to compute.
         compute_format: How to compute.
-        strangers: The training features that samples are compared with, if they are known.
+        strangers: Tells samples unlike those of the fit, if these are known.
         embed: A frozen twin of the model's backbone, where there is one already: inputs as the
             task's batches have them, on the device -> (B, num_features) float32.
     """
@@ -54,11 +56,11 @@ class Predictor:
         model: Model,
         task: LabelTask,
         *,
-        contract: InputContract | TextContract,
+        contract: InputContract | TextContract | TermsContract,
         classes: tuple[str, ...],
         device: torch.device,
         compute_format: ComputeFormat,
-        strangers: Neighbourhood | None = None,
+        strangers: Strangeness | None = None,
         embed: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         self.model = model.eval()
@@ -178,15 +180,17 @@ def speed_name(model: torch.nn.Module, reference: str, *, is_dense: bool) -> str
     return f"{reference} masks, {sum(p.numel() for p in model.parameters())} parameters"
 
 
-def example_input(contract: InputContract | TextContract, device: torch.device) -> Tensor:
+def example_input(
+    contract: InputContract | TextContract | TermsContract, device: torch.device
+) -> Tensor:
     """What a probe or a fold can be tried on: noise as a picture, or some words as a text.
 
     Returns:
         (1, bands, height, width) uint8, or float32 of the model's own mean and spread where values
         are in other units; of texts (1, length) int64 token ids.
     """
-    if isinstance(contract, TextContract):
-        return as_ids(Tokeniser(contract).rows([_WORDS])).to(device)
+    if not isinstance(contract, InputContract):
+        return as_ids(reader_of(contract).rows([_WORDS])).to(device)
     generator = torch.Generator().manual_seed(0)
     shape = (1, len(contract.bands), contract.height, contract.width)
     if contract.units:

@@ -39,6 +39,7 @@ class RunFolder:
         self.split = path / "split.json"
         self.input = path / "input.json"
         self.tokenizer = path / "tokenizer.json"
+        self.terms = path / "terms.json"
         self.weights = path / "model.safetensors"
         self.log = path / "log.jsonl"
         self.metrics = path / "metrics.json"

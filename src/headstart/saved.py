@@ -24,7 +24,9 @@ from headstart.contracts import (
     Legend,
     Prediction,
     Sample,
+    Strangeness,
     Task,
+    TermsContract,
     TextContract,
 )
 from headstart.data import find_pictures
@@ -40,6 +42,7 @@ from headstart.rundir import RunFolder
 from headstart.strategies.heads import build_head
 from headstart.tasks import make_label_task, make_mask_task
 from headstart.trust.strangers import Neighbourhood
+from headstart.trust.unknown_words import UnknownWords
 
 
 class FittedModel:
@@ -73,7 +76,7 @@ class FittedModel:
         return self.predictor.classes
 
     @property
-    def contract(self) -> InputContract | TextContract:
+    def contract(self) -> InputContract | TextContract | TermsContract:
         """What its backbone expects as input."""
         return self.predictor.contract
 
@@ -224,7 +227,7 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
     is_multilabel = config["model"]["is_multilabel"]
     task = make_label_task(config["task"], is_multilabel=is_multilabel)
     parts = _load_parts(folder, task, device=device)
-    strangers = _load_strangers(folder, parts["device"])
+    strangers = _load_strangers(folder, parts["device"], contract=parts["contract"])
     columns = config["options"].get("text_column")
     return FittedModel(
         Predictor(task=task, **parts, strangers=strangers),
@@ -259,6 +262,13 @@ def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]
     described = folder.read_json(folder.config)["model"]
     spec = BackboneSpec.from_json(described["backbone"])
     contract = _load_contract(folder, task)
+    if isinstance(contract, TermsContract) and spec.arguments["sizes"] != [
+        *contract.sizes.values()
+    ]:
+        raise RunError(
+            f"`{folder.input}` has {contract.described}, but the model in config.json goes by "
+            f"{sum(spec.arguments['sizes']):,}: the two are not of one run. Fit again."
+        )
     module = build_unset_backbone(spec)
     head = (build_decoder if task.is_dense else build_head)(described["head"])
     model = task.build(Backbone(spec, contract, module, layer_groups=()), head)
@@ -271,6 +281,7 @@ def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]
             model if task.is_dense else EmbedOnly(model),
             example_input(contract, target),
             mode="inference",
+            precision="float32" if isinstance(contract, TermsContract) else "auto",
             name=speed_name(model, spec.reference, is_dense=task.is_dense),
         ).compute_format
     return {
@@ -282,13 +293,17 @@ def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]
     }
 
 
-def _load_contract(folder: RunFolder, task: Task) -> InputContract | TextContract:
+def _load_contract(folder: RunFolder, task: Task) -> InputContract | TextContract | TermsContract:
     values = folder.read_json(folder.input)
     if task.unit == "picture":
         return InputContract.from_json(values)
-    path = folder.tokenizer
+    is_of_terms = "vocabulary" in values
+    path = folder.terms if is_of_terms else folder.tokenizer
     try:
-        return TextContract.from_json(values, tokenizer=path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if is_of_terms:
+            return TermsContract.from_json(values, vocabulary=text)
+        return TextContract.from_json(values, tokenizer=text)
     except FileNotFoundError:
         raise RunError(f"`{path}` is missing from the run. Fit again.") from None
     except (ValueError, OSError) as error:
@@ -378,13 +393,21 @@ def load_pretrained_segmenter(
     return FittedSegmenter(predictor, legend, key)
 
 
-def _load_strangers(folder: RunFolder, device: torch.device) -> Neighbourhood | None:
+def _load_strangers(
+    folder: RunFolder,
+    device: torch.device,
+    *,
+    contract: InputContract | TextContract | TermsContract,
+) -> Strangeness | None:
     """None for a run without them: one that was fitted on nothing, or by an earlier version."""
     path = folder.strangers
     if not path.is_file():
         return None
     try:
-        return Neighbourhood.from_state(load_file(path)).to(device)
+        state = load_file(path)
+        if isinstance(contract, TermsContract):
+            return UnknownWords.from_state(state)
+        return Neighbourhood.from_state(state).to(device)
     except (SafetensorError, OSError) as error:
         raise RunError(f"`{path}` is damaged ({error}). Fit again.") from None
 

@@ -10,7 +10,7 @@ from headstart.backbones.auto import TEXT_DEFAULTS, resolve_auto
 from headstart.backbones.catalog import CatalogRow, catalog
 from headstart.backbones.model_files import is_model_folder
 from headstart.backbones.text_catalog import text_catalog
-from headstart.contracts import Backbone, BackboneSpec, ModelCard, TextContract
+from headstart.contracts import NO_SOURCE, Backbone, BackboneSpec, ModelCard, TextContract
 from headstart.errors import ConfigError, WeightsError, did_you_mean
 from headstart.progress import Progress
 
@@ -184,6 +184,10 @@ def build_unset_backbone(spec: BackboneSpec) -> nn.Module:
     Raises:
         ConfigError: The spec names a source that does not exist.
     """
+    if spec.source == NO_SOURCE:
+        from headstart.backbones import term_scores
+
+        return term_scores.build_unset(spec)
     return _source_of(spec).build_unset(spec)
 
 

@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from headstart.contracts import Batch, Example, Sample
-from headstart.data.seeding import epoch_order, seeded_for
+from headstart.data.seeding import epoch_order, like_sized, seeded_for
 from headstart.data.stacking import (
     Prepare,
     Stacked,
@@ -114,10 +115,12 @@ class TrainLoader:
         seed: Of the run.
         sample_weights: Draw samples with replacement, as often as these say; see `epoch_order`.
         repeats: How often a sample comes in an epoch, prepared anew each time.
+        sizes: How large each sample is once prepared, where they differ: batches are then of
+            samples of about one size, so that little is computed on padding. None: all are alike.
 
     Raises:
         ConfigError: A number is too small, or weights are wrong.
-        DataError: There are no samples, or not one target a sample.
+        DataError: There are no samples, or not one target and one size a sample.
 
     Example:
         >>> from pathlib import Path
@@ -145,6 +148,7 @@ class TrainLoader:
         seed: int,
         sample_weights: Sequence[float] | None = None,
         repeats: int = 1,
+        sizes: Sequence[int] | None = None,
     ) -> None:
         check_at_least(1, batch_size=batch_size, repeats=repeats)
         check_at_least(0, num_workers=num_workers)
@@ -159,6 +163,9 @@ class TrainLoader:
         self._batch_size = batch_size
         self._num_workers = num_workers
         self._seed = seed
+        if sizes is not None and len(sizes) != len(samples):
+            raise DataError(f"{len(samples)} samples have {len(sizes)} sizes. Give one a sample.")
+        self._sizes = None if sizes is None else np.asarray(sizes)
         self._weights = None if sample_weights is None else [*sample_weights] * repeats
         self._num_draws = repeats * len(samples)
         self._order(0)  # checks the weights now
@@ -212,18 +219,23 @@ class TrainLoader:
             self._active = None
 
     def _plan_of(self, epoch: int) -> list[list[_Draw]]:
-        seen: dict[int, int] = {}
-        draws = []
-        for place in self._order(epoch):
-            index = place % len(self._samples)
-            seen[index] = seen.get(index, -1) + 1
-            draws.append(_Draw(epoch, index, seen[index]))
+        order = self._order(epoch)
         starts = [i * self._batch_size for i in range(len(self))]
-        return [draws[i:j] for i, j in zip(starts, [*starts[1:], len(draws)], strict=True)]
+        batches = np.split(order, starts[1:])
+        if self._sizes is not None:
+            batches = like_sized(batches, self._sizes, seed=self._seed, epoch=epoch)
+        seen: dict[int, int] = {}
+        plan: list[list[_Draw]] = []
+        for batch in batches:
+            plan.append([])
+            for index in batch.tolist():
+                seen[index] = seen.get(index, -1) + 1
+                plan[-1].append(_Draw(epoch, index, seen[index]))
+        return plan
 
-    def _order(self, epoch: int) -> list[int]:
+    def _order(self, epoch: int) -> np.ndarray:
         order = epoch_order(self._num_draws, seed=self._seed, epoch=epoch, weights=self._weights)
-        return [int(place) for place in order]
+        return order % len(self._samples)
 
     def _stacks(self, plan: list[list[_Draw]]) -> Iterator[Stacked | _Failure]:
         if self._num_workers == 0 or not plan:

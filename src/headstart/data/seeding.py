@@ -14,7 +14,12 @@ import numpy as np
 
 from headstart.errors import ConfigError
 
-_ORDER_STREAM, _SAMPLE_STREAM = 1, 2  # no two uses of one seed draw the same numbers (mixing has 3)
+# No two uses of one seed draw the same numbers (mixing has 3).
+_ORDER_STREAM, _SAMPLE_STREAM, _BATCH_STREAM = 1, 2, 4
+# Batches whose samples are sorted together. The fewer, the more do batches differ from epoch to
+# epoch. TREC and SST-2 in batches of 32 have, with their padding, 1.92 and 2.08 times the tokens of
+# the texts with 1, 1.16 with 8, 1.09 and 1.08 with 16, 1.03 with 50 (our measurement).
+_BATCHES_AT_ONCE = 16
 
 
 def epoch_order(
@@ -54,6 +59,35 @@ def epoch_order(
             f"range from {shares.min():g} to {shares.max():g}. Correct them."
         )
     return rng.choice(num_samples, size=num_samples, p=shares / shares.sum())
+
+
+def like_sized(
+    batches: Sequence[np.ndarray], sizes: np.ndarray, *, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """The samples of an epoch in other batches, each of samples of about one size.
+
+    As many batches of as many samples, in mixed order; a pure function of its arguments.
+
+    Args:
+        batches: Of indices of samples, as they were drawn.
+        sizes: (num_samples,) of each sample.
+        seed: Of the run.
+        epoch: From 0.
+
+    Example:
+        >>> drawn = [np.array([0, 1]), np.array([2, 3])]
+        >>> found = like_sized(drawn, np.array([9, 5, 4, 9]), seed=0, epoch=0)
+        >>> sorted(sorted(batch.tolist()) for batch in found)
+        [[0, 3], [1, 2]]
+    """
+    found = []
+    for start in range(0, len(batches), _BATCHES_AT_ONCE):
+        some = batches[start : start + _BATCHES_AT_ONCE]
+        drawn = np.concatenate(some)
+        by_size = drawn[np.argsort(sizes[drawn], kind="stable")]
+        found += np.split(by_size, np.cumsum([len(batch) for batch in some])[:-1])
+    rng = np.random.default_rng([_BATCH_STREAM, seed, epoch])
+    return [found[place] for place in rng.permutation(len(found))]
 
 
 @contextlib.contextmanager

@@ -7,10 +7,12 @@ than the batches have goes by the ids. Knows no model.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 
-from headstart.contracts import Batch, Sample
+from headstart.contracts import Batch, Sample, TermsContract, TextContract
+from headstart.data.term_ids import TermReader
 from headstart.data.tokenising import Tokeniser, as_ids
 
 # So many tokens a batch, padding among them: MiniLM read 1,140 questions a second in batches of 512
@@ -26,8 +28,23 @@ _CHARACTERS_AT_ONCE = 16_000_000
 _FULL_ENOUGH = 0.25
 
 
+class Reader(Protocol):
+    """Turns texts into rows of ids: of tokens, or of the terms that a model of words knows."""
+
+    def rows(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """A row a text, int32: (length,), or (parts, length) of those read in parts."""
+        ...
+
+
+def reader_of(contract: TextContract | TermsContract) -> Reader:
+    """What reads texts as a contract wants them."""
+    if isinstance(contract, TermsContract):
+        return TermReader(contract)
+    return Tokeniser(contract)
+
+
 def text_batches(
-    samples: Iterable[Sample], tokeniser: Tokeniser, *, tokens_per_batch: int = TOKENS_PER_BATCH
+    samples: Iterable[Sample], reader: Reader, *, tokens_per_batch: int = TOKENS_PER_BATCH
 ) -> Iterator[Batch]:
     """All samples in batches, the longest texts of each block first, all others in mixed order.
 
@@ -36,14 +53,14 @@ def text_batches(
 
     Args:
         samples: Texts; one without any is read as the empty text.
-        tokeniser: Of the backbone's contract.
+        reader: Of the backbone's contract.
         tokens_per_batch: The most that a batch of several texts may hold, padding counted.
 
     Yields:
         Batches with `ids` and `inputs` (B, length) or (B, parts, length) int64.
     """
     for block in _blocks(samples):
-        rows = tokeniser.rows([sample.text or "" for sample in block])
+        rows = reader.rows([sample.text or "" for sample in block])
         batches = list(_fill(rows, tokens_per_batch))
         for number in (0, *(1 + np.random.default_rng(0).permutation(len(batches) - 1))):
             places = batches[number]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from headstart.backbones.depths import gives_depths, with_depths
 from headstart.compute import FrozenTwin, MeasuredFormat, batch_size_for, choose_format
 from headstart.config import FitOptions
-from headstart.contracts import Backbone, ComputeFormat, InputContract, Sample, Split, Task
+from headstart.contracts import Backbone, Batch, ComputeFormat, InputContract, Sample, Split, Task
 from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
 from headstart.decoder_weights import start_decoder
@@ -28,6 +28,7 @@ from headstart.fitting.preparing import PreparedData
 from headstart.fitting.recording import Record
 from headstart.fitting.rungs import Climb, only_rung
 from headstart.fitting.settle import Choice, Choices, DataSize, without_effect
+from headstart.fitting.typical import typical_input
 from headstart.interrupt import StopSignal
 from headstart.model import Model
 from headstart.predictor import EmbedOnly, example_input, speed_name
@@ -40,7 +41,7 @@ NUM_TRIED = 8
 # How a run names an augmentation that a Python caller gave.
 OWN_AUGMENT = "own"
 # Strategies whose backbone stays as it is, so that features may stand for pictures.
-FROZEN = ("as-is", "probe", "head")
+FROZEN = ("as-is", "probe", "head", "tfidf")
 
 TaskT = TypeVar("TaskT", bound=Task)
 TaskT_co = TypeVar("TaskT_co", bound=Task, covariant=True)
@@ -286,7 +287,13 @@ class Attempt(ABC, Generic[TaskT_co]):
             tables=tables if self.is_frozen else (),
             uses_views=bool(self.value("views")),
             on_unreadable=data.note_unreadable,
+            read=self.read,
         )
+
+    @property
+    def read(self) -> Callable[[Sequence[Sample]], Iterator[Batch]] | None:
+        """Gives samples as evaluation sees them; None where they are read window by window."""
+        return None
 
     @abstractmethod
     def settle_autos(self, size: DataSize) -> list[Choice]:
@@ -336,6 +343,8 @@ class Attempt(ABC, Generic[TaskT_co]):
     @property
     def splits_to_read(self) -> list[Split]:
         """Those whose features are wanted."""
+        if self.name == "tfidf":  # what gives its features is what it learns
+            return []
         if self.is_frozen:
             return ["train", "validation", "test"]
         return ["train", "validation"] if self.strategy.needs_features else []
@@ -394,7 +403,7 @@ def measure_format(
     else:
         measured = choose_format(
             model if is_dense else EmbedOnly(model),
-            example_input(backbone.contract, where.device),
+            typical_input(backbone.contract, where.data.samples("train"), where.device),
             mode=mode,
             precision=precision or where.options.precision,
             name=speed_name(model, backbone.spec.reference, is_dense=is_dense),

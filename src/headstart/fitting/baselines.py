@@ -68,36 +68,47 @@ class OfPictures:
         return fit.logits(torch.stack([self.statistics[sample.id] for sample in asked]))
 
 
-@dataclass(frozen=True)
+@dataclass
 class OfTexts:
-    """By words and pairs of words, each weighed by how rare it is (TF-IDF)."""
+    """By words and pairs of words, each weighed by how rare it is (TF-IDF).
+
+    Attributes:
+        fitted: What gave the last answers out of fold: a model that may be kept.
+    """
 
     looks_at: str = "words alone (TF-IDF)"
+    fitted: tuple[TfidfModel, Initialised] | None = None
 
     def out_of_fold(self, attempt: LabelAttempt, samples: Sequence[Sample]) -> Tensor | None:
         """See `Baseline`."""
-        return self._fit(attempt, samples)[1].out_of_fold
+        self.fitted = fit_words(attempt, samples)
+        return self.fitted[1].out_of_fold
 
     def answers(
         self, attempt: LabelAttempt, learnt: Sequence[Sample], asked: Sequence[Sample]
     ) -> Tensor:
         """See `Baseline`."""
-        model, _ = self._fit(attempt, learnt)
+        model, _ = fit_words(attempt, learnt)
         return model.logits([sample.text or "" for sample in asked])
 
-    def _fit(
-        self, attempt: LabelAttempt, samples: Sequence[Sample]
-    ) -> tuple[TfidfModel, Initialised]:
-        nothing = {sample.id: torch.zeros(0) for sample in samples}
-        table = feature_table(attempt, [nothing], samples)
-        return fit_tfidf(
-            [sample.text or "" for sample in samples],
-            table.targets,
-            num_classes=table.num_classes,
-            groups=table.groups.numpy(),
-            class_weights=attempt.settings.class_weights,
-            seed=attempt.settings.seed,
-        )
+
+def fit_words(attempt: LabelAttempt, samples: Sequence[Sample]) -> tuple[TfidfModel, Initialised]:
+    """TF-IDF with logistic regression on some texts; see `fit_tfidf`.
+
+    Args:
+        attempt: Whose classes, groups and weights are taken.
+        samples: Labelled.
+    """
+    nothing = {sample.id: torch.zeros(0) for sample in samples}
+    table = feature_table(attempt, [nothing], samples)
+    return fit_tfidf(
+        [sample.text or "" for sample in samples],
+        table.targets,
+        num_classes=table.num_classes,
+        groups=table.groups.numpy(),
+        class_weights=attempt.settings.class_weights,
+        seed=attempt.settings.seed,
+    )
 
 
 def baseline_for(unit: str, statistics: Mapping[str, Tensor]) -> Baseline:

@@ -17,6 +17,7 @@ from headstart.errors import DataError, MissingExtraError, RunError
 from headstart.fitting.attempt import NUM_TRIED, Embedder, Situated, Situation
 from headstart.fitting.baselines import Baseline, baseline_for
 from headstart.fitting.choosing import choose_backbone, load_chosen, recall_race
+from headstart.fitting.choosing_depths import at_depths
 from headstart.fitting.class_names import with_class_names
 from headstart.fitting.collecting import Collector
 from headstart.fitting.controlling import train_control
@@ -30,6 +31,7 @@ from headstart.fitting.preparing import PreparedData, seen_through
 from headstart.fitting.proving import Prover
 from headstart.fitting.recording import record_results, record_start, record_transfer
 from headstart.fitting.settle import Choices
+from headstart.fitting.words import begin_words, learn_words
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
@@ -72,7 +74,9 @@ class Classifying:
         Raises:
             MissingExtraError: The packages of the extra `text` are not installed.
         """
-        if data.dataset.task == "text-classification" and find_spec("transformers") is None:
+        needed = ("regex", "scipy") if options.strategy == "tfidf" else ("transformers",)
+        is_of_texts = data.dataset.task == "text-classification"
+        if is_of_texts and any(find_spec(name) is None for name in needed):
             raise MissingExtraError("Fitting texts", extra="text")
 
     def run(self) -> None:
@@ -96,6 +100,9 @@ class Classifying:
 
     def _settle(self) -> None:
         """The backbone, and the strategy with its model."""
+        if self.options.strategy == "tfidf":
+            self.attempt = begin_words(self.where, self.choices.branch())
+            return
         # The ladder begins with what is quickest: one pass, then classifiers on the features.
         strategy = "probe" if self.is_climbing else self.options.strategy
         backbone = self._load_backbone(is_random=strategy == "scratch")
@@ -190,9 +197,21 @@ class Classifying:
         if self.is_climbing:
             found = Found(self.tables, depths=self.depths, baseline=self._baseline)
             self.attempt, self.tables = Ladder(self.attempt, found, choices=self.choices).climb()
+        elif self.options.strategy == "tfidf":
+            self.tables = [learn_words(self.attempt)]
         else:
+            if self._chooses_depths:
+                self.attempt, table = at_depths(self.attempt, self.depths)
+                self.tables = [table]
             learn(self.attempt, self.tables)
         self.where.seconds["fit"] = time.monotonic() - started
+
+    @property
+    def _chooses_depths(self) -> bool:
+        """Whether a probe of texts is to find out what to see of them."""
+        is_open = self.options.features is None and self.options.classifier == "logistic"
+        is_of_texts = self.where.task.unit == "text" and bool(self.depths)
+        return self.options.strategy == "probe" and is_of_texts and is_open
 
     @property
     def _baseline(self) -> Baseline:
@@ -260,6 +279,9 @@ class Classifying:
             return
         if self.where.stop.is_set:
             self.progress.warn("The control was left out, as you stopped; the run is finished.")
+            return
+        if not self.attempt.backbone.spec.is_pretrained:
+            self.progress.note("The control was left out: nothing pretrained is in the model.")
             return
         transfer = train_control(
             self.attempt, self.tested, prediction=self.prediction, evaluation=self.evaluation

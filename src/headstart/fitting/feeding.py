@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from headstart.compute import batch_size_for
 from headstart.contracts import Batch, ComputeFormat, Sample, Task
 from headstart.data.balance import sample_weights
 from headstart.data.loader import TrainLoader
 from headstart.data.mixing import MixedBatches, Mixing
 from headstart.data.reading_ahead import eval_batches
+from headstart.data.stacking import stack_targets
 from headstart.errors import DataError
 from headstart.features import CachedBatches
 from headstart.mask_predictor import in_parts, most_at_once, pixels_at_once
@@ -63,6 +63,8 @@ class Feed:
             first, then augmented views. Empty where the backbone learns.
         uses_views: Whether to train on these features; else on pictures, augmented anew each epoch.
         on_unreadable: Told of validation samples that cannot be read.
+        read: Gives samples as evaluation sees them, in any order and without targets; None where
+            they bring these, and are read window by window.
     """
 
     task: Task
@@ -75,6 +77,7 @@ class Feed:
     tables: Sequence[Mapping[str, Tensor]]
     uses_views: bool
     on_unreadable: Callable[[Sample, DataError], None]
+    read: Callable[[Sequence[Sample]], Iterator[Batch]] | None
 
     @property
     def trains_on_features(self) -> bool:
@@ -104,6 +107,7 @@ class Feed:
             seed=loading.seed,
             sample_weights=weights,
             repeats=loading.repeats,
+            sizes=self.task.sizes(samples, self.contract),
         )
         if not loading.mixup and not loading.cutmix:
             return loader
@@ -124,16 +128,14 @@ class Feed:
             features = torch.stack([self.tables[0][sample.id] for sample in samples])
             targets = torch.tensor(self._targets(samples))
             return [Batch(tuple(s.id for s in samples), targets=targets, features=features)]
-        if self.task.is_dense:
-            return self._validating_chips(samples)
-        return eval_batches(
-            samples,
-            prepare=self.task.preparation(self.contract),
-            target=self.target,
-            batch_size=batch_size_for(self.device),
-            num_threads=os.cpu_count() or 1,
-            on_error=self.on_unreadable,
-        )
+        return self._validating_chips(samples) if self.read is None else self._labelled(samples)
+
+    def _labelled(self, samples: Sequence[Sample]) -> Iterator[Batch]:
+        assert self.read is not None
+        assert self.target is not None  # of what is not read window by window
+        targets = {sample.id: self.target(sample) for sample in samples}
+        for batch in self.read(samples):
+            yield replace(batch, targets=stack_targets([targets[id_] for id_ in batch.ids]))
 
     def _validating_chips(self, samples: Sequence[Sample]) -> Iterator[Batch]:
         """By their pixels, as chips may be of any size; large ones window by window."""

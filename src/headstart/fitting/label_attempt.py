@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from headstart.contracts import LabelTask, Prediction, Sample
+from headstart.contracts import Batch, LabelTask, Prediction, Sample
 from headstart.fitting.attempt import NUM_TRIED, Attempt
 from headstart.fitting.recording import record_results, record_start
 from headstart.fitting.settle import Choice, DataSize, settle_training
@@ -41,6 +41,16 @@ class LabelAttempt(Attempt[LabelTask]):
             device=self.where.device,
             compute_format=self.compute_format,
             embed=self.embedder.embed if self.is_frozen and self.embedder.twin else None,
+        )
+
+    @property
+    def read(self) -> Callable[[Sequence[Sample]], Iterator[Batch]]:
+        """In the batches of predictions: of texts, those of one length together."""
+        return partial(
+            self.task.batches,
+            contract=self.backbone.contract,
+            device=self.where.device,
+            on_error=self.where.data.note_unreadable,
         )
 
     def settle_autos(self, size: DataSize) -> list[Choice]:

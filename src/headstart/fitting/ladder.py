@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from headstart.contracts import FeatureTable, Initialised, Measure, Sample
-from headstart.fitting.baselines import Baseline
+from headstart.fitting.baselines import Baseline, OfTexts
+from headstart.fitting.choosing_depths import at_depths
 from headstart.fitting.finetuning import FineTuning
 from headstart.fitting.judging import Judge, Judged, is_better, is_more_often_right
 from headstart.fitting.label_attempt import LabelAttempt
@@ -34,6 +35,7 @@ from headstart.fitting.learning import (
 from headstart.fitting.recording import record_usable
 from headstart.fitting.rungs import Climb, Rung
 from headstart.fitting.settle import Choice, Choices
+from headstart.fitting.words import begin_words, take_words
 from headstart.metrics.comparison import Comparison
 from headstart.report.wording import duration
 from headstart.strategies.probe import CLASSIFIERS
@@ -87,6 +89,7 @@ class Ladder:
         self.depths = found.depths
         self.baseline = found.baseline
         self.unit = probe.task.unit
+        self.words: tuple[LabelAttempt, dict[str, Tensor]] | None = None
         self.rungs: list[Rung] = []
         self.judge = Judge(self.where)
         self.until = self.where.deadline or self.where.started + DEFAULT_BUDGET_S
@@ -119,14 +122,19 @@ class Ladder:
         if knn is not None and is_more_often_right(self.judge.compare(linear, knn)):
             leader = knn
             self._take_neighbours(*neighbours)
-        best, at_depths = self._climb_depths(leader)
-        tuned, verdict = self._climb_full(best, at_depths)
+        best, deep = self._climb_depths(leader)
+        best, why_words = self._words_if_best(trivial, best)
+        tuned, verdict = self._climb_full(best, deep)
         if tuned is not None:
             return self._kept(tuned, verdict, "full")
-        if at_depths is not None:
+        if self.words is not None:
+            attempt, features = self.words
+            self.tables = [features]
+            return self._kept(attempt, f"{why_words} {verdict}", "trivial")
+        if deep is not None:
             self.tables = [self.depths]
             verdict = f"{verdict} The linear head on features of several depths was kept."
-            return self._kept(at_depths, verdict, "depths")
+            return self._kept(deep, verdict, "depths")
         verdict = f"{verdict} {self._head[0].upper()}{self._head[1:]} kept."
         return self._kept(self.probe, verdict, leader.strategy)
 
@@ -146,6 +154,30 @@ class Ladder:
         why = f"a logistic regression on {self.baseline.looks_at}; a backbone has to beat it"
         self._add(judged, majority, why)
         return judged
+
+    def _words_if_best(self, trivial: Judged | None, best: Judged) -> tuple[Judged, str]:
+        """Words alone where no rung above them is better beyond the noise; else the best so far.
+
+        What was tried above them costs more, so it has to show that it is worth it.
+        """
+        baseline = self.baseline
+        if trivial is None or not isinstance(baseline, OfTexts) or baseline.fitted is None:
+            return best, ""
+        comparison = self.judge.compare(trivial, best)
+        if is_better(comparison):
+            return best, ""
+        attempt = begin_words(self.where, self.choices.branch())
+        self.words = attempt, take_words(attempt, baseline.fitted, self.samples)
+        gain = comparison.metrics["accuracy"]
+        tried = self.choices.value("backbone")
+        why = "words alone were kept; what was tried above them is " + str(tried)
+        attempt.choices.add(Choice("backbone", "none", why))
+        return trivial, (
+            f"Words alone (TF-IDF) were kept: right on {100 * gain.value_a:.1f}% out of fold, and "
+            f"the best rung on the features of {tried} on {100 * gain.value_b:.1f}%, a difference "
+            f"of {100 * gain.value:+.1f} points (95% {100 * gain.low:+.1f} to "
+            f"{100 * gain.high:+.1f}), which is no gain outside the noise."
+        )
 
     def _climb_knn(
         self, table: FeatureTable, before: Judged
@@ -182,13 +214,8 @@ class Ladder:
             )
             self.rungs.append(Rung("depths", why, predicted_seconds=predicted_s, was_tried=False))
             return leader, None
-        attempt = LabelAttempt(
-            "probe",
-            self.where,
-            embedder=probe.embedder.at_depths(),
-            choices=probe.choices.branch(),
-        )
-        learn(attempt, [self.depths])
+        attempt, table = at_depths(probe, self.depths)
+        learn(attempt, [table])
         assert attempt.out_of_fold is not None  # as of the probe, on the same samples
         attempt.trivial = probe.trivial
         judged = self._judge("depths", attempt.out_of_fold, seconds=time.monotonic() - started)
@@ -198,6 +225,7 @@ class Ladder:
             return leader, None
         why = self._why_better(comparison)
         attempt.choices.add(Choice("features", "depths", why))
+        self.depths = table
         return judged, attempt
 
     def _why_better(self, comparison: Comparison) -> str:
@@ -226,10 +254,11 @@ class Ladder:
     # --- fine-tuning --------------------------------------------------------------------------
 
     def _climb_full(
-        self, leader: Judged, at_depths: LabelAttempt | None
+        self, leader: Judged, deep: LabelAttempt | None
     ) -> tuple[LabelAttempt | None, str]:
         """The fine-tuned attempt if it is to be kept, and why or why not."""
-        leading = (at_depths, self.depths) if at_depths else (self.probe, self.tables[0])
+        leading = (deep, self.depths) if deep else (self.probe, self.tables[0])
+        leading = self.words or leading
         validation = self.where.data.samples("validation")
         is_under_way = self.where.folder.has_checkpoint
         if not validation:

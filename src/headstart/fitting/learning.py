@@ -86,7 +86,7 @@ def samples_for_table(attempt: Attempt[Task]) -> list[Sample]:
     to be chosen by.
     """
     data = attempt.where.data
-    is_free = attempt.name == "probe" and data.split.rule != "as-given"
+    is_free = attempt.name in ("probe", "tfidf") and data.split.rule != "as-given"
     return data.samples("train", "validation") if is_free else data.samples("train")
 
 

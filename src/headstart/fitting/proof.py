@@ -1,12 +1,11 @@
-"""What a run proves about itself, as it is kept: plain data and the neighbourhood of strangers."""
+"""What a run proves about itself, as it is kept: plain data, and what tells strangers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from headstart.contracts import Finding
-from headstart.trust.strangers import Neighbourhood
+from headstart.contracts import Finding, Strangeness
 
 
 @dataclass(frozen=True)
@@ -26,11 +25,11 @@ class Proof:
     Attributes:
         metrics: Further keys of metrics.json.
         suspects: The most suspicious first.
-        strangers: The training features that new samples are compared with.
+        strangers: Tells samples unlike those of the fit.
         findings: Alarms.
     """
 
     metrics: dict[str, Any] = field(default_factory=dict)
     suspects: list[SuspectRow] = field(default_factory=list)
-    strangers: Neighbourhood | None = None
+    strangers: Strangeness | None = None
     findings: list[Finding] = field(default_factory=list)

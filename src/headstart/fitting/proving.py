@@ -7,9 +7,10 @@ what the answers to the test set add. Wiring of `trust` and `metrics`.
 from __future__ import annotations
 
 import math
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -89,11 +90,11 @@ class Prover:
         if self.attempt.task.unit == "picture":
             self._look_at_pixels()
         if self.features:
-            if self.attempt.is_frozen:
+            if self._frozen_features:
                 self._look_at_features()
             if held_out is not None:
                 self._suspect(held_out)
-            if unseen is not None:
+            if unseen is not None and not self._is_of_words:
                 self._beat_baseline(unseen, is_out_of_fold=unseen is held_out)
             self._trace_curve()
         self._know_strangers()
@@ -136,15 +137,20 @@ class Prover:
         if near is not None and prediction.strangers is not None:
             scores = prediction.strangers
             self.proof.metrics["ood"] = {
-                "threshold": near.threshold,
-                "k": near.k,
+                **near.described(),
                 "share_flagged": float(scores.is_stranger.mean()),
                 "n": len(prediction),
             }
 
     @property
     def _frozen_features(self) -> Mapping[str, Tensor]:
-        return self.features if self.attempt.is_frozen else {}
+        """Those that owe nothing to the labels."""
+        return self.features if self.attempt.is_frozen and not self._is_of_words else {}
+
+    @property
+    def _is_of_words(self) -> bool:
+        """Whether its features are scores that were learnt from the labels."""
+        return self.attempt.name == "tfidf"
 
     # --- before the test ----------------------------------------------------------------------
 
@@ -235,10 +241,12 @@ class Prover:
         self._raise(findings)
 
     def _suspect(self, unseen: _Unseen) -> None:
-        table = feature_table(self.attempt, [self.features], unseen.samples)
+        features = None
+        if not self._is_of_words:
+            features = feature_table(self.attempt, [self.features], unseen.samples).features
         probabilities = self.attempt.task.predict(unseen.logits, [], []).probabilities
         found = find_suspects(
-            probabilities, unseen.targets, features=table.features, groups=unseen.groups
+            probabilities, unseen.targets, features=features, groups=unseen.groups
         )
         classes = self.attempt.classes
         for suspect in found.found:
@@ -270,7 +278,16 @@ class Prover:
             mine, theirs, groups=unseen.groups, looks_at=self.baseline.looks_at
         )
         if finding is not None:
-            self._raise([finding])
+            self._raise([self._with_way_to_keep(finding)])
+
+    def _with_way_to_keep(self, finding: Finding) -> Finding:
+        """With the command that keeps what does as well, where that is a model of its own."""
+        if self.attempt.task.unit != "text":
+            return finding
+        data = shlex.quote(str(self.where.data.path))
+        command = f"headstart fit {data} --strategy tfidf"
+        remedy = f"{finding.remedy} Or keep the words alone: {command}"
+        return replace(finding, remedy=remedy)
 
     def _trace_curve(self) -> None:
         """Refits of the linear head on parts of its samples, judged on folds that they lack."""
@@ -304,6 +321,9 @@ class Prover:
 
     def _know_strangers(self) -> None:
         """Keep what training samples look like, so that a stranger is known when it comes."""
+        if self._is_of_words:  # found when it learnt
+            self.proof.strangers = self.attempt.predictor.strangers
+            return
         if self.attempt.is_frozen and not self.features:
             return
         data = self.where.data

@@ -27,6 +27,7 @@ from headstart.contracts import (
     InputContract,
     Measure,
     Prediction,
+    TermsContract,
     TextContract,
 )
 from headstart.data.checks import FileFacts
@@ -90,10 +91,15 @@ def record_start(folder: RunFolder, record: Record) -> None:
     _write_contract(folder, record.backbone.contract)
 
 
-def _write_contract(folder: RunFolder, contract: InputContract | TextContract) -> None:
+def _write_contract(
+    folder: RunFolder, contract: InputContract | TextContract | TermsContract
+) -> None:
     folder.write_json(folder.input, contract.to_json())
     if isinstance(contract, TextContract):
         folder.write_text(folder.tokenizer, contract.tokenizer)
+    if isinstance(contract, TermsContract):
+        folder.write_text(folder.terms, contract.vocabulary)
+        folder.tokenizer.unlink(missing_ok=True)  # of a rung that was tried and not kept
 
 
 def record_results(
@@ -120,6 +126,7 @@ def write_outcome(folder: RunFolder, record: Record, metrics: Mapping[str, Any])
     """Weights, metrics.json, report and model card; what was left out is known now."""
     folder.write_json(folder.config, _config(record))
     folder.write_json(folder.dataset, _dataset(record))
+    _write_contract(folder, record.backbone.contract)  # terms are learnt, and were not there before
     _write_weights(folder, record.model)
     folder.write_json(folder.metrics, metrics)
     if _is_of_texts(record.dataset):

@@ -179,8 +179,9 @@ def refuse_pointless(options: FitOptions) -> None:
     """
     if options.control is None:
         return
-    if options.strategy == "scratch" or options.weights == "random":
-        why = "--strategy scratch" if options.strategy == "scratch" else "--weights random"
+    if options.strategy in ("scratch", "tfidf") or options.weights == "random":
+        is_named = options.strategy in ("scratch", "tfidf")
+        why = f"--strategy {options.strategy}" if is_named else "--weights random"
         raise ConfigError(
             f"--control scratch tells what pretrained weights bring, but {why} uses none. Leave "
             "one of both away."
@@ -198,6 +199,11 @@ def refuse_other_task(options: FitOptions, task: str) -> None:
         raise ConfigError(
             f"--task {options.task} was asked for, but the data is for {task}. Leave --task away, "
             "or give data of the other kind; `headstart inspect` tells what it was read as."
+        )
+    if options.strategy == "tfidf" and task != "text-classification":
+        raise ConfigError(
+            f"--strategy tfidf weighs the words of texts, but the data is for {task}. Leave "
+            "--strategy away, or take probe, which is quick, too."
         )
     for name in ("bands", "units"):
         if getattr(options, name) is not None and task != "semantic-segmentation":
@@ -252,6 +258,8 @@ def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
         unused.append("balance")
     if strategy == "scratch":
         unused.append("weights")
+    if strategy == "tfidf":
+        unused += ["backbone", "weights", "long", "precision", "workers", "budget"]
     if strategy == "as-is" or (strategy == "probe" and not options.views):
         unused.append("workers")
     if options.find_lr and strategy in GRADIENT_STRATEGIES:

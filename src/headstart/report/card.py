@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.contracts import Measure, TextContract
+from headstart.contracts import Measure, TermsContract, TextContract
 from headstart.report import summary
 from headstart.report.cautions import cautions
 from headstart.report.evidence import Calibration, Strangers
@@ -21,6 +21,7 @@ from headstart.report.results import border_words, class_measure, rung_metric
 from headstart.report.wording import (
     ANY_TEXT,
     LONG_WORDS,
+    TERM_WORDS,
     count,
     duration,
     figure,
@@ -80,10 +81,13 @@ def _front_matter(record: RunRecord) -> Iterator[str]:
     yield "library_name: headstart"
     task = "image-segmentation" if record.is_dense else record.metrics.get("task")
     yield f"pipeline_tag: {json.dumps(task or 'image-classification')}"
-    if record.backbone.licence.lower() not in ("", "unknown"):
+    if record.backbone.licence.lower() not in ("", "unknown", "none"):
         yield f"license: {json.dumps(record.backbone.licence.lower())}"
-    yield f"base_model: {json.dumps(record.backbone.reference)}"
-    yield "tags: [headstart, transfer-learning]"
+    if record.is_of_words:
+        yield "tags: [headstart, tf-idf]"
+    else:
+        yield f"base_model: {json.dumps(record.backbone.reference)}"
+        yield "tags: [headstart, transfer-learning]"
     yield "---"
     yield ""
 
@@ -236,6 +240,13 @@ def _calibration(calibration: Calibration, split: str, unit: str) -> Iterator[st
 
 
 def _strangers(strangers: Strangers, split: str, unit: str) -> str:
+    if strangers.goes_by_words:
+        text = (
+            f"A {unit} is flagged as a stranger (`is_stranger` in predictions) where more than "
+            f"{percent(strangers.threshold)} of its words are unknown, each counted by how rare it "
+            "is: an answer on it is a guess."
+        )
+        return f"{text}{_share_flagged(strangers, split, unit)}"
     near = f"within a distance of {strangers.threshold:.3g}, measured between features,"
     few = f"no training {unit} {near}"
     if strangers.k is not None and strangers.k > 1:
@@ -244,10 +255,14 @@ def _strangers(strangers: Strangers, split: str, unit: str) -> str:
         f"A {unit} with {few} is flagged as a stranger (`is_stranger` in predictions): it is "
         "unlike what the model was fitted on, and an answer on it is a guess."
     )
-    if strangers.share_flagged is not None:
-        share = percent(strangers.share_flagged) if strangers.share_flagged else "none"
-        text += f" Of the {split} {unit}s, {share} were flagged."
-    return text
+    return f"{text}{_share_flagged(strangers, split, unit)}"
+
+
+def _share_flagged(strangers: Strangers, split: str, unit: str) -> str:
+    if strangers.share_flagged is None:
+        return ""
+    share = percent(strangers.share_flagged) if strangers.share_flagged else "none"
+    return f" Of the {split} {unit}s, {share} were flagged."
 
 
 def _choice(record: RunRecord) -> Iterator[str]:
@@ -306,8 +321,11 @@ def _origin(record: RunRecord) -> Iterator[str]:
     backbone = record.backbone
     yield "## Model and licence"
     yield ""
-    yield f"- Backbone: {_code(backbone.reference)}, weights {_code(backbone.weights)}"
-    yield f"- Licence of the pretrained weights: {_plain(backbone.licence)}"
+    if record.is_of_words:
+        yield f"- Backbone: {_plain(backbone.reference)}; all was learned from the data"
+    else:
+        yield f"- Backbone: {_code(backbone.reference)}, weights {_code(backbone.weights)}"
+        yield f"- Licence of the pretrained weights: {_plain(backbone.licence)}"
     yield f"- Input: {_input(record)}; input.json has the whole contract"
     yield f"- Strategy: {_plain(record.config['strategy'])}"
     version = _plain(str(record.config["headstart_version"]))
@@ -317,6 +335,9 @@ def _origin(record: RunRecord) -> Iterator[str]:
 def _input(record: RunRecord) -> str:
     """What the model takes, in a few words."""
     contract = record.contract
+    if isinstance(contract, TermsContract):
+        sizes = (f"{num:,} {TERM_WORDS[kind]}" for kind, num in contract.sizes.items())
+        return f"texts of any length, of which it knows {' and '.join(sizes)}"
     if isinstance(contract, TextContract):
         return f"{contract.described}; of longer texts {LONG_WORDS[contract.long]}"
     size = "any size" if record.is_dense else f"{contract.width} × {contract.height} pixels"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -43,7 +44,8 @@ _TRIVIAL = {
     ),
     "text": (
         "The words alone, whatever their order (TF-IDF), do",
-        "A classifier of words is enough here: it is the faster, and easier to explain.",
+        "A classifier of words is enough here: it is the faster, and easier to explain. Keep it "
+        "with `headstart fit {data} --strategy tfidf`.",
     ),
 }
 
@@ -166,7 +168,7 @@ def _about_ladder(record: RunRecord, rungs: Sequence[Rung]) -> Iterator[Caution]
     kept = next((rung for rung in rungs if rung.is_kept), None)
     if kept is None:
         return
-    if kept.strategy in _BASELINES:
+    if kept.strategy in _BASELINES and not record.is_of_words:
         yield Caution(
             "No rung of the ladder was clearly better than a trivial baseline, which was kept.",
             "More samples, or another backbone, may help; do not rely on it yet.",
@@ -176,14 +178,14 @@ def _about_ladder(record: RunRecord, rungs: Sequence[Rung]) -> Iterator[Caution]
     metric = record.headline if record.is_dense else "accuracy"
     for rung in rungs:
         ours, theirs = kept.measures.get(metric), rung.measures.get(metric)
-        if rung.strategy != "trivial" or ours is None or theirs is None:
+        if rung is kept or rung.strategy != "trivial" or ours is None or theirs is None:
             continue
         if (ours.value if ours.low is None else ours.low) <= theirs.value:
             simple, remedy = _TRIVIAL[record.counted]
             yield Caution(
                 f"{simple} about as well: {told(theirs, is_share=True)} against "
                 f"{told(ours, is_share=True)}. The model may look at nothing else.",
-                remedy,
+                remedy.format(data=shlex.quote(str(record.config["data"]))),
                 is_serious=True,
             )
 
@@ -279,7 +281,7 @@ def _about_training(record: RunRecord) -> Iterator[Caution]:
             "Give more `--epochs`.",
         )
     licence = record.backbone.licence
-    if record.backbone.weights != "random":
+    if record.backbone.is_pretrained:
         if licence.lower() in ("", "unknown"):
             yield Caution(
                 "The licence of the pretrained weights is unknown.",

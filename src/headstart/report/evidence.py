@@ -119,12 +119,14 @@ class Strangers:
     Attributes:
         threshold: Scores above it are flagged.
         k: The score is the distance to the k-th nearest training sample, in feature space.
+        goes_by_words: The score is the share of a text's words that is unknown, instead.
     """
 
     threshold: float
     k: int | None
     share_flagged: float | None
     n: int | None
+    goes_by_words: bool = False
 
 
 @dataclass(frozen=True)

@@ -152,6 +152,7 @@ def _strangers(values: Mapping[str, Any]) -> Strangers | None:
         k=None if values.get("k") is None else int(values["k"]),
         share_flagged=_number(values.get("share_flagged")),
         n=None if values.get("n") is None else int(values["n"]),
+        goes_by_words=values.get("goes_by") == "words",
     )
 
 

@@ -148,7 +148,12 @@ def hang_gallery(record: RunRecord, chosen: Chosen, *, progress: Progress) -> Ga
         suspects=tuple(_suspect_tile(suspect, album) for suspect in chosen.suspects),
         strangers=tuple(
             album.tile(
-                sample_id, Line("distance", f"{score:.3g}", ", flagged" if is_flagged else "")
+                sample_id,
+                Line(
+                    "unknown words" if record.is_of_words else "distance",
+                    f"{score:.3g}",
+                    ", flagged" if is_flagged else "",
+                ),
             )
             for sample_id, score, is_flagged in chosen.strangers
         ),

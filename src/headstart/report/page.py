@@ -24,7 +24,7 @@ from headstart.report.results import metric_row, results_context, rung_metric
 from headstart.report.suspects import SuspectLabel, read_suspects
 from headstart.report.text_extracts import read_extracts, write_extracts
 from headstart.report.training import training_context
-from headstart.report.wording import ANY_TEXT, LONG_WORDS, count
+from headstart.report.wording import ANY_TEXT, LONG_WORDS, TERM_WORDS, count
 from headstart.rundir import RunFolder
 
 # So that the lists of a large, troubled data set leave the page under 3 MB; dataset.json has all.
@@ -204,6 +204,7 @@ def _opening(record: RunRecord) -> dict[str, Any]:
         "run_text": repr(record.folder.path.as_posix()),
         "any_text": ANY_TEXT,
         "long_words": LONG_WORDS,
+        "term_words": TERM_WORDS,
     }
 
 

@@ -12,7 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from headstart.contracts import SPLITS, BackboneSpec, InputContract, Measure, TextContract
+from headstart.contracts import (
+    SPLITS,
+    BackboneSpec,
+    InputContract,
+    Measure,
+    TermsContract,
+    TextContract,
+)
 from headstart.errors import RunError
 from headstart.report.chips import Chips, read_chips
 from headstart.report.colours import Colour, class_colours
@@ -35,8 +42,9 @@ class RunRecord:
         dataset: Contents of dataset.json.
         split: Contents of split.json.
         metrics: Contents of metrics.json.
-        contract: What the model expects as input; of texts, its tokenizer is told by its sha256.
-        backbone: The pretrained model it was built on.
+        contract: What the model expects as input; of texts, its tokenizer or its terms are told by
+            their sha256.
+        backbone: The pretrained model it was built on, or that there is none.
         measures: The metrics, the headline first.
         epochs: The epoch events in order, one an epoch (a resumed run may tell one twice).
         lr_finder: The event of the learning-rate finder, if it ran.
@@ -49,7 +57,7 @@ class RunRecord:
     dataset: Mapping[str, Any]
     split: Mapping[str, Any]
     metrics: Mapping[str, Any]
-    contract: InputContract | TextContract
+    contract: InputContract | TextContract | TermsContract
     backbone: BackboneSpec
     measures: Mapping[str, Measure]
     epochs: tuple[Mapping[str, Any], ...]
@@ -61,6 +69,11 @@ class RunRecord:
     def uses_depths(self) -> bool:
         """Whether the head sees features of several depths of the backbone."""
         return "depths" in self.backbone.arguments
+
+    @property
+    def is_of_words(self) -> bool:
+        """Whether it goes by the words of texts alone, without any pretrained backbone."""
+        return isinstance(self.contract, TermsContract)
 
     @property
     def name(self) -> str:
@@ -272,13 +285,16 @@ def read_record(folder: RunFolder) -> RunRecord:
     )
 
 
-def _read_contract(folder: RunFolder) -> InputContract | TextContract:
-    """What the model takes; texts are those that are cut into tokens.
+def _read_contract(folder: RunFolder) -> InputContract | TextContract | TermsContract:
+    """What the model takes; texts are those that are cut into tokens, or whose words are known.
 
     Raises:
         TypeError: It has other entries than this version knows.
     """
     entries = _read(folder, folder.input, ())
+    if "vocabulary" in entries:
+        _require(entries, ("sizes",), folder.input)
+        return TermsContract(**entries)
     if "tokenizer" not in entries:
         _require(entries, ("bands", "height", "width", "mean", "std"), folder.input)
         return InputContract.from_json(entries)

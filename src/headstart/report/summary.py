@@ -21,6 +21,7 @@ _FREEZING = {
     "lora": "{backbone}, of whose weights low-rank changes were learned",
     "scratch": "{backbone}, trained from random weights",
     "as-is": "{backbone} as it comes; nothing was learned from the data",
+    "tfidf": "a logistic classifier of the words of a text (TF-IDF), without any pretrained model",
 }
 _DENSE_FREEZING = {
     "probe": "a classifier of single pixels on the features of {backbone}, which stayed frozen",

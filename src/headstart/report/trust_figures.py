@@ -172,7 +172,9 @@ def strangers_drawing(
     scores: Sequence[float], strangers: Strangers, *, unit: str = "picture"
 ) -> Drawing:
     """How far the test samples lie from the training samples, and where flags begin."""
-    title = f"Distance of the test {unit}s from the training {unit}s"
+    title, measured = f"Distance of the test {unit}s from the training {unit}s", "distance"
+    if strangers.goes_by_words:
+        title, measured = f"Unknown words of the test {unit}s", "share of unknown words"
     flagged = sum(score > strangers.threshold for score in scores)
     ordered = sorted(scores)
     rows = (
@@ -187,11 +189,11 @@ def strangers_drawing(
         title=title,
         description=f"{count(len(scores), unit)} from {ordered[0]:.3g} to {ordered[-1]:.3g}; "
         f"{flagged:,} above the threshold of {strangers.threshold:.3g}.",
-        x=Axis("distance"),
+        x=Axis(measured),
         mark=Mark(strangers.threshold, "flagged above"),
         counted=f"{unit}s",
     )
-    return Drawing(title, chart, ("Distance", "Value"), rows)
+    return Drawing(title, chart, (measured.capitalize(), "Value"), rows)
 
 
 def leakage_drawing(leakage: Leakage, *, metric: str, unit: str = "picture") -> Drawing | None:

@@ -186,6 +186,7 @@ RUNG_WORDS = {
     "lora": "Low-rank adapters",
     "scratch": "From scratch",
     "as-is": "As it comes",
+    "tfidf": "Words alone",
 }
 
 
@@ -200,6 +201,8 @@ OTHER_RUNG_WORDS = {
 }
 
 
+# What a model of words counts, by `TermsContract.sizes`.
+TERM_WORDS = {"words": "words and pairs of neighbours", "pieces": "pieces of words"}
 # Stands in commands for what a user would ask about.
 ANY_TEXT = "any text"
 # What becomes of texts that are longer than the model's input, by `TextContract.long`.

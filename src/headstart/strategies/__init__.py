@@ -90,6 +90,12 @@ def _scratch(settings: StrategySettings) -> Strategy:
     return Scratch(settings)
 
 
+def _tfidf(settings: StrategySettings) -> Strategy:
+    from headstart.strategies.tfidf import Tfidf
+
+    return Tfidf(settings)
+
+
 STRATEGIES: dict[str, Callable[[StrategySettings], Strategy]] = {
     "as-is": _as_is,
     "probe": _probe,
@@ -98,6 +104,7 @@ STRATEGIES: dict[str, Callable[[StrategySettings], Strategy]] = {
     "full": _full,
     "lora": _lora,
     "scratch": _scratch,
+    "tfidf": _tfidf,
 }
 
 

@@ -8,23 +8,19 @@ chapter 6, smoothed as scikit-learn does, whose numbers the tests compare with.
 from __future__ import annotations
 
 import functools
-import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.data.words import words_of
+from headstart.data.term_ids import Kind, plain_words, terms_of
 from headstart.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
-
-Kind = Literal["words", "pieces"]
 
 # Of each kind, those that are in the most texts: with 20 classes they weigh 4 MB.
 MOST_TERMS = 50_000
@@ -34,8 +30,6 @@ MOST_TERMS = 50_000
 _MANY_TEXTS = 1000
 # The vocabulary is learnt from so many texts, drawn by the seed, so that memory is bounded.
 _MOST_READ = 50_000
-# Pieces of a word are so many characters long, its two ends among them.
-_PIECE_LENGTHS = (2, 3, 4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +58,20 @@ class Terms:
     Attributes:
         kind: What is counted.
         names: The terms, sorted; one a column.
-        idf: (num_terms,) float32: the rarer, the more.
+        num_texts: (num_terms,) int64, how many of the texts it was learnt from have each.
+        n: How many texts these were.
     """
 
     kind: Kind
     names: tuple[str, ...]
-    idf: NDArray[np.float32]
+    num_texts: NDArray[np.int64]
+    n: int
+
+    @functools.cached_property
+    def idf(self) -> NDArray[np.float32]:
+        """(num_terms,): the rarer, the more."""
+        idf: NDArray[np.float32] = (1 + np.log((1 + self.n) / (1 + self.num_texts))).astype("f4")
+        return idf
 
     def read(self, texts: Sequence[str]) -> csr_matrix:
         """(n, num_terms) float32 TF-IDF of texts."""
@@ -117,8 +119,7 @@ def learn_terms(counts: Counts) -> tuple[Terms, csr_matrix]:
     """The terms of these texts with their worth, and the TF-IDF of the texts, (n, num_terms)."""
     names, kept = _commonest(counts.rows, counts.names)
     rows = counts.rows[:, kept]
-    idf = 1 + np.log((1 + rows.shape[0]) / (1 + _num_texts_with(rows)))
-    terms = Terms(counts.kind, names, idf.astype(np.float32))
+    terms = Terms(counts.kind, names, _num_texts_with(rows), rows.shape[0])
     return terms, terms.weigh(rows)
 
 
@@ -126,6 +127,11 @@ def answer_with(terms: Terms, counts: Counts) -> csr_matrix:
     """(n, num_terms) TF-IDF of texts that were counted by a vocabulary that holds these terms."""
     places = np.searchsorted(np.array(counts.names, dtype=object), np.array(terms.names, object))
     return terms.weigh(counts.rows[:, places])
+
+
+def least_texts(n: int) -> int:
+    """In how many of n texts a term has to be to count."""
+    return 2 if n >= _MANY_TEXTS else 1
 
 
 def beside(parts: Sequence[csr_matrix]) -> csr_matrix:
@@ -141,7 +147,7 @@ def _num_texts_with(rows: csr_matrix) -> NDArray[np.int64]:
 def _commonest(rows: csr_matrix, names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int64]]:
     """The terms that are in enough texts, sorted by name, and their columns."""
     num_texts = _num_texts_with(rows)
-    least = 2 if rows.shape[0] >= _MANY_TEXTS else 1
+    least = least_texts(rows.shape[0])
     found = sorted(np.flatnonzero(num_texts >= least).tolist(), key=lambda i: names[i])
     if len(found) > MOST_TERMS:
         order = np.argsort(-num_texts[found], kind="stable")[:MOST_TERMS]
@@ -153,10 +159,9 @@ def _count(
     texts: Iterable[str], kind: Kind, index: dict[str, int], *, is_growing: bool = False
 ) -> csr_matrix:
     """(n, num_terms) counts by an index of the terms, to which new ones are added or not."""
-    analyse = _ANALYSES[kind]
     places, ends = array("q"), array("q", [0])
     for text in texts:
-        terms = analyse(text)
+        terms = terms_of(plain_words(text), kind)
         if is_growing:
             places.extend([index.setdefault(term, len(index)) for term in terms])
         else:
@@ -168,33 +173,6 @@ def _count(
     )
     rows.sum_duplicates()
     return rows
-
-
-def _plain(text: str) -> list[str]:
-    """Its words, without the difference of capitals and of ways to code a letter."""
-    return words_of(unicodedata.normalize("NFKC", text.casefold()))
-
-
-def _words(text: str) -> list[str]:
-    words = _plain(text)
-    return words + [f"{a} {b}" for a, b in pairwise(words)]
-
-
-def _pieces(text: str) -> list[str]:
-    return [piece for word in _plain(text) for piece in _pieces_of(word)]
-
-
-@functools.lru_cache(maxsize=2**15)  # a few thousand words are most of any language
-def _pieces_of(word: str) -> tuple[str, ...]:
-    word = f" {word} "
-    return tuple(
-        word[start : start + length]
-        for length in _PIECE_LENGTHS
-        for start in range(len(word) - length + 1)
-    )
-
-
-_ANALYSES: Mapping[Kind, Callable[[str], list[str]]] = {"words": _words, "pieces": _pieces}
 
 
 def _sparse() -> type[csr_matrix]:

@@ -1,4 +1,4 @@
-"""TF-IDF with logistic regression: the trivial baseline of texts, which can be saved and read.
+"""TF-IDF with logistic regression: of texts what has to be beaten, and a model one can keep.
 
 What a language model is worth is what it adds to this. C is chosen by cross-validation, in which
 the vocabulary and its weights are learnt anew from the texts that a fold may see.
@@ -9,21 +9,22 @@ is hard to beat. Measured in bench/tfidf.py.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
-from headstart.atomic import replacing
-from headstart.contracts import Initialised
+from headstart.contracts import Backbone, FeatureTable, Initialised, ParameterGroup
 from headstart.data.folds import folds
-from headstart.errors import DataError, RunError
+from headstart.errors import DataError
+from headstart.model import Model
+from headstart.strategies import StrategySettings
+from headstart.strategies.freezing import freeze
+from headstart.strategies.heads import linear_head
 from headstart.strategies.linear_fit import (
     LabelledFeatures,
     label_features,
@@ -34,14 +35,12 @@ from headstart.strategies.linear_losses import LinearLoss, Sigmoid, Softmax
 from headstart.strategies.sparse_design import SparseFeatures, sparse_features
 from headstart.strategies.terms import (
     Counts,
-    Kind,
     Terms,
     answer_with,
     beside,
     count_terms,
     learn_terms,
 )
-from headstart.tensor_files import write_tensors
 
 # Ascending, a factor of 4 apart, until a step lowers log loss by less than a hundredth; 64 was
 # taken on TREC (5,452 questions), 16 on SST-2 (6,920 sentences), with pieces of words 4.
@@ -58,6 +57,44 @@ _SEARCH_TOLERANCE, _FINAL_TOLERANCE = 1e-4, 1e-6
 _MOST_CHARACTERS = 3_000_000
 # From so many texts on one fold says which C is taken, and whether pieces are worth the others.
 _ENOUGH_FOR_A_LOOK = 1000
+
+
+class Tfidf:
+    """Words alone: what stands in the place of a backbone has learnt already and gives scores.
+
+    It learns from texts, which no strategy sees; see `fitting.words`.
+    """
+
+    name = "tfidf"
+    needs_features = False
+
+    def __init__(self, settings: StrategySettings) -> None:
+        self.settings = settings
+
+    def new_head(self, backbone: Backbone[Any]) -> nn.Module:
+        """What passes the scores of the classes on, and adds a bias."""
+        num_features, num_classes = backbone.spec.num_features, self.settings.num_classes
+        head = linear_head(num_features, num_classes, dropout=0.0, hidden=0)
+        head.load(torch.eye(num_classes, num_features), torch.zeros(num_classes))
+        return head
+
+    def initialise(self, model: Model, table: FeatureTable | None) -> Initialised:
+        """Nothing is left to set."""
+        return Initialised()
+
+    def prepare(self, model: Model) -> list[ParameterGroup]:
+        """Nothing is left to learn."""
+        freeze(model)
+        return []
+
+    def train_mode(self, model: Model) -> None:
+        model.eval()
+
+    def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:
+        return "fitted"
+
+    def finish(self, model: Model) -> None:
+        """The model is kept as it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,53 +185,6 @@ def fit_tfidf(
         "cross_validation": [row for each in tried for row in each.rows],
     }
     return model, Initialised(facts, best.logits)
-
-
-def write_tfidf(model: TfidfModel, *, tensors: Path, vocabulary: Path) -> None:
-    """Write a model as numbers (safetensors) and terms (JSON); no pickle.
-
-    Raises:
-        OSError: A file cannot be written.
-    """
-    idf = torch.from_numpy(np.concatenate([terms.idf for terms in model.terms]))
-    with replacing(tensors) as temporary:
-        write_tensors(temporary, {"weight": model.weight, "bias": model.bias, "idf": idf})
-    kinds = [{"kind": terms.kind, "terms": terms.names} for terms in model.terms]
-    with replacing(vocabulary) as temporary:
-        temporary.write_text(json.dumps({"kinds": kinds}, ensure_ascii=False), encoding="utf-8")
-
-
-def read_tfidf(*, tensors: Path, vocabulary: Path) -> TfidfModel:
-    """The model that `write_tfidf` wrote, with the same logits.
-
-    Raises:
-        RunError: A file is missing or damaged, or the two do not belong together.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        kinds = json.loads(vocabulary.read_text(encoding="utf-8"))["kinds"]
-        named: list[tuple[Kind, tuple[str, ...]]] = [
-            (each["kind"], tuple(each["terms"])) for each in kinds
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"`{vocabulary}` is missing or damaged ({error}). Fit again.") from None
-    try:
-        found = load_file(tensors)
-        weight, bias, idf = found["weight"], found["bias"], found["idf"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise RunError(f"`{tensors}` is missing or damaged ({error}). Fit again.") from None
-    num_terms = sum(len(names) for _, names in named)
-    if weight.shape != (len(bias), num_terms) or idf.shape != (num_terms,):
-        raise RunError(
-            f"`{tensors}` has weights for {tuple(weight.shape)} classes and terms, but "
-            f"`{vocabulary}` has {num_terms} terms: the two are not of one run. Fit again."
-        )
-    ends = np.cumsum([len(names) for _, names in named])[:-1]
-    worths = np.split(idf.numpy(), ends)
-    terms = tuple(Terms(*each, worth) for each, worth in zip(named, worths, strict=True))
-    return TfidfModel(terms, weight, bias)
 
 
 # --- choosing -----------------------------------------------------------------------------------

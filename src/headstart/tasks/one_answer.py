@@ -59,6 +59,10 @@ class OneAnswer:
             return [float(name in sample.labels) for name in classes]
         return list(classes).index(sample.labels[0])
 
+    def sizes(self, samples: Sequence[Sample], contract: Any) -> Sequence[int] | None:
+        """All are alike."""
+        return None
+
     def new_head(self, backbone: Backbone[Any], num_classes: int) -> None:
         """A head on pooled features is the strategy's to make."""
 

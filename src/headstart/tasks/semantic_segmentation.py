@@ -106,6 +106,9 @@ class SemanticSegmentation:
 
         return PrepareChip(contract, self.legend, augment)
 
+    def sizes(self, samples: Sequence[Sample], contract: InputContract) -> None:
+        """Crops are all of one size."""
+
     def new_head(self, backbone: Backbone, num_classes: int, *, seed: int = 0) -> AnyDecoder:
         """A decoder for a backbone that gives a pyramid (`backbones.pyramid.as_pyramid`).
 

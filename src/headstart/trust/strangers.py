@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ class Neighbourhood:
         fewest = len(kept) - int(torch.unique(owners[kept], return_counts=True)[1].max())
         near = cls(reference, max(1, min(wanted, fewest)), float("inf"), quantile)
         own = near._scores(unit[judged], owners[judged], owners[kept])
-        return replace(near, threshold=_upper_quantile(own, quantile))
+        return replace(near, threshold=upper_quantile(own, quantile))
 
     def calibrated(self, features: Tensor) -> Neighbourhood:
         """The same, its threshold set by pictures that were held out.
@@ -110,7 +111,7 @@ class Neighbourhood:
         Raises:
             DataError: There is none, or a feature is not finite.
         """
-        return replace(self, threshold=_upper_quantile(self.scores(features), self.quantile))
+        return replace(self, threshold=upper_quantile(self.scores(features), self.quantile))
 
     def scores(self, features: Tensor) -> Tensor:
         """(m,) float32 distances to the k-th nearest reference, between 0 and 2.
@@ -163,6 +164,10 @@ class Neighbourhood:
             float(state["threshold"]),
             float(state["quantile"]),
         )
+
+    def described(self) -> dict[str, Any]:
+        """What the report tells of it."""
+        return {"threshold": self.threshold, "k": self.k}
 
     def to(self, device: torch.device | str) -> Neighbourhood:
         """The same on another device."""
@@ -234,7 +239,7 @@ def _chunks(n: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n))
 
 
-def _upper_quantile(scores: Tensor, quantile: float) -> float:
+def upper_quantile(scores: Tensor, quantile: float) -> float:
     """The score that a new familiar picture exceeds with a chance of at most 1 - quantile.
 
     Of n scores the ceil((n + 1) * quantile)-th smallest; the largest where n is too small for that.

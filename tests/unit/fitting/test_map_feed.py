@@ -70,6 +70,7 @@ def feed_of(
         tables=(),
         uses_views=True,
         on_unreadable=lambda sample, error: None,
+        read=None,
     )
     return MapPass(
         feed=feed,

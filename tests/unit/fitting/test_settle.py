@@ -11,7 +11,9 @@ from headstart.fitting.settle import (
     Choice,
     DataSize,
     refuse_other_task,
+    refuse_pointless,
     settle_training,
+    without_effect,
 )
 
 
@@ -34,6 +36,7 @@ def test_every_auto_of_training_is_settled(strategy: str) -> None:
     open_still = {n for n in FitOptions.model_fields if getattr(fields, n) is None}
     never_auto = {
         "weights",
+        "features",
         "budget",
         "image_column",
         "text_column",
@@ -110,11 +113,21 @@ def test_bands_and_units_are_for_rasters_with_masks(given: dict[str, Any]) -> No
         ({"task": "image-classification"}, "semantic-segmentation", "the data is for semantic"),
         ({"monitor": "miou"}, "image-classification", "no score of image-classification"),
         ({"monitor": "accuracy"}, "semantic-segmentation", "loss, macro_f1 or miou"),
+        ({"strategy": "tfidf"}, "image-classification", "weighs the words of texts"),
+        ({"strategy": "tfidf"}, "semantic-segmentation", "weighs the words of texts"),
     ],
 )
 def test_options_of_another_task_are_refused(given: dict[str, Any], task: str, told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         refuse_other_task(make_options(given), task)
+
+
+def test_what_has_nothing_to_do_with_words_alone_has_no_effect_on_them() -> None:
+    given = {"backbone": "minilm", "long": "cut", "precision": "float32", "epochs": 3}
+    told = without_effect(make_options({"strategy": "tfidf", **given}), strategy="tfidf")
+    assert set(told) == {"--backbone", "--long", "--precision", "--epochs"}
+    with pytest.raises(ConfigError, match="--strategy tfidf uses none"):
+        refuse_pointless(make_options({"strategy": "tfidf", "control": "scratch"}))
 
 
 def test_options_of_the_task_are_taken() -> None:

@@ -14,6 +14,7 @@ import fabricated_texts
 from fabricated_run import fabricate
 from fabricated_texts import fabricate_texts
 from headstart.comparing import compare
+from headstart.contracts import BackboneSpec, TermsContract
 from headstart.errors import RunError
 from headstart.report import keep_texts, model_card, summary_html, write_report
 from headstart.report.cautions import cautions
@@ -197,6 +198,33 @@ def test_words_alone_that_do_as_well_are_told(letters: RunFolder) -> None:
     found = [caution.message for caution in cautions(read_record(letters))]
     assert any("words alone, whatever their order (TF-IDF), do about as well" in m for m in found)
     assert "Words alone" in told(section(page_of(letters), "ladder"))
+    remedies = " ".join(caution.remedy for caution in cautions(read_record(letters)))
+    assert "headstart fit letters/ --strategy tfidf" in remedies
+
+
+def test_words_alone_that_were_kept_are_no_model_to_mistrust(letters: RunFolder) -> None:
+    contract = TermsContract.of({"words": ("a", "b", "a b"), "pieces": ("ab",)})
+    letters.write_json(letters.input, contract.to_json())
+    rungs = letters.read_json(letters.metrics)["rungs"]
+    rungs = [{**row, "kept": row["strategy"] == "trivial"} for row in rungs]
+    ood = {"threshold": 0.4, "goes_by": "words", "share_flagged": 0.01, "n": 90}
+    change(letters, letters.metrics, rungs=rungs, ood=ood)
+    config = letters.read_json(letters.config)
+    spec = BackboneSpec("none", "TF-IDF, 4 terms", 4, weights="none", licence="none")
+    model = {**config["model"], "backbone": spec.to_json()}
+    change(letters, letters.config, model=model, strategy="tfidf")
+    page, card = told(page_of(letters)), model_card(letters)
+    for words in (page, card):
+        assert "a logistic classifier of the words of a text (TF-IDF)" in words
+        assert "none: TF-IDF, 4 terms" in words
+        assert not OF_PICTURES.search(words)
+    assert "of whose words more than 40.0% are unknown" in page
+    assert "Pieces of words 1" in page
+    assert "more than 40.0% of its words are unknown" in card
+    messages = " ".join(caution.message for caution in cautions(read_record(letters)))
+    assert "No rung of the ladder" not in messages
+    assert "words alone, whatever their order" not in messages
+    assert "licence" not in messages
 
 
 def test_two_runs_of_texts_are_compared_as_texts(tmp_path: Path) -> None:

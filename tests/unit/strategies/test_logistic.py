@@ -214,6 +214,18 @@ def test_equal_features_leave_the_base_rate() -> None:
     )
 
 
+def test_features_that_are_dead_beside_the_others_get_no_weight() -> None:
+    features, targets = (
+        torch.randn(60, 3, generator=torch.Generator().manual_seed(0)),
+        torch.arange(60) % 2,
+    )
+    features[:, 0] += 3 * targets
+    features[:, 2] *= 1e-9  # as a layer norm leaves what it has turned off
+    fit = fit_logistic(features, targets, num_classes=2, C=1.0)
+    assert fit.weight[:, 2].abs().max() == 0
+    assert fit.weight[:, 0].abs().max() > 0
+
+
 def test_constant_features_get_no_weight() -> None:
     features, targets = samples(40, 6, num_classes=2)
     features[:, 3] = 1e4 / 3

@@ -1,19 +1,19 @@
-"""TF-IDF with logistic regression: the numbers, the choices, and what is written."""
+"""TF-IDF with logistic regression: the numbers and the choices."""
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from headstart.errors import ConfigError, DataError, MissingExtraError, RunError
+from headstart.data.term_ids import plain_words, terms_of
+from headstart.errors import ConfigError, DataError, MissingExtraError
 from headstart.strategies import terms as terms_module
-from headstart.strategies.terms import _words, answer_with, count_terms, learn_terms
-from headstart.strategies.tfidf import TfidfModel, fit_tfidf, read_tfidf, write_tfidf
+from headstart.strategies.terms import answer_with, count_terms, learn_terms
+from headstart.strategies.tfidf import TfidfModel, fit_tfidf
 
 SUBJECTS = {
     0: ["striker", "goal", "match", "referee", "penalty", "league"],
@@ -45,7 +45,9 @@ def test_weights_are_those_of_scikit_learn() -> None:
     texts, _ = made_up(40)
     texts += ["", "today today TODAY"]
     terms, rows = learn_terms(count_terms(texts, "words", seed=0))
-    theirs = vectorizers.TfidfVectorizer(analyzer=_words, sublinear_tf=True)
+    theirs = vectorizers.TfidfVectorizer(
+        analyzer=lambda text: terms_of(plain_words(text), "words"), sublinear_tf=True
+    )
     golden = theirs.fit_transform(texts)
     assert list(terms.names) == theirs.get_feature_names_out().tolist()
     np.testing.assert_allclose(rows.toarray(), golden.toarray(), atol=1e-6)
@@ -185,43 +187,12 @@ def test_scripts_without_spaces_are_learnt_too() -> None:
     assert model.logits(["很好看", "很难看"]).argmax(dim=1).tolist() == [1, 0]
 
 
-def test_what_is_read_back_answers_the_same_and_is_no_pickle(
-    fitted: tuple[TfidfModel, list[str], torch.Tensor], tmp_path: Path
-) -> None:
-    model, texts, _ = fitted
-    paths = {"tensors": tmp_path / "m.safetensors", "vocabulary": tmp_path / "m.json"}
-    write_tfidf(model, **paths)
-    asked = [*texts, "", "Ein Wort", "PENALTY!"]
-    assert torch.equal(read_tfidf(**paths).logits(asked), model.logits(asked))
-    assert "penalty" in json.loads(paths["vocabulary"].read_text("utf-8"))["kinds"][0]["terms"]
-
-
-def test_a_model_with_pieces_is_read_back_alike(tmp_path: Path) -> None:
+def test_pieces_of_words_tell_words_that_were_never_seen() -> None:
     texts = [f"{stem}{end}" for stem in ("un", "re") for end in map(str, range(100, 160))]
     targets = torch.tensor([0] * 60 + [1] * 60)
     model, _ = fit_tfidf(texts, targets, num_classes=2)
     assert [terms.kind for terms in model.terms] == ["words", "pieces"]
-    paths = {"tensors": tmp_path / "m.safetensors", "vocabulary": tmp_path / "m.json"}
-    write_tfidf(model, **paths)
-    assert torch.equal(read_tfidf(**paths).logits(["un999"]), model.logits(["un999"]))
     assert model.logits(["un999", "re999"]).argmax(dim=1).tolist() == [0, 1]
-
-
-def test_files_that_do_not_belong_together_are_refused(
-    fitted: tuple[TfidfModel, list[str], torch.Tensor], tmp_path: Path
-) -> None:
-    paths = {"tensors": tmp_path / "m.safetensors", "vocabulary": tmp_path / "m.json"}
-    write_tfidf(fitted[0], **paths)
-    paths["vocabulary"].write_text('{"kinds": [{"kind": "words", "terms": ["a"]}]}', "utf-8")
-    with pytest.raises(RunError, match="not of one run"):
-        read_tfidf(**paths)
-    paths["vocabulary"].write_text("{", "utf-8")
-    with pytest.raises(RunError, match=r"m\.json"):
-        read_tfidf(**paths)
-    write_tfidf(fitted[0], **paths)
-    paths["tensors"].write_bytes(b"no")
-    with pytest.raises(RunError, match="safetensors"):
-        read_tfidf(**paths)
 
 
 def test_the_vocabulary_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,257 @@
+"""A classifier of words alone is a run like any other, and the ladder keeps it where it is best."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import headstart as hs
+from headstart.cli import run as command
+from headstart.errors import ConfigError, InterruptedFit, MissingExtraError, RunError
+
+pytest.importorskip("scipy", reason="needs the extra `text`")
+
+WORDS = {
+    "praise": ["good", "fine", "stirring", "funny", "beauty", "transporting"],
+    "blame": ["horror", "daytime", "soap", "beast", "apparently", "cutting"],
+}
+GIBBERISH = "qqxz vvkj jjwq"
+
+
+def write_table(path: Path, *, num: int, seed: int = 0, num_flipped: int = 0) -> Path:
+    rng = np.random.default_rng(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for i in range(num):
+            label = ["praise", "blame"][i % 2]
+            words = [*rng.choice(WORDS[label], 6), f"no {i}"]
+            told = ["praise", "blame"][(i + (i < num_flipped)) % 2]
+            writer.writerow([" ".join(words), told])
+    return path
+
+
+def answer_stdin(
+    run: hs.Run, lines: str, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch
+) -> list[dict[str, str]]:
+    patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(lines.encode())))
+    capsys.readouterr()
+    assert command(["predict", str(run.path), "-", "--quiet"]) == 0
+    return list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mails")
+    return write_table(folder / "mails.csv", num=160, num_flipped=4)
+
+
+@pytest.fixture(scope="module")
+def run(table: Path, tmp_path_factory: pytest.TempPathFactory) -> hs.Run:
+    """Fitted where no language model can be read."""
+    output = tmp_path_factory.mktemp("runs") / "words"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("transformers", "tokenizers"):
+            patch.setitem(sys.modules, name, None)
+        return hs.fit(table, strategy="tfidf", output=output)
+
+
+def test_words_alone_are_a_run_like_any_other(run: hs.Run) -> None:
+    assert float(run.metrics["accuracy"]) > 0.9
+    config = json.loads((run.path / "config.json").read_text())
+    backbone = config["model"]["backbone"]
+    assert config["strategy"] == "tfidf"
+    assert backbone["source"] == backbone["weights"] == "none"
+    assert backbone["architecture"].startswith("TF-IDF, ")
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    assert metrics["backbone"].startswith("none: TF-IDF, ")
+    for entry in ("calibration", "coverage", "ood", "suspects"):
+        assert metrics[entry]
+    assert metrics["explanations"][0]["words"]
+    assert not (run.path / "tokenizer.json").exists()
+    terms = json.loads((run.path / "terms.json").read_text(encoding="utf-8"))
+    assert "horror" in terms["words"]
+
+
+def test_report_and_card_say_that_nothing_is_pretrained(run: hs.Run) -> None:
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    card = (run.path / "README.md").read_text(encoding="utf-8")
+    assert "none: all was learned from the data" in page
+    assert "none: TF-IDF" in page
+    assert "without any pretrained model" in page
+    assert "base_model" not in card
+    assert "Backbone: none: TF-IDF" in card
+    assert "licence of the pretrained weights" not in (page + card).lower()
+
+
+def test_flipped_labels_are_suspects(run: hs.Run) -> None:
+    with (run.path / "suspects.csv").open(encoding="utf-8") as file:
+        found = {row["id"] for row in csv.DictReader(file)}
+    split = json.loads((run.path / "split.json").read_text())["assignment"]
+    flipped = {f"mails.csv#{i}" for i in range(1, 5)}
+    learnt = {id_ for id_ in flipped if split[id_]["split"] != "test"}
+    assert len(learnt) >= 2
+    assert len(found & learnt) >= len(learnt) - 1
+    assert len(found - learnt) <= 1
+
+
+def test_a_loaded_model_answers_as_the_run_did(run: hs.Run, table: Path) -> None:
+    import pyarrow.parquet as pq
+
+    told = pq.read_table(run.path / "predictions.parquet").to_pydict()
+    with table.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    texts = [rows[int(id_.split("#")[1]) - 1]["text"] for id_ in told["id"]]
+    answers = hs.load(run.path).predict_texts(texts)
+    assert answers.labels == told["prediction"]
+    assert np.allclose(answers.probabilities, np.array(told["probabilities"]), atol=1e-5)
+
+
+def test_new_texts_come_from_tables_files_and_standard_input(
+    run: hs.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = write_table(tmp_path / "new.csv", num=6, seed=1)
+    (tmp_path / "mail.txt").write_text("a stirring beauty", encoding="utf-8")
+    capsys.readouterr()
+    paths = [str(new), str(tmp_path / "mail.txt")]
+    assert command(["predict", str(run.path), *paths, "--quiet"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["prediction"] for row in rows] == ["praise", "blame"] * 3 + ["praise"]
+    told = answer_stdin(run, "a funny horror soap\nfine\n", capsys, monkeypatch)
+    answers = hs.load(run.path).predict_texts(["a funny horror soap", "fine"])
+    assert [row["prediction"] for row in told] == answers.labels
+    evaluation = hs.evaluate(run.path, new)
+    assert evaluation.n == 6
+
+
+def test_a_text_without_any_known_word_is_a_stranger(run: hs.Run) -> None:
+    found = hs.load(run.path).predict_texts(["good fine funny no 3", GIBBERISH, ""])
+    assert found.strangers is not None
+    assert found.strangers.is_stranger.tolist() == [False, True, True]
+
+
+def test_it_is_compared_with_another_run(run: hs.Run, table: Path, tmp_path: Path) -> None:
+    other = hs.fit(table, strategy="tfidf", balance="weights", output=tmp_path / "run")
+    comparison = hs.compare([run.path, other.path])
+    assert comparison.runs[0].backbone.startswith("none: TF-IDF")
+
+
+def test_a_finished_run_has_nothing_to_resume(run: hs.Run) -> None:
+    with pytest.raises(RunError, match="finished"):
+        hs.resume(run.path)
+
+
+def test_an_interrupted_fit_goes_on_to_the_same_model(
+    run: hs.Run, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("headstart.fitting.words.fit_words", stop)
+        with pytest.raises(InterruptedFit, match="--resume"):
+            hs.fit(table, strategy="tfidf", output=tmp_path / "run")
+    again = hs.resume(tmp_path / "run")
+    asked = ["good soap", "no 7", GIBBERISH]
+    answers = [hs.load(path).predict_texts(asked) for path in (run.path, again.path)]
+    assert np.array_equal(answers[0].probabilities, answers[1].probabilities)
+
+
+def test_terms_of_another_run_are_refused(run: hs.Run, tmp_path: Path) -> None:
+    import shutil
+
+    folder = shutil.copytree(run.path, tmp_path / "run")
+    (folder / "terms.json").write_text('{"words": ["other"]}', encoding="utf-8")
+    with pytest.raises(RunError, match=r"terms\.json` is damaged"):
+        hs.load(folder)
+
+
+def test_several_labels_a_text_are_decided_one_by_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["text,label"]
+    for i in range(120):
+        names = [name for name, bit in zip(WORDS, (1, 2), strict=True) if (i % 4) & bit]
+        words = [word for name in names for word in rng.choice(WORDS[name], 4)]
+        lines.append(f"{' '.join([*words, 'no', str(i)])},{'|'.join(names)}")
+    path = tmp_path / "mails.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    run = hs.fit(path, strategy="tfidf", output=tmp_path / "run")
+    assert hs.load(run.path).predict_texts(["good fine horror soap"]).labels == ["blame|praise"]
+
+
+def test_pictures_are_refused_before_there_is_a_folder(tmp_path: Path) -> None:
+    from PIL import Image
+
+    for i, name in enumerate("aabb"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        Image.new("RGB", (32, 32), (60 * i, 9, 9)).save(tmp_path / name / f"{i}.png")
+    with pytest.raises(ConfigError, match="tfidf weighs the words of texts"):
+        hs.fit(tmp_path, strategy="tfidf", output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_the_extra_it_is_refused_before_there_is_a_folder(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.fitting.classifying.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"headstart\[text\]"):
+        hs.fit(table, strategy="tfidf", output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_ladder_keeps_words_alone_where_nothing_is_better(table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra `text`")
+    from tiny_language_models import write_model
+
+    folder = write_model("bert", tmp_path / "bert")  # random weights: no better than words
+    run = hs.fit(table, backbone=str(folder), budget="60s", output=tmp_path / "run")
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    assert [rung["strategy"] for rung in metrics["rungs"] if rung["kept"]] == ["trivial"]
+    assert metrics["strategy"] == "tfidf"
+    assert metrics["verdict"].startswith("Words alone (TF-IDF) were kept: right on ")
+    assert metrics["backbone"].startswith("none: TF-IDF, ")
+    answers = hs.load(run.path).predict_texts(["good fine funny", GIBBERISH])
+    assert answers.labels[0] == "praise"
+    assert answers.strangers is not None
+    assert answers.strangers.is_stranger.tolist() == [False, True]
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "do not rely on it yet" not in page
+
+
+def test_where_words_do_as_well_a_warning_names_the_command(table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra `text`")
+    from tiny_language_models import write_model
+
+    folder = write_model("bert", tmp_path / "bert")
+    run = hs.fit(table, backbone=str(folder), strategy="probe", output=tmp_path / "run")
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert f"headstart fit {table} --strategy tfidf" in page
+
+
+def test_the_ladder_keeps_what_is_better_than_words(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="needs the extra `text`")
+    from tiny_language_models import write_model
+
+    # Long and short texts of which no two share a word: a language model sees their length.
+    characters = iter(np.random.default_rng(0).permutation(np.arange(0x4E00, 0x9E00)).tolist())
+    lines = ["text,label"]
+    for i in range(160):
+        text = "".join(chr(next(characters)) for _ in range((3, 14)[i % 2]))
+        lines.append(f"{text},{('short', 'long')[i % 2]}")
+    path = tmp_path / "lines.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    folder = write_model("bert", tmp_path / "bert")
+    run = hs.fit(path, backbone=str(folder), budget="60s", output=tmp_path / "run")
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    rungs = {rung["strategy"]: rung for rung in metrics["rungs"]}
+    assert rungs["probe"]["gain"]["over"] == "trivial"
+    assert rungs["probe"]["gain"]["low"] > 0
+    assert not rungs["trivial"]["kept"]
+    assert metrics["strategy"] != "tfidf"
+    assert not (run.path / "terms.json").exists()
