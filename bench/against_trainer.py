@@ -2,7 +2,7 @@
 
     python bench/against_trainer.py [--data sst2 trec bbc newsgroups] [--seeds 0 1 2]
         [--budget 10m] [--rows headstart trainer setfit] [--python FILE] [--wheels FOLDER]
-        [--results FOLDER] [--most N] [--quick]
+        [--results FOLDER] [--most N] [--trainer-tokens N] [--quick]
 
 All learn from the same rows and answer the same test rows (`text_sets.py`), with the packaged
 MiniLM, each in a process of its own, timed from its start with all imports to its answers.
@@ -79,6 +79,7 @@ def peer_row(
 ) -> dict[str, Any]:
     """A script on the peer, for as long as the fit of this seed took."""
     told = {"data": str(data), "weights": str(given.weights), "seed": seed, "seconds": seconds}
+    told["max_tokens"] = given.trainer_tokens
     script = str(Path(__file__).with_name("text_peers.py"))
     environment = {
         **with_sleeping_threads(),
@@ -112,6 +113,8 @@ def scores(answers: Sequence[str], truth: Sequence[str]) -> tuple[float, float]:
 
 def result_file(given: argparse.Namespace, data: str, name: str, seed: int) -> Path:
     rows = f"-{given.most}" if given.most else ""
+    if name == "trainer" and given.trainer_tokens != 256:
+        name = f"{name}-{given.trainer_tokens}"
     return Path(given.results / f"{data}{rows}-{given.budget}-{name}-{seed}.json")
 
 
@@ -190,6 +193,9 @@ def main() -> None:
     parser.add_argument("--python", type=Path, default=Path(sys.executable), help="of the peers")
     parser.add_argument("--wheels", type=Path, help="a folder; what is not in it is downloaded")
     parser.add_argument("--most", type=int, default=0, help="rows of train and test; 0: all")
+    parser.add_argument(
+        "--trainer-tokens", type=int, default=256, help="where its texts are cut; at most 512"
+    )
     parser.add_argument("--quick", action="store_true", help="one seed, 30 s, 600 rows; to try it")
     results = Path(tempfile.gettempdir()) / "headstart-bench-texts"
     parser.add_argument("--results", type=Path, default=results, help="default: %(default)s")

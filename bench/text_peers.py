@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-MAX_TOKENS = 256
+MAX_TOKENS = 256  # what MiniLM was trained with, and its own setting
 BATCH_SIZE = 32
 LR = 1e-4
 WARM_UP = 0.1  # of the time, as SetFit's default is of the steps
@@ -108,7 +108,7 @@ def trainer(told: dict[str, Any], clock: Clock) -> dict[str, Any]:
     )
 
     def rows(texts: list[str]) -> list[dict[str, Any]]:
-        cut = tokenizer(texts, truncation=True, max_length=MAX_TOKENS)
+        cut = tokenizer(texts, truncation=True, max_length=told.get("max_tokens", MAX_TOKENS))
         return [
             {"input_ids": ids, "attention_mask": mask}
             for ids, mask in zip(cut["input_ids"], cut["attention_mask"], strict=True)
