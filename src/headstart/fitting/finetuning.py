@@ -72,7 +72,7 @@ class FineTuning:
         if not training or not inference:
             return None
         num_train = len(self.data.samples("train"))
-        num_steps = math.ceil(num_train / self.attempt.value("batch_size"))
+        num_steps = math.ceil(num_train / int(self.attempt.value("batch_size")))
         num_parameters = sum(p.numel() for p in self.attempt.model.parameters())
         optimizer_s = optimizer_seconds(num_parameters, self.attempt.where.device)
         steps_s = num_train / training + num_steps * optimizer_s
