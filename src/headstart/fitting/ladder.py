@@ -174,6 +174,7 @@ class Ladder:
         attempt = begin_words(self.where, self.choices.branch())
         self.words = attempt, take_words(attempt, baseline.fitted, self.samples)
         gain = comparison.metrics["accuracy"]
+        verb = "is less" if gain.high < 0 else "is no gain outside the noise"
         tried = self.choices.value("backbone")
         why = "words alone were kept; what was tried above them is " + str(tried)
         attempt.choices.add(Choice("backbone", "none", why))
@@ -181,7 +182,7 @@ class Ladder:
             f"Words alone (TF-IDF) were kept: right on {100 * gain.value_a:.1f}% out of fold, and "
             f"the best rung on the features of {tried} on {100 * gain.value_b:.1f}%, a difference "
             f"of {100 * gain.value:+.1f} points (95% {100 * gain.low:+.1f} to "
-            f"{100 * gain.high:+.1f}), which is no gain outside the noise."
+            f"{100 * gain.high:+.1f}), which {verb}."
         )
 
     def _climb_knn(
