@@ -36,7 +36,7 @@ _BATCH_SIZE, _GPU_BATCH_SIZE = 32, 64
 # more cost. With 32 a class TREC gained from more (0.89, and 0.92 after 32 batches, four passes),
 # while SST-2 had no use for them (0.77 after 12, 0.75 after 32; two draws). Rates of 2e-4 and 3e-4
 # did as well, 1e-4 less well (0.73 instead of 0.83 on one draw of TREC), and 5e-4 worse.
-_PAIRS_BATCH_SIZE, _PAIRS_TEXTS, _PAIRS_EPOCHS = 24, 288, 4
+_PAIRS_BATCH_SIZE, _PAIRS_STEPS, _PAIRS_EPOCHS = 24, 12, 4
 # Texts a class, on average, up to which these count as few.
 FEW_A_CLASS = 64
 # Of contrastive tuning, unless epochs were asked for.
@@ -89,7 +89,7 @@ def settle_texts(
 def _for_pairs(num_train: int) -> list[tuple[str, Any, str]]:
     """Name, value and reason of each."""
     batch_size = max(4, min(_PAIRS_BATCH_SIZE, num_train))
-    epochs = max(math.ceil(_PAIRS_TEXTS / max(num_train, 1)), _PAIRS_EPOCHS)
+    epochs = max(math.ceil(_PAIRS_STEPS * batch_size / max(num_train, 1)), _PAIRS_EPOCHS)
     return [
         ("batch_size", batch_size, "all pairs of a batch are learnt from"),
         ("epochs", epochs, f"contrastive on {num_train} training texts"),
