@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from headstart.contracts import Dataset, Evaluation, Legend, MaskTask
+from headstart.contracts import Dataset, Evaluation, Legend
 from headstart.data import Request, open_dataset, read_dataset
 from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
@@ -20,6 +20,7 @@ from headstart.errors import DataError
 from headstart.fitting.judging_masks import OnError, evaluate_chips, judge, tolerance_told
 from headstart.metrics.borders import BOUNDARY_SHARE
 from headstart.progress import Progress
+from headstart.protocols import MaskTask
 from headstart.saved import FittedModel, FittedSegmenter
 from headstart.tasks import make_mask_task
 

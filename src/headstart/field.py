@@ -19,12 +19,13 @@ from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
 from headstart.backbones.model_files import find_local_files
 from headstart.backbones.text_catalog import PACKAGED_TEXT_DEFAULT, text_catalog
 from headstart.backbones.weights import find_local
-from headstart.contracts import LabelTask, Sample
+from headstart.contracts import Sample
 from headstart.errors import MissingExtraError, WeightsError
 from headstart.fitting.attempt import Situation
 from headstart.fitting.learning import samples_for_table
 from headstart.metrics.comparison import Comparison, compare_predictions
 from headstart.progress import Progress
+from headstart.protocols import LabelTask
 from headstart.racing import NO_TURN, Race, Racer, new_probe
 from headstart.report.ranking import BackboneFacts, Contender, Cost
 

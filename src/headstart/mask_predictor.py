@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from headstart.compute import FrozenTwin
-from headstart.contracts import IGNORE, Batch, ComputeFormat, InputContract, MaskTask, Sample
+from headstart.contracts import IGNORE, Batch, ComputeFormat, InputContract, Sample
 from headstart.data.reading_ahead import eval_batches
 from headstart.errors import DataError
 from headstart.model import Model
 from headstart.predictor import example_input
+from headstart.protocols import MaskTask
 from headstart.scenes.windows import make_grid, shares
 
 # Pixels at once: eight crops of 256 on a CPU, where larger batches are no faster; a GPU wants more.

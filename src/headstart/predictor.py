@@ -17,7 +17,6 @@ from headstart.contracts import (
     Batch,
     ComputeFormat,
     InputContract,
-    LabelTask,
     Prediction,
     Sample,
     Strangeness,
@@ -30,6 +29,7 @@ from headstart.data.tokenising import as_ids
 from headstart.errors import DataError
 from headstart.model import LabelModel, Model
 from headstart.progress import Progress
+from headstart.protocols import LabelTask
 from headstart.trust.letters import Letters
 
 _ANSWERED_AT_ONCE = 256

@@ -15,7 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from headstart.compute import batch_size_for
-from headstart.contracts import Backbone, LabelTask, Prediction, Sample
+from headstart.contracts import Backbone, Prediction, Sample
 from headstart.errors import ConfigError, DataError, InterruptedFit
 from headstart.fitting.attempt import Embedder, Situation
 from headstart.fitting.collecting import Collector
@@ -25,6 +25,7 @@ from headstart.fitting.settle import Choices
 from headstart.halving import nested_parts, plan_rounds
 from headstart.predictor import example_input
 from headstart.progress import Event, Progress
+from headstart.protocols import LabelTask
 from headstart.report.wording import count, figure, metric_words
 from headstart.strategies.probe import fit_linear_probe
 

@@ -18,13 +18,13 @@ import torch
 
 from headstart.compute import choose_device
 from headstart.config import RankOptions, parse_duration_s
-from headstart.contracts import LabelTask
 from headstart.errors import ConfigError, InterruptedFit
 from headstart.field import default_backbones, enter, in_order, judge, run_race
 from headstart.fitting.attempt import Situation
 from headstart.fitting.preparing import prepare_data
 from headstart.interrupt import StopSignal
 from headstart.progress import Progress
+from headstart.protocols import LabelTask
 from headstart.racing import Race, Racer, new_probe
 from headstart.report.ranking import Ranking, ranking_verdict, write_ranking
 from headstart.rundir import RunFolder

@@ -26,7 +26,6 @@ from headstart.contracts import (
     Prediction,
     Sample,
     Strangeness,
-    Task,
     TermsContract,
     TextContract,
 )
@@ -39,6 +38,7 @@ from headstart.mask_predictor import MaskPredictor
 from headstart.model import Model
 from headstart.predictor import EmbedOnly, Predictor, example_input, speed_name
 from headstart.progress import Progress
+from headstart.protocols import Task
 from headstart.rundir import RunFolder
 from headstart.strategies.heads import build_head
 from headstart.tasks import make_label_task, make_mask_task

@@ -12,14 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from headstart.backbones import build_backbone, load_backbone
-from headstart.contracts import (
-    Backbone,
-    Batch,
-    ComputeFormat,
-    FeatureTable,
-    Sample,
-    Strategy,
-)
+from headstart.contracts import Backbone, Batch, ComputeFormat, FeatureTable, Sample
 from headstart.engine.loop import Training
 from headstart.engine.optimizer import check_groups
 from headstart.engine.plan import Surroundings, TrainingPlan
@@ -27,6 +20,7 @@ from headstart.errors import ConfigError
 from headstart.interrupt import StopSignal
 from headstart.model import Model
 from headstart.progress import Progress
+from headstart.protocols import Strategy
 from headstart.strategies import STRATEGIES, StrategySettings, make_strategy
 from headstart.strategies.heads import build_head, describe_head
 from headstart.tasks.image_classification import ImageClassification

@@ -17,8 +17,9 @@ from PIL import Image
 from torch.nn import functional as F
 
 from headstart.backbones import load_backbone, load_text_backbone
-from headstart.contracts import Batch, LabelTask, Legend, Sample
+from headstart.contracts import Batch, Legend, Sample
 from headstart.errors import ConfigError, DataError
+from headstart.protocols import LabelTask
 from headstart.strategies.heads import linear_head
 from headstart.tasks import LABEL_TASKS, make_label_task, make_mask_task
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
-from headstart.contracts import Batch, ComputeFormat, Task
+from headstart.contracts import Batch, ComputeFormat
 from headstart.model import Model
+from headstart.protocols import Task
 
 
 @torch.inference_mode()

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from headstart.contracts import Batch, Objective, Strategy
+from headstart.contracts import Batch
 from headstart.engine.averaging import MovingAverage
 from headstart.engine.checkpoint import (
     load_state,
@@ -39,6 +39,7 @@ from headstart.engine.plan import (
 from headstart.engine.schedule import lr_factor
 from headstart.errors import InterruptedFit, TrainingError
 from headstart.model import Model
+from headstart.protocols import Objective, Strategy
 
 # Of the time that is left after the first epoch: those that follow vary a little.
 _SHARE_OF_THE_REST = 0.95

@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from headstart.contracts import Batch, Objective, Strategy
+from headstart.contracts import Batch
 from headstart.engine.checkpoint import model_tensors
 from headstart.engine.loop import LossOf
 from headstart.engine.optimizer import make_fabric, make_optimizer
 from headstart.engine.plan import Surroundings, TrainBatches, TrainingPlan
 from headstart.errors import InterruptedFit, TrainingError
 from headstart.model import Model
+from headstart.protocols import Objective, Strategy
 
 LOWEST, HIGHEST = 1e-6, 1.0
 _NUM_STEPS = 60

@@ -18,16 +18,7 @@ from torch import Tensor, nn
 from headstart.backbones.depths import gives_depths, with_depths
 from headstart.compute import FrozenTwin, MeasuredFormat, batch_size_for, choose_format
 from headstart.config import FitOptions
-from headstart.contracts import (
-    Backbone,
-    Batch,
-    ComputeFormat,
-    InputContract,
-    Objective,
-    Sample,
-    Split,
-    Task,
-)
+from headstart.contracts import Backbone, Batch, ComputeFormat, InputContract, Sample, Split
 from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
 from headstart.decoder_weights import start_decoder
@@ -42,6 +33,7 @@ from headstart.interrupt import StopSignal
 from headstart.model import Model
 from headstart.predictor import EmbedOnly, example_input, speed_name
 from headstart.progress import Progress
+from headstart.protocols import Objective, Task
 from headstart.rundir import RunFolder
 from headstart.strategies import StrategySettings, make_strategy
 

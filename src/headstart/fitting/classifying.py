@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headstart.backbones.depths import with_depths
 from headstart.config import FitOptions
-from headstart.contracts import Backbone, Dataset, LabelTask
+from headstart.contracts import Backbone, Dataset
 from headstart.errors import DataError, MissingExtraError, RunError
 from headstart.fitting.attempt import NUM_TRIED, Embedder, Situated, Situation
 from headstart.fitting.baselines import Baseline, baseline_for
@@ -34,6 +34,7 @@ from headstart.fitting.recording import record_results, record_start, record_tra
 from headstart.fitting.settle import Choices
 from headstart.fitting.words import begin_words, learn_words
 from headstart.progress import Progress
+from headstart.protocols import LabelTask
 from headstart.rundir import RunFolder
 from headstart.saved import load_model
 from headstart.tasks import make_label_task

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from headstart.compute import MeasuredFormat
-from headstart.contracts import Batch, ComputeFormat, Objective, Sample
+from headstart.contracts import Batch, ComputeFormat, Sample
 from headstart.data.class_batches import ClassBatches
 from headstart.data.text_batches import text_reader
 from headstart.fitting.feeding import Feed, Loading
@@ -22,6 +22,7 @@ from headstart.fitting.learning import feature_table, refuse_one_class, samples_
 from headstart.fitting.settle import Choice, DataSize
 from headstart.fitting.settle_texts import FEW_A_CLASS, MOST_STEPS
 from headstart.model import Model
+from headstart.protocols import Objective
 from headstart.strategies.contrastive import ContrastiveLoss
 from headstart.strategies.heads import LinearHead
 from headstart.strategies.logistic import fit_logistic

@@ -17,15 +17,7 @@ import numpy as np
 
 from headstart.backbones import load_backbone_for
 from headstart.config import FitOptions
-from headstart.contracts import (
-    Evaluation,
-    LabelTask,
-    Measure,
-    Prediction,
-    Sample,
-    Task,
-    TextContract,
-)
+from headstart.contracts import Evaluation, Measure, Prediction, Sample, TextContract
 from headstart.errors import InterruptedFit, TrainingError
 from headstart.fitting.attempt import Attempt, Embedder, Situation, TaskT, read_as_stored
 from headstart.fitting.label_attempt import LabelAttempt
@@ -33,6 +25,7 @@ from headstart.fitting.learning import learn, samples_for_table
 from headstart.fitting.settle import Choices
 from headstart.metrics.comparison import CALLED, Comparison, compare_predictions
 from headstart.progress import Event, JsonlSink, Progress, Sink
+from headstart.protocols import LabelTask, Task
 from headstart.report.record import read_record
 
 # Options that the control shares. The others suit pretrained weights, and would do it wrong.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from headstart.contracts import Batch, ComputeFormat, Sample, Task
+from headstart.contracts import Batch, ComputeFormat, Sample
 from headstart.data.balance import sample_weights
 from headstart.data.loader import TrainLoader
 from headstart.data.mixing import MixedBatches, Mixing
@@ -23,6 +23,7 @@ from headstart.errors import DataError
 from headstart.features import CachedBatches
 from headstart.mask_predictor import in_parts, most_at_once, pixels_at_once
 from headstart.model import Model
+from headstart.protocols import Task
 
 if TYPE_CHECKING:
     from headstart.engine.plan import TrainBatches

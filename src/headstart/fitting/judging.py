@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from torch import Tensor
 
-from headstart.contracts import Evaluation, LabelTask, Prediction, Sample
+from headstart.contracts import Evaluation, Prediction, Sample
 from headstart.fitting.attempt import Situation
 from headstart.metrics.classification import answers_of
 from headstart.metrics.comparison import Comparison, compare_predictions
+from headstart.protocols import LabelTask
 
 
 @dataclass(frozen=True, eq=False)

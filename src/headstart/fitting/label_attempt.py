@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headstart.contracts import Batch, LabelTask, Prediction, Sample
+from headstart.contracts import Batch, Prediction, Sample
 from headstart.fitting.attempt import NUM_TRIED, Attempt
 from headstart.fitting.recording import record_results, record_start
 from headstart.fitting.settle import Choice, DataSize, settle_training
 from headstart.fitting.settle_texts import settle_texts
 from headstart.predictor import Predictor
 from headstart.progress import Progress
+from headstart.protocols import LabelTask
 
 
 class LabelAttempt(Attempt[LabelTask]):

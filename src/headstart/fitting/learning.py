@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from headstart.contracts import Batch, ComputeFormat, FeatureTable, Sample, Task
+from headstart.contracts import Batch, ComputeFormat, FeatureTable, Sample
 from headstart.engine.checkpoint import model_tensors
 from headstart.errors import DataError
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.recording import record_start
 from headstart.fitting.settle import Choice
 from headstart.model import Model
+from headstart.protocols import Task
 
 if TYPE_CHECKING:
     from headstart.engine.plan import Surroundings, TrainBatches, TrainingPlan

@@ -12,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from headstart.backbones.stem import stem_is_adapted
-from headstart.contracts import MaskTask, Split
+from headstart.contracts import Split
 from headstart.data.balance import pixel_weights
 from headstart.errors import ConfigError
 from headstart.fitting.attempt import NUM_TRIED, Attempt, Embedder, Situation
@@ -28,6 +28,7 @@ from headstart.map_twin import MapTwin
 from headstart.mask_predictor import MaskPredictor
 from headstart.model import DenseModel
 from headstart.predictor import example_input
+from headstart.protocols import MaskTask
 
 
 class MaskAttempt(Attempt[MaskTask]):

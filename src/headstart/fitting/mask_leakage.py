@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.contracts import Evaluation, MaskTask
+from headstart.contracts import Evaluation
 from headstart.data.splits import SplitPlan, random_twin
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.judging_masks import group_numbers
@@ -24,6 +24,7 @@ from headstart.fitting.pixel_tables import (
 from headstart.fitting.preparing import PreparedData
 from headstart.map_twin import MapTwin
 from headstart.metrics.segmentation import count_confusion
+from headstart.protocols import MaskTask
 from headstart.strategies.linear_fit import LinearFit
 from headstart.strategies.logistic import fit_logistic
 

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from headstart.contracts import IGNORE, Example, MaskTask, Sample
+from headstart.contracts import IGNORE, Example, Sample
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.judging_masks import group_numbers
 from headstart.fitting.pixel_tables import fit_drawn_pixels, table_of_pixels
 from headstart.fitting.rungs import Rung
 from headstart.metrics.segmentation import count_confusion, evaluate_segmentation, gain_in_miou
+from headstart.protocols import MaskTask
 from headstart.trust.pixels import draw_pixels, pixel_features, prior_shift
 
 # Chips that are read, evenly spread over those there are; and pixels of each class of one of them:

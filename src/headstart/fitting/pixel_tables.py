@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from headstart.contracts import FeatureTable, Initialised, InputContract, Sample, Task
+from headstart.contracts import FeatureTable, Initialised, InputContract, Sample
 from headstart.data.reading_ahead import eval_batches
 from headstart.errors import DataError
 from headstart.map_twin import MapTwin
 from headstart.mask_predictor import in_parts, most_at_once, pixels_at_once
+from headstart.protocols import Task
 from headstart.strategies import StrategySettings
 from headstart.strategies.linear_fit import LinearFit
 from headstart.strategies.probe import fit_linear_probe

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from headstart.contracts import Task
 from headstart.errors import DataError
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.drawing_chips import Shown, draw_chips
 from headstart.fitting.judging_masks import Judged, doubt_told, evaluate_chips, tolerance_told
 from headstart.fitting.recording import metrics_of, text_column, write_outcome
 from headstart.mask_predictor import MaskPredictor
+from headstart.protocols import Task
 from headstart.report.chip_figures import write_chip_figures
 from headstart.report.footprint_map import footprints
 from headstart.rundir import RunFolder

@@ -12,7 +12,7 @@ from headstart.backbones.catalog import catalog
 from headstart.backbones.pyramid import as_pyramid
 from headstart.backbones.stem import adapt_stem, frozen_stem_warning
 from headstart.config import FitOptions
-from headstart.contracts import Backbone, Dataset, MaskTask
+from headstart.contracts import Backbone, Dataset
 from headstart.data.mask_classes import pixel_counts
 from headstart.errors import ConfigError, DataError, RunError
 from headstart.fitting.attempt import (
@@ -41,6 +41,7 @@ from headstart.fitting.settle_masks import CROP_SIDE, settle_model
 from headstart.map_twin import MapTwin
 from headstart.model import DenseModel
 from headstart.predictor import example_input
+from headstart.protocols import MaskTask
 from headstart.rundir import RunFolder
 from headstart.saved import load_segmenter
 from headstart.strategies.as_is import knows_masks, no_decoder

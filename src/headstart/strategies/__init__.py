@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headstart.contracts import Strategy
 from headstart.errors import ConfigError, did_you_mean
+from headstart.protocols import Strategy
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from headstart.contracts import LabelTask, Legend, MaskTask
+from headstart.contracts import Legend
 from headstart.errors import ConfigError, did_you_mean
+from headstart.protocols import LabelTask, MaskTask
 
 _Maker = TypeVar("_Maker")
 

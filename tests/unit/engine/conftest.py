@@ -11,21 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from headstart.contracts import (
-    Backbone,
-    BackboneSpec,
-    Batch,
-    ComputeFormat,
-    InputContract,
-    Strategy,
-    Task,
-)
+from headstart.contracts import Backbone, BackboneSpec, Batch, ComputeFormat, InputContract
 from headstart.data.seeding import epoch_order
 from headstart.engine.loop import Training
 from headstart.engine.plan import FitResult, Surroundings, TrainingPlan
 from headstart.interrupt import StopSignal
 from headstart.model import Model
 from headstart.progress import Event, Progress
+from headstart.protocols import Strategy, Task
 from headstart.strategies import StrategySettings, make_strategy
 from headstart.tasks.image_classification import ImageClassification
 
