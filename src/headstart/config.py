@@ -286,12 +286,14 @@ class FitOptions(BaseModel):
         None, ge=1, description="Stop after so many epochs without a better validation score."
     )
     monitor: Annotated[
-        Literal["loss", "accuracy", "balanced_accuracy", "macro_f1", "miou"],
+        Literal["calibrated_loss", "loss", "accuracy", "balanced_accuracy", "macro_f1", "miou"]
+        | None,
         Parameter(group=_TRAINING),
     ] = Field(
-        "loss",
+        None,
         description="The validation score that decides which weights are kept; of masks loss, "
-        "macro_f1 or miou.",
+        "macro_f1 or miou. Auto: calibrated_loss, the loss of answers whose sureness was mended, "
+        "as it is at the end of a fit; of masks loss.",
     )
 
     device: Annotated[str, Parameter(group=_MACHINE)] = Field(

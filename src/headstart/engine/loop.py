@@ -35,6 +35,7 @@ from headstart.engine.plan import (
     Surroundings,
     TrainBatches,
     TrainingPlan,
+    score_of,
 )
 from headstart.engine.schedule import lr_factor
 from headstart.errors import InterruptedFit, TrainingError
@@ -322,7 +323,7 @@ class Training:
         state, plan = self.state, self.plan
         lr = self.raw_optimizer.param_groups[0]["lr"]
         scores = self._validate()
-        score = -scores["loss"] if plan.monitor == "loss" else scores[plan.monitor]
+        score = score_of(scores, plan.monitor)
         score = score if math.isfinite(score) else -sys.float_info.max  # else none is ever better
         is_better = not state.kept_scores or score > state.kept_scores[0]
         self._keep(score)

@@ -25,6 +25,12 @@ class TrainBatches(Protocol):
     def close(self) -> None: ...
 
 
+def score_of(metrics: Mapping[str, float], monitor: str) -> float:
+    """The validation metric that decides, so that higher is better: losses are minimised."""
+    value = metrics[monitor]
+    return -value if monitor.endswith("loss") else value
+
+
 @dataclass(frozen=True)
 class TrainingPlan:
     """How to train; plain values, all settled.
@@ -34,7 +40,7 @@ class TrainingPlan:
         warmup: Share of the steps in which the rate rises.
         ema: Decay of the moving average; 0 for none.
         patience: Epochs without a better validation score after which to stop, or None.
-        monitor: The validation metric that decides; `loss` is minimised, others maximised.
+        monitor: The validation metric that decides; see `score_of`.
         num_kept: Weights of so many epochs are kept, those that scored best.
         keep_from: Share of the epochs after which these are looked for; what came before counts
             only where training stops before that.

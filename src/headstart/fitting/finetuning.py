@@ -16,6 +16,7 @@ from torch import Tensor
 from headstart.compute import optimizer_seconds
 from headstart.contracts import Batch, Prediction, Sample
 from headstart.engine.merging import SHARES, State, merge_weights
+from headstart.engine.plan import score_of
 from headstart.fitting.attempt import Embedder
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import TAIL_S, learn, seconds_after_training
@@ -151,5 +152,4 @@ class FineTuning:
         targets = [attempt.task.target(samples[id_], attempt.classes) for id_ in ids]
         logits = predictor.logits(torch.cat(rows))
         scores = attempt.task.validation_metrics(logits, torch.tensor(targets))
-        monitor = attempt.value("monitor")
-        return -scores["loss"] if monitor == "loss" else scores[monitor]
+        return score_of(scores, attempt.monitor)

@@ -175,11 +175,11 @@ def _renew_norms(
     """Norms that learned take the statistics of the weights that were kept, if that is better."""
     from headstart.engine.loop import LossOf
     from headstart.engine.norms import renew_norms
+    from headstart.engine.plan import score_of
 
     model, device = attempt.model, attempt.where.device
-    monitor = attempt.value("monitor")
-    sign = -1 if monitor == "loss" else 1
-    before_score = score(model)[monitor]
+    monitor = attempt.monitor
+    before_scores = score(model)
     attempt.strategy.train_mode(model)
     # Its forward takes batches, of pictures as of cached maps.
     whole = LossOf(model, attempt.task)
@@ -187,9 +187,9 @@ def _renew_norms(
     before = renew_norms(whole, moved)
     if before is None:
         return "none to take anew"
-    renewed = score(model)[monitor]
-    told = f"validation {monitor} {renewed:.3f} instead of {before_score:.3f}"
-    if sign * renewed > sign * before_score:
+    renewed = score(model)
+    told = f"validation {monitor} {renewed[monitor]:.3f} instead of {before_scores[monitor]:.3f}"
+    if score_of(renewed, monitor) > score_of(before_scores, monitor):
         return f"taken anew with the weights that were kept: {told}"
     whole.load_state_dict(before, strict=False)
     return f"left as they were: taken anew, they gave a {told}"

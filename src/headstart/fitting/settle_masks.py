@@ -140,6 +140,7 @@ def settle_masks(
     epochs = min(max(math.ceil(_CROPS[strategy] / crops), _LEAST_EPOCHS), _MOST_EPOCHS)
     settle("epochs", epochs, f"{strategy} on {crops} crops an epoch: about {epochs * crops:,}")
     settle("lr", *_LEARNING_RATES[strategy])
+    settle("monitor", "loss", "it looks at each pixel")
     settle("warmup", 0.25 if options.schedule == "one-cycle" else 0.05, "a short warm-up")
     if options.schedule in ("plateau", "constant"):
         settle("patience", 10, f"the schedule {options.schedule} has no end of its own")

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from headstart.config import FitOptions
-from headstart.fitting.settle import GRADIENT_STRATEGIES, Choice, DataSize, balance_for
+from headstart.fitting.settle import GRADIENT_STRATEGIES, MONITOR, Choice, DataSize, balance_for
 
 # How many texts a training should look at in all, and the bounds of epochs. On TREC (5,452 short
 # questions) full reached 0.942 in one epoch, 0.962 in two, and no more than 0.964 in four.
@@ -76,6 +76,7 @@ def settle_texts(
     seen = f"{epochs * size.num_train:,}"
     settle("epochs", epochs, f"{strategy} on {size.num_train} training texts: {seen} are read")
     settle("lr", *_LEARNING_RATES[strategy])
+    settle("monitor", *MONITOR)
     if strategy in ("full", "gradual"):
         why = "each block learns a little slower than the one above it"
         settle("layer_decay", _LAYER_DECAY, why)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.contracts import Backbone, Batch, Evaluation, Prediction, Sample
+from headstart.metrics.calibration import calibrated_log_loss
 from headstart.metrics.classification import (
     evaluate_multilabel,
     evaluate_single_label,
@@ -112,9 +113,15 @@ class OneAnswer:
         return GatheredAnswers(self)
 
     def validation_metrics(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
-        """`loss`, `accuracy`, `balanced_accuracy`, `macro_f1` of logits (n, num_classes)."""
+        """`loss`, plain and calibrated, `accuracy`, `balanced_accuracy`, `macro_f1`.
+
+        Args:
+            logits: (n, num_classes).
+            targets: As the loss takes them.
+        """
         prediction = self.predict(logits, [], [])
-        return point_metrics(prediction.probabilities, targets.numpy())
+        values = point_metrics(prediction.probabilities, targets.numpy())
+        return {**values, "calibrated_loss": calibrated_log_loss(logits, targets)}
 
 
 class GatheredAnswers:

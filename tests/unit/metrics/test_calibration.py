@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize_scalar
 
 from headstart.errors import DataError
-from headstart.metrics.calibration import fit_temperature, reliability
+from headstart.metrics.calibration import calibrated_log_loss, fit_temperature, reliability
 from headstart.metrics.classification import evaluate_single_label
 from headstart.metrics.intervals import wilson
 
@@ -131,3 +131,17 @@ def test_multilabel_logits_have_a_temperature_by_sigmoid() -> None:
 def test_what_gives_no_temperature_is_refused(logits: np.ndarray, targets: object) -> None:
     with pytest.raises(DataError, match="give no temperature"):
         fit_temperature(logits, targets)
+
+
+def test_the_calibrated_loss_does_not_mind_how_sure_all_answers_are() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(3, size=300)
+    logits = np.eye(3)[truth] + rng.normal(size=(300, 3))
+    loss = calibrated_log_loss(logits, truth)
+    assert calibrated_log_loss(5 * logits, truth) == pytest.approx(loss, abs=1e-6)
+    better = calibrated_log_loss(2 * np.eye(3)[truth] + rng.normal(size=(300, 3)), truth)
+    assert better < loss
+
+
+def test_the_calibrated_loss_of_what_is_not_finite_is_none() -> None:
+    assert np.isnan(calibrated_log_loss(np.array([[np.nan, 0.0]]), np.array([0])))
