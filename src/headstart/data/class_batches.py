@@ -12,11 +12,13 @@ import numpy as np
 from torch import Tensor
 
 from headstart.contracts import Batch
+from headstart.data.seeding import CLASS_STREAM
 from headstart.errors import ConfigError, DataError
 
-_STREAM = 4  # `seeding` has 1 and 2, `mixing` has 3
 # Of two samples of a class each is the other's like; one alone would have none.
 _LEAST_OF_A_CLASS = 2
+# Two of each of two classes: with fewer, a batch would have likes alone, or none.
+LEAST_IN_A_BATCH = 2 * _LEAST_OF_A_CLASS
 
 
 class ClassBatches:
@@ -37,7 +39,7 @@ class ClassBatches:
 
     Raises:
         ConfigError: A number is too small.
-        DataError: Fewer than two classes have samples, or no class has two.
+        DataError: There are too few samples, fewer than two classes have any, or no class has two.
 
     Example:
         >>> import torch
@@ -63,12 +65,16 @@ class ClassBatches:
         num_batches: int,
         seed: int,
     ) -> None:
-        least = 2 * _LEAST_OF_A_CLASS
-        if batch_size < least or num_batches < 1:
+        if len(ids) < LEAST_IN_A_BATCH:
+            raise DataError(
+                f"{len(ids)} samples are too few for pairs within a class and between classes, "
+                f"which need {LEAST_IN_A_BATCH} at least. Add samples, or take --strategy probe."
+            )
+        if batch_size < LEAST_IN_A_BATCH or num_batches < 1:
             raise ConfigError(
                 f"{num_batches} batches of {batch_size} samples were asked for, but pairs within "
-                f"a class and between classes need batches of at least {least}, and one batch. "
-                "Raise --batch-size."
+                f"a class and between classes need batches of at least {LEAST_IN_A_BATCH}, and one "
+                "batch. Raise --batch-size."
             )
         self._classes = [list(places) for places in classes if places]
         if len(self._classes) < 2 or max(map(len, self._classes)) < _LEAST_OF_A_CLASS:
@@ -99,7 +105,7 @@ class ClassBatches:
 
     def plan(self, epoch: int) -> list[list[int]]:
         """Which samples the batches of an epoch hold, by their places."""
-        rng = np.random.default_rng([_STREAM, self._seed, epoch])
+        rng = np.random.default_rng([CLASS_STREAM, self._seed, epoch])
         num_classes = min(len(self._classes), self._batch_size // _LEAST_OF_A_CLASS)
         each, more = divmod(self._batch_size, num_classes)
         turns = _Turns(range(len(self._classes)), rng)

@@ -18,9 +18,8 @@ from torch.nn import functional as F
 
 from headstart.contracts import Batch
 from headstart.data.loader import TrainLoader
+from headstart.data.seeding import MIXING_STREAM
 from headstart.errors import ConfigError
-
-_STREAM = 3  # keeps these draws apart from those of `seeding`, which have the same seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,7 @@ class Mixing:
                 "pictures. Turn them off, or with strategy `head` pass --views 0."
             )
         targets = self._as_vectors(batch.targets)
-        rng = np.random.default_rng([_STREAM, seed, epoch, step])
+        rng = np.random.default_rng([MIXING_STREAM, seed, epoch, step])
         partner = torch.from_numpy(rng.permutation(len(batch))).to(batch.inputs.device)
         inputs = batch.inputs.float()
         is_cutmix = self.mixup_alpha == 0 or (self.cutmix_alpha > 0 and rng.random() < 0.5)

@@ -14,8 +14,10 @@ import numpy as np
 
 from headstart.errors import ConfigError
 
-# No two uses of one seed draw the same numbers (mixing has 3).
+# No two uses of one seed draw the same numbers: each has a stream of its own. All of an epoch are
+# here, those of `mixing` and `class_batches`, too.
 _ORDER_STREAM, _SAMPLE_STREAM, _BATCH_STREAM = 1, 2, 4
+MIXING_STREAM, CLASS_STREAM = 3, 5
 # Batches whose samples are sorted together. The fewer, the more do batches differ from epoch to
 # epoch. TREC and SST-2 in batches of 32 have, with their padding, 1.92 and 2.08 times the tokens of
 # the texts with 1, 1.16 with 8, 1.09 and 1.08 with 16, 1.03 with 50 (our measurement).

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from headstart.data import seeding
 from headstart.data.class_batches import ClassBatches
 from headstart.errors import ConfigError, DataError
 
@@ -84,7 +85,19 @@ def test_too_small_a_batch_is_refused() -> None:
         batches_of(SIZES, batch_size=3)
 
 
-@pytest.mark.parametrize("sizes", [(5,), (1, 1, 1), (4, 0)])
+@pytest.mark.parametrize("sizes", [(2, 1), (1, 1)])
+def test_of_too_few_samples_no_larger_batch_is_asked_for(sizes: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match="are too few for pairs") as caught:
+        batches_of(sizes, batch_size=sum(sizes))
+    assert "--batch-size" not in str(caught.value)
+
+
+@pytest.mark.parametrize("sizes", [(5,), (1, 1, 1, 1), (4, 0)])
 def test_what_has_no_pairs_is_refused(sizes: tuple[int, ...]) -> None:
     with pytest.raises(DataError, match="--strategy probe"):
         batches_of(sizes)
+
+
+def test_no_two_uses_of_a_seed_draw_the_same_numbers() -> None:
+    streams = [value for name, value in vars(seeding).items() if name.endswith("_STREAM")]
+    assert len(streams) == len(set(streams)) == 5
