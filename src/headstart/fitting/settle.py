@@ -72,6 +72,7 @@ class Choices:
         self.progress = progress
         self.earlier = dict(earlier or {})
         self.made: list[Choice] = []
+        self._told: dict[str, Choice] = {}  # the last of each name, in any branch
         self._untold: list[Choice] | None = None
 
     def add(self, *choices: Choice) -> None:
@@ -81,15 +82,21 @@ class Choices:
                 continue
             self.made.append(choice)
             if self._untold is None:
-                self.progress.choice(choice.name, choice.value, choice.reason)
+                self._tell(choice)
             else:
                 self._untold.append(choice)
 
     def tell(self) -> None:
         """Tell what was held back, and all that follows."""
         for choice in self._untold or ():
-            self.progress.choice(choice.name, choice.value, choice.reason)
+            self._tell(choice)
         self._untold = None
+
+    def _tell(self, choice: Choice) -> None:
+        """Once: what another branch told alike, and none told otherwise since, is known."""
+        if self._told.get(choice.name) != choice:
+            self._told[choice.name] = choice
+            self.progress.choice(choice.name, choice.value, choice.reason)
 
     def value(self, name: str) -> Any:
         """An option's value: as settled last, or as given."""
@@ -107,6 +114,7 @@ class Choices:
         """
         other = Choices(self.options, progress=self.progress, earlier=self.earlier)
         other.made = list(self.made)
+        other._told = self._told
         other._untold = [] if is_held else None
         return other
 
@@ -254,7 +262,7 @@ def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
         unused += ["label_smoothing", "clip_norm", "ema", "patience", "monitor", "mixup", "cutmix"]
         unused += ["decoder", "loss"]
     if strategy == "contrastive":
-        unused += ["dropout", "hidden", "label_smoothing", "patience", "monitor"]
+        unused += ["dropout", "hidden", "label_smoothing", "patience", "monitor", "workers"]
     if strategy != "probe":
         unused.append("classifier")
     if strategy == "as-is":
@@ -265,12 +273,14 @@ def without_effect(options: FitOptions, *, strategy: str) -> list[str]:
         unused.append("layer_decay")
     if strategy == "probe" and not options.views:
         unused.append("augment")
-    if strategy == "probe" and (options.balance == "sampling" or options.classifier == "knn"):
+    if options.balance == "sampling" and strategy in ("probe", "contrastive", "tfidf"):
+        unused.append("balance")
+    if options.balance != "sampling" and strategy == "probe" and options.classifier == "knn":
         unused.append("balance")
     if strategy == "scratch":
         unused.append("weights")
     if strategy == "tfidf":
-        unused += ["backbone", "weights", "long", "precision", "workers", "budget"]
+        unused += ["backbone", "features", "weights", "long", "precision", "workers", "budget"]
     if strategy == "as-is" or (strategy == "probe" and not options.views):
         unused.append("workers")
     if options.find_lr and strategy in GRADIENT_STRATEGIES:

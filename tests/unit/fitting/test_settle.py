@@ -9,12 +9,14 @@ from headstart.errors import ConfigError
 from headstart.fitting.settle import (
     GRADIENT_STRATEGIES,
     Choice,
+    Choices,
     DataSize,
     refuse_other_task,
     refuse_pointless,
     settle_training,
     without_effect,
 )
+from headstart.progress import Progress
 
 OF_PICTURES = [name for name in GRADIENT_STRATEGIES if name != "contrastive"]  # that is of texts
 
@@ -130,6 +132,43 @@ def test_what_has_nothing_to_do_with_words_alone_has_no_effect_on_them() -> None
     assert set(told) == {"--backbone", "--long", "--precision", "--epochs"}
     with pytest.raises(ConfigError, match="--strategy tfidf uses none"):
         refuse_pointless(make_options({"strategy": "tfidf", "control": "scratch"}))
+
+
+@pytest.mark.parametrize(
+    ("strategy", "given", "told"),
+    [
+        ("contrastive", {"workers": 2}, ["--workers"]),
+        ("contrastive", {"balance": "sampling"}, ["--balance"]),
+        ("contrastive", {"balance": "weights"}, []),
+        ("tfidf", {"balance": "sampling"}, ["--balance"]),
+        ("tfidf", {"balance": "weights"}, []),
+        ("tfidf", {"features": "last"}, ["--features"]),
+        ("probe", {"balance": "sampling", "classifier": "knn"}, ["--balance"]),
+        ("full", {"balance": "sampling", "workers": 2}, []),
+    ],
+)
+def test_what_a_strategy_does_not_look_at_is_named(
+    strategy: str, given: dict[str, Any], told: list[str]
+) -> None:
+    options = make_options({"strategy": strategy, **given})
+    assert without_effect(options, strategy=strategy) == told
+
+
+def test_what_two_branches_settle_alike_is_told_once() -> None:
+    told: list[tuple[str, Any]] = []
+
+    class Listening(Progress):
+        def choice(self, name: str, value: Any, reason: str) -> None:
+            told.append((name, value))
+
+    choices = Choices(make_options({}), progress=Listening())
+    choices.branch().add(Choice("balance", "none", "why"), Choice("lr", 1, "why"))
+    held = choices.branch(is_held=True)
+    held.add(Choice("balance", "none", "why"), Choice("lr", 2, "why"))
+    assert told == [("balance", "none"), ("lr", 1)]
+    held.tell()
+    assert told == [("balance", "none"), ("lr", 1), ("lr", 2)]
+    assert [choice.name for choice in held.made] == ["balance", "lr"]
 
 
 def test_options_of_the_task_are_taken() -> None:
