@@ -42,7 +42,7 @@ from headstart.protocols import Task
 from headstart.rundir import RunFolder
 from headstart.strategies.heads import build_head
 from headstart.tasks import make_label_task, make_mask_task
-from headstart.trust.letters import Letters
+from headstart.trust.letters import Letters, LettersAlone
 from headstart.trust.strangers import Neighbourhood
 from headstart.trust.unknown_words import UnknownWords
 
@@ -467,7 +467,10 @@ def _load_strangers(
         state = load_file(path)
         if isinstance(contract, TermsContract):
             return UnknownWords.from_state(state), None
-        return Neighbourhood.from_state(state).to(device), Letters.from_state(state)
+        letters = Letters.from_state(state)
+        if letters is not None and "reference" not in state:
+            return LettersAlone(letters.threshold), letters
+        return Neighbourhood.from_state(state).to(device), letters
     except (SafetensorError, OSError) as error:
         raise RunError(f"`{path}` is damaged ({error}). Fit again.") from None
 

@@ -94,7 +94,14 @@ def _autocast(device: torch.device, compute_format: ComputeFormat) -> torch.auto
 
 
 class ContrastiveAttempt(LabelAttempt):
-    """The strategy `contrastive` with all that was settled for it; see `Attempt`."""
+    """The strategy `contrastive` with all that was settled for it; see `Attempt`.
+
+    Attributes:
+        held_out_distances: (n,) how far texts lay from those that another such fit had learnt from
+            without them, where a ladder asked for it; see `trust.strangers`.
+    """
+
+    held_out_distances: Tensor | None = None
 
     @property
     def objective(self) -> Objective:

@@ -1,4 +1,4 @@
-"""The rung of fine-tuning: what it would cost, its training, and the best weights it gave. Wiring.
+"""Fine-tuning for the ladder: what it would cost, its training, the best weights it gave. Wiring.
 
 Which weights are taken is chosen on the validation samples; the test set is not looked at.
 """

@@ -11,7 +11,7 @@ from torch import Tensor
 from headstart.contracts import Evaluation, Prediction, Sample
 from headstart.fitting.attempt import Situation
 from headstart.metrics.classification import answers_of
-from headstart.metrics.comparison import Comparison, compare_predictions
+from headstart.metrics.comparison import Comparison, Difference, compare_predictions
 from headstart.protocols import LabelTask
 
 
@@ -112,5 +112,9 @@ def is_surer(comparison: Comparison) -> bool:
     That is: lower by no more than half a standard error of the difference.
     """
     accuracy, log_loss = comparison.metrics["accuracy"], comparison.metrics["log_loss"]
-    error = (accuracy.high - accuracy.low) / (2 * 1.96)
-    return log_loss.high < 0 and accuracy.value >= -error / 2
+    return log_loss.high < 0 and accuracy.value >= -standard_error(accuracy) / 2
+
+
+def standard_error(difference: Difference) -> float:
+    """Of a difference, by its 95% interval."""
+    return (difference.high - difference.low) / (2 * 1.96)

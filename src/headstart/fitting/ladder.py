@@ -4,27 +4,33 @@ Majority, trivial baseline, nearest neighbours, linear probe and the probe on fe
 depths are judged out of fold on the same folds; where there are few texts a class, contrastive
 tuning out of fold, too, on folds of its own; fine-tuning on the validation samples, against the
 linear head that it starts from. A rung is skipped where its gain could not be told from noise, or
-where the budget cannot hold all of it, and kept where its gain is outside the noise. The test set
-is not looked at. Wiring.
+where the budget cannot hold all of it, and kept where its gain is outside the noise. Two are kept
+where they are about as good, no more than a standard error worse than the best of the others: of
+texts words alone, which cost least, and contrastive tuning, which few texts judge too low. The test
+set is not looked at. Wiring.
 
 Source: depths as a candidate of the probe: Evci et al., "Head2Toe" (ICML 2022).
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from headstart.contracts import FeatureTable, Initialised, Measure, Sample
+from headstart.contracts import FeatureTable, Initialised, Measure
 from headstart.fitting.baselines import Baseline, OfTexts
 from headstart.fitting.choosing_depths import at_depths
-from headstart.fitting.finetuning import FineTuning
-from headstart.fitting.judging import Judge, Judged, is_better, is_more_often_right
+from headstart.fitting.judging import (
+    Judge,
+    Judged,
+    is_better,
+    is_more_often_right,
+    standard_error,
+)
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import (
     TAIL_S,
@@ -34,19 +40,15 @@ from headstart.fitting.learning import (
     samples_for_table,
 )
 from headstart.fitting.pair_rung import PairRung, PairTuning
-from headstart.fitting.recording import record_usable
 from headstart.fitting.rungs import Climb, Rung
 from headstart.fitting.settle import Choice, Choices
+from headstart.fitting.tuning_rung import WholeTuning
 from headstart.fitting.words import begin_words, take_words
 from headstart.metrics.comparison import Comparison
-from headstart.report.wording import duration
 from headstart.strategies.probe import CLASSIFIERS
 
 # What the ladder takes where no budget was given, from the beginning of the fit.
 DEFAULT_BUDGET_S = 300.0
-# Fewer mistakes than this leave nothing to be gained that is outside the noise: where every one of
-# them is mended and none is added, a sign test still gives p = 2 * 0.5^5 > 0.05.
-LEAST_MISTAKES = 6
 # What the verdict calls the heads that a classifier makes.
 _HEADS = {
     "logistic": "the linear head was",
@@ -125,17 +127,22 @@ class Ladder:
             leader = knn
             self._take_neighbours(*neighbours)
         best, deep = self._climb_depths(leader)
-        pairs = self._climb_pairs(best, trivial)
+        leading = (deep, self.depths) if deep else (self.probe, self.tables[0])
+        above = best
+        best, about_words = self._words_if_best(trivial, best)
+        leading = self.words or leading
+        pairs = self._climb_pairs(above, trivial, usable=leading[0])
         if pairs is not None and pairs.attempt is not None:
             return self._kept(pairs.attempt, pairs.verdict, "contrastive")
-        best, why_words = self._words_if_best(trivial, best)
-        tuned, verdict = self._climb_full(best, deep)
-        if tuned is not None:
-            return self._kept(tuned, verdict, "full")
+        tuning = WholeTuning(self.probe, choices=self.choices, judge=self.judge, until=self.until)
+        tuned = tuning.climb(best, self.tables, leading=leading)
+        self.rungs.append(tuned.rung)
+        if tuned.attempt is not None:
+            return self._kept(tuned.attempt, tuned.rung.why, "full")
+        verdict = f"{about_words} {tuned.rung.why}".lstrip()
         if self.words is not None:
-            attempt, features = self.words
-            self.tables = [features]
-            return self._kept(attempt, f"{why_words} {verdict}", "trivial")
+            self.tables = [leading[1]]
+            return self._kept(leading[0], verdict, "trivial")
         if deep is not None:
             self.tables = [self.depths]
             verdict = f"{verdict} The linear head on features of several depths was kept."
@@ -161,29 +168,38 @@ class Ladder:
         return judged
 
     def _words_if_best(self, trivial: Judged | None, best: Judged) -> tuple[Judged, str]:
-        """Words alone where no rung above them is better beyond the noise; else the best so far.
+        """Words alone where they are about as good as the best rung above them; else that one.
 
-        What was tried above them costs more, so it has to show that it is worth it.
+        What was tried above them costs more, so it has to show that it is worth it. With few texts
+        it cannot do so beyond the noise, however much better it is: words are left where they are
+        more than a standard error worse, by the rule that contrastive tuning is kept by.
+
+        Returns:
+            What is to be beaten from here on, and what to say of words in the verdict.
         """
         baseline = self.baseline
         if trivial is None or not isinstance(baseline, OfTexts) or baseline.fitted is None:
             return best, ""
         comparison = self.judge.compare(trivial, best)
+        gain, tried = comparison.metrics["accuracy"], self.choices.value("backbone")
+        error = standard_error(gain)
+        told = (
+            f"right on {100 * gain.value_a:.1f}% out of fold, and the best rung on the features of "
+            f"{tried} on {100 * gain.value_b:.1f}%, a difference of {100 * gain.value:+.1f} points "
+            f"(95% {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
+        )
         if is_better(comparison):
             return best, ""
-        attempt = begin_words(self.where, self.choices.branch())
+        if gain.value > error:
+            so_much = f"more than a standard error ({100 * error:.1f})"
+            return best, f"Words alone (TF-IDF) were not kept: {told}, which is {so_much}."
+        attempt = begin_words(self.where, self.choices.branch(is_held=True))
         self.words = attempt, take_words(attempt, baseline.fitted, self.samples)
-        gain = comparison.metrics["accuracy"]
-        verb = "is less" if gain.high < 0 else "is no gain outside the noise"
-        tried = self.choices.value("backbone")
+        so_much = f"no more than a standard error ({100 * error:.1f})"
+        is_what = "less" if gain.high < 0 else so_much
         why = "words alone were kept; what was tried above them is " + str(tried)
         attempt.choices.add(Choice("backbone", "none", why))
-        return trivial, (
-            f"Words alone (TF-IDF) were kept: right on {100 * gain.value_a:.1f}% out of fold, and "
-            f"the best rung on the features of {tried} on {100 * gain.value_b:.1f}%, a difference "
-            f"of {100 * gain.value:+.1f} points (95% {100 * gain.low:+.1f} to "
-            f"{100 * gain.high:+.1f}), which {verb}."
-        )
+        return trivial, f"Words alone (TF-IDF) were kept: {told}, which is {is_what}."
 
     def _climb_knn(
         self, table: FeatureTable, before: Judged
@@ -234,14 +250,16 @@ class Ladder:
         self.depths = table
         return judged, attempt
 
-    def _climb_pairs(self, best: Judged, trivial: Judged | None) -> PairRung | None:
+    def _climb_pairs(
+        self, best: Judged, trivial: Judged | None, *, usable: LabelAttempt
+    ) -> PairRung | None:
         """Contrastive tuning, where there are few texts a class; kept, it is the last rung."""
         tuning = PairTuning(self.probe, self.samples, choices=self.choices, until=self.until)
-        if not tuning.is_open or self.where.folder.has_checkpoint:
+        if not tuning.is_open:
             return None
         known = [each for each in (best, trivial) if each is not None]
         before = max(known, key=lambda each: each.evaluation.metrics["accuracy"].value)
-        found = tuning.climb(before, self.judge)
+        found = tuning.climb(before, self.judge, usable=usable)
         self.rungs.append(found.rung)
         return found
 
@@ -267,118 +285,6 @@ class Ladder:
         probe.renew_predictor()
         why = "more often right than the linear head, out of fold and beyond the noise"
         probe.choices.add(Choice("classifier", "knn", why))
-
-    # --- fine-tuning --------------------------------------------------------------------------
-
-    def _climb_full(
-        self, leader: Judged, deep: LabelAttempt | None
-    ) -> tuple[LabelAttempt | None, str]:
-        """The fine-tuned attempt if it is to be kept, and why or why not."""
-        leading = (deep, self.depths) if deep else (self.probe, self.tables[0])
-        leading = self.words or leading
-        validation = self.where.data.samples("validation")
-        is_under_way = self.where.folder.has_checkpoint
-        if not validation:
-            return None, self._skip(f"there are no validation {self.unit}s to judge it on.")
-        held_out = self._on_validation(leader, validation, *leading)
-        mistakes = self.judge.num_mistakes(held_out.prediction)
-        if mistakes < LEAST_MISTAKES and not is_under_way:
-            why = (
-                f"of {len(validation)} validation {self.unit}s {mistakes} were wrong, so few that "
-                "no gain could be told from noise."
-            )
-            return None, self._skip(why)
-        tuning = FineTuning(self.probe, self.choices, until=self.until)
-        left_s = self.until - time.monotonic()
-        predicted_s = tuning.predicted_s or 0.0
-        if predicted_s > left_s and not is_under_way:
-            return None, self._skip(self._too_long(tuning, left_s), predicted_s=predicted_s)
-        self.where.progress.note("Trying fine-tuning (full):")
-        record_usable(self.where.folder, leading[0].record())
-        return self._run_full(tuning, held_out, left_s)
-
-    def _skip(self, reason: str, *, predicted_s: float | None = None) -> str:
-        why = f"Fine-tuning was not tried: {reason}"
-        self.rungs.append(Rung("full", why, predicted_seconds=predicted_s, was_tried=False))
-        return why
-
-    def _too_long(self, tuning: FineTuning, left_s: float) -> str:
-        """Why fine-tuning is not begun that could not be ended.
-
-        Cut short it costs the whole budget and loses: on solar cells 3 or 4 epochs gave 0.83 to
-        0.85 on the test, the linear head before them 0.87, and 12 epochs 0.89.
-        """
-        assert tuning.predicted_s is not None
-        epochs, passed_s = tuning.attempt.value("epochs"), time.monotonic() - self.where.started
-        minutes = math.ceil(1.1 * (passed_s + tuning.predicted_s) / 60)
-        return (
-            f"its {epochs} epochs and what follows take about {duration(tuning.predicted_s)}, of "
-            f"the budget {duration(max(left_s, 0.0))} were left, and fewer epochs lose more than "
-            f"they gain. --budget {minutes}m would hold it."
-        )
-
-    def _run_full(
-        self, tuning: FineTuning, leader: Judged, left_s: float
-    ) -> tuple[LabelAttempt | None, str]:
-        started = time.monotonic()
-        tuning.train(self.tables)
-        after = self.judge.judge("full", tuning.answers(), seconds=time.monotonic() - started)
-        before = leader
-        start = tuning.answers_at_start(self.tables[0])
-        if leader.strategy == "probe" and start is not None:  # learnt from as many samples
-            before = self.judge.judge("probe", start, seconds=0.0)
-        comparison = self.judge.compare(before, after)
-        why = self._tell(comparison, after, recipe=tuning.attempt.facts["merged"]["recipe"])
-        gain, predicted_s = comparison.metrics["accuracy"], tuning.predicted_s
-        self.rungs.append(
-            Rung(
-                "full",
-                why,
-                judged_on="validation",
-                metrics=after.evaluation.metrics,
-                gain=Measure(gain.value, gain.low, gain.high, comparison.n),
-                over=before.strategy,
-                seconds=after.seconds,
-                predicted_seconds=None if predicted_s is None else min(predicted_s, left_s),
-            )
-        )
-        return (tuning.attempt if is_better(comparison) else None), why
-
-    def _tell(self, comparison: Comparison, after: Judged, *, recipe: str) -> str:
-        """What fine-tuning gave, for how much time, in a sentence."""
-        gain, loss = comparison.metrics["accuracy"], comparison.metrics["log_loss"]
-        cheap_s = self.where.seconds["features"] + self.probe.seconds
-        verb, sign = ("lost", -1) if gain.value < 0 else ("gained", 1)
-        told = (
-            f"Fine-tuning {verb} {gain.value * sign * 100:.1f} points "
-            f"(95% {gain.low * 100:+.1f} to {gain.high * 100:+.1f}) on {comparison.n} validation "
-            f"{self.unit}s for {after.seconds / max(cheap_s, 0.1):.1f} times the time"
-        )
-        if is_more_often_right(comparison):
-            return f"{told}; it was kept ({recipe})."
-        if is_better(comparison):
-            return (
-                f"{told}, which is inside the noise, but it was surer of what is right: log loss "
-                f"{loss.value_b:.3f} instead of {loss.value_a:.3f} (95% {loss.low:+.3f} to "
-                f"{loss.high:+.3f}); it was kept ({recipe})."
-            )
-        if gain.high < 0:
-            return f"{told}."
-        return f"{told}, which is inside the noise."
-
-    def _on_validation(
-        self,
-        leader: Judged,
-        validation: Sequence[Sample],
-        attempt: LabelAttempt,
-        features: Mapping[str, Tensor],
-    ) -> Judged:
-        """Its answers to the validation samples: out of fold where it learned from them, too."""
-        held_out = leader.only({sample.id for sample in validation})
-        if not held_out.ids:  # they came with the data, so that it learned without them
-            rows = torch.stack([features[sample.id] for sample in validation])
-            held_out = attempt.predictor.answer([sample.id for sample in validation], rows)
-        return self.judge.judge(leader.strategy, held_out, seconds=leader.seconds)
 
     # --- judging ------------------------------------------------------------------------------
 
@@ -407,6 +313,7 @@ class Ladder:
     ) -> tuple[LabelAttempt, list[dict[str, Tensor]]]:
         """The attempt, with the ladder that led to it, and the features it goes by."""
         rungs = [replace(each, is_kept=each.strategy == rung) for each in self.rungs]
+        attempt.choices.tell()
         attempt.choices.add(Choice("strategy", attempt.name, verdict))
         attempt.climb = Climb(rungs, verdict)
         return attempt, self.tables

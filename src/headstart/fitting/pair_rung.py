@@ -14,18 +14,21 @@ import torch
 from torch import Tensor
 
 from headstart.contracts import Measure, Sample
+from headstart.data.class_batches import LEAST_IN_A_BATCH
 from headstart.data.folds import folds
-from headstart.errors import DataError
+from headstart.errors import DataError, TrainingError
 from headstart.fitting.attempt import Embedder
 from headstart.fitting.contrasting import ContrastiveAttempt
-from headstart.fitting.judging import Judge, Judged, is_more_often_right
+from headstart.fitting.judging import Judge, Judged, is_more_often_right, standard_error
 from headstart.fitting.label_attempt import LabelAttempt
-from headstart.fitting.learning import TAIL_S, feature_table, learn
+from headstart.fitting.learning import TAIL_S, feature_table, learn, samples_for_table
+from headstart.fitting.recording import record_usable
 from headstart.fitting.rungs import Rung
 from headstart.fitting.settle import Choices
 from headstart.fitting.settle_texts import FEW_A_CLASS
 from headstart.progress import Progress
 from headstart.report.wording import duration
+from headstart.trust.strangers import Neighbourhood, usual_k
 
 # Refits, each on two thirds of the texts.
 _NUM_FOLDS = 3
@@ -39,13 +42,11 @@ class PairRung:
 
     Attributes:
         rung: For the run.
-        judged: Its answers out of fold; None where it was not tried, or is not kept.
         attempt: Fitted on all samples, if it is to be kept.
         verdict: Why it is kept, in a sentence; empty where it is not.
     """
 
     rung: Rung
-    judged: Judged | None = None
     attempt: ContrastiveAttempt | None = None
     verdict: str = ""
 
@@ -77,7 +78,7 @@ class PairTuning:
         is_usual = self.where.options.classifier == "logistic"
         return self.probe.task.unit == "text" and is_usual and _LEAST_A_CLASS <= each <= FEW_A_CLASS
 
-    def climb(self, best: Judged, judge: Judge) -> PairRung:
+    def climb(self, best: Judged, judge: Judge, *, usable: LabelAttempt) -> PairRung:
         """Try it, and keep it where it is better than the best so far, or about as good.
 
         About as good is what lies no more than a standard error below. Few texts cannot tell more,
@@ -85,33 +86,74 @@ class PairTuning:
         it was right on 67% out of fold, where the best before it had 69%, and on the test, learnt
         from all, on 72% instead of 57%.
 
+        Args:
+            best: Of the rungs below.
+            judge: Of the ladder.
+            usable: The model of the best so far, which is there where the fit is stopped.
+
         Raises:
-            InterruptedFit: The user asked to stop.
-            TrainingError: The loss was not finite.
+            InterruptedFit: The user asked to stop; a usable model is saved.
         """
         started = time.monotonic()
+        reason = self._refusal()
+        if reason:
+            return _skipped(reason)
         whole = self._attempt(held_out=())
         left_s = self.until - started - TAIL_S
         predicted_s = self._predicted_s(whole)
         if predicted_s is not None and predicted_s > left_s:
-            why = (
-                f"Contrastive tuning was not tried: it may take {duration(predicted_s)}, and of "
-                f"the budget {duration(max(left_s, 0.0))} were left."
+            return _skipped(
+                f"it may take {duration(predicted_s)}, and of the budget "
+                f"{duration(max(left_s, 0.0))} were left.",
+                predicted_s,
             )
-            return PairRung(_skipped(why, predicted_s))
         self.where.progress.note(
             f"Trying contrastive tuning, on {_NUM_FOLDS} parts and then on all texts:"
         )
+        record_usable(self.where.folder, usable.record())
         try:
-            logits = self._out_of_fold()
+            return self._try(whole, best, judge, predicted_s=predicted_s)
         except DataError as error:
-            return PairRung(_skipped(f"Contrastive tuning was not tried: {error}", predicted_s))
+            return _skipped(str(error), predicted_s)
+        except TrainingError as error:
+            why = f"Contrastive tuning was tried, and left: {error}"
+            self.where.progress.warn(why)
+            seconds = time.monotonic() - started
+            return PairRung(
+                Rung("contrastive", why, seconds=seconds, predicted_seconds=predicted_s)
+            )
+
+    def _refusal(self) -> str:
+        """Why it is not even thought of; empty where it is."""
+        batch_size = self.where.options.batch_size
+        if batch_size is not None and batch_size < LEAST_IN_A_BATCH:
+            return (
+                f"--batch-size {batch_size} has no room for pairs of two classes, which take "
+                f"{LEAST_IN_A_BATCH} texts."
+            )
+        if self.where.folder.has_checkpoint:
+            return (
+                "the fit was stopped in fine-tuning, which comes after it, and goes on there: what "
+                "came of it before was not kept."
+            )
+        return ""
+
+    def _try(
+        self,
+        whole: ContrastiveAttempt,
+        best: Judged,
+        judge: Judge,
+        *,
+        predicted_s: float | None,
+    ) -> PairRung:
+        """Judge it out of fold; then, if it is to be kept, fit it on all samples."""
+        started = time.monotonic()
+        logits, distances = self._out_of_fold()
         seconds = time.monotonic() - started
         judged = judge.judge_logits("contrastive", logits, samples=self.samples, seconds=seconds)
         comparison = judge.compare(best, judged)
         gain = comparison.metrics["accuracy"]
-        noise = (gain.high - gain.low) / (2 * 1.96)
-        is_kept = gain.value >= -noise
+        is_kept = gain.value >= -standard_error(gain)
         told = (
             f"Contrastive tuning was right on {100 * gain.value_b:.1f}% of {comparison.n} texts "
             f"out of fold, and the best before it ({best.strategy}) on {100 * gain.value_a:.1f}% "
@@ -131,6 +173,7 @@ class PairTuning:
         if is_kept:
             self._learn(whole, self.where.progress)
             whole.out_of_fold, whole.trivial = logits, self.probe.trivial
+            whole.held_out_distances = distances
         rung = Rung(
             "contrastive",
             why,
@@ -141,30 +184,38 @@ class PairTuning:
             seconds=time.monotonic() - started,
             predicted_seconds=predicted_s,
         )
-        return PairRung(rung, judged, whole, why) if is_kept else PairRung(rung)
+        return PairRung(rung, whole, why) if is_kept else PairRung(rung)
 
     def _predicted_s(self, whole: ContrastiveAttempt) -> float | None:
         """Seconds of all refits and of the last fit; None in a fit that is resumed."""
         return (_NUM_FOLDS + 1) * whole.predicted_s(len(self.samples)) or None
 
-    def _out_of_fold(self) -> Tensor:
-        """(n, num_classes) logits, each row from a fit that had not seen it."""
+    def _out_of_fold(self) -> tuple[Tensor, Tensor]:
+        """What fits give that had not seen a sample: logits (n, num_classes), distances (n,)."""
         ids = {sample.id: torch.zeros(1) for sample in self.samples}
         table = feature_table(self.probe, [ids], self.samples)
         targets, groups = table.targets.numpy(), table.groups.numpy()
         seed = self.where.options.seed
         assigned = folds(targets, groups, num_folds=_NUM_FOLDS, seed=seed)
         logits = torch.zeros(len(self.samples), len(self.probe.classes))
+        distances = torch.zeros(len(self.samples))
         with self.where.progress.bar("tuning by pairs", total=_NUM_FOLDS, unit="parts") as advance:
             for fold in range(_NUM_FOLDS):
                 out = [i for i, owner in enumerate(assigned) if owner == fold]
                 held_out = [self.samples[i] for i in out]
                 attempt = self._attempt(held_out=held_out)
                 self._learn(attempt, Progress())
-                rows = attempt.predictor.features(held_out)
-                logits[out] = attempt.predictor.logits(torch.stack(list(rows.values())))
+                rows = torch.stack(list(attempt.predictor.features(held_out).values()))
+                logits[out] = attempt.predictor.logits(rows)
+                distances[out] = self._distances(attempt, rows)
                 advance()
-        return logits
+        return logits, distances
+
+    def _distances(self, attempt: ContrastiveAttempt, held_out: Tensor) -> Tensor:
+        """(m,) how far features (m, num_features) lie from those that a fit learnt from."""
+        learnt = attempt.predictor.features(samples_for_table(attempt))
+        k = usual_k(len(self.samples))
+        return Neighbourhood.of(torch.stack(list(learnt.values())), k=k).scores(held_out)
 
     def _attempt(self, *, held_out: tuple[Sample, ...] | list[Sample]) -> ContrastiveAttempt:
         """One on a copy of the backbone, without some of the samples."""
@@ -193,5 +244,6 @@ class PairTuning:
         attempt.where = where
 
 
-def _skipped(why: str, predicted_s: float | None) -> Rung:
-    return Rung("contrastive", why, predicted_seconds=predicted_s, was_tried=False)
+def _skipped(reason: str, predicted_s: float | None = None) -> PairRung:
+    why = f"Contrastive tuning was not tried: {reason}"
+    return PairRung(Rung("contrastive", why, predicted_seconds=predicted_s, was_tried=False))

@@ -247,6 +247,14 @@ def _strangers(strangers: Strangers, split: str, unit: str) -> str:
             "is: an answer on it is a guess."
         )
         return f"{text}{_share_flagged(strangers, split, unit)}"
+    if strangers.goes_by_letters:
+        text = (
+            f"A {unit} whose letters follow one another as they seldom do in training (over "
+            f"{strangers.threshold:.3g} bits a letter), such as another language or gibberish, is "
+            "flagged as a stranger (`is_stranger` in predictions): an answer on it is a guess. One "
+            "that is written alike, of something else, is not told."
+        )
+        return f"{text}{_share_flagged(strangers, split, unit)}"
     near = f"within a distance of {strangers.threshold:.3g}, measured between features,"
     few = f"no training {unit} {near}"
     if strangers.k is not None and strangers.k > 1:

@@ -121,6 +121,7 @@ class Strangers:
         k: The score is the distance to the k-th nearest training sample, in feature space.
         letters: Of texts, how surprising letters may be, in bits each, before a text is flagged.
         goes_by_words: The score is the share of a text's words that is unknown, instead.
+        goes_by_letters: The score is how surprising the letters of a text are, alone.
     """
 
     threshold: float
@@ -129,6 +130,7 @@ class Strangers:
     n: int | None
     letters: float | None = None
     goes_by_words: bool = False
+    goes_by_letters: bool = False
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,7 @@ def _strangers(values: Mapping[str, Any]) -> Strangers | None:
         n=None if values.get("n") is None else int(values["n"]),
         letters=_number(values.get("letters_threshold")),
         goes_by_words=values.get("goes_by") == "words",
+        goes_by_letters=values.get("goes_by") == "letters",
     )
 
 

@@ -175,6 +175,8 @@ def strangers_drawing(
     title, measured = f"Distance of the test {unit}s from the training {unit}s", "distance"
     if strangers.goes_by_words:
         title, measured = f"Unknown words of the test {unit}s", "share of unknown words"
+    if strangers.goes_by_letters:
+        title, measured = f"Surprise at the letters of the test {unit}s", "bits a letter"
     flagged = sum(score > strangers.threshold for score in scores)
     ordered = sorted(scores)
     least, middle, most, threshold = (

@@ -188,6 +188,32 @@ class Letters:
         return bits
 
 
+@dataclass(frozen=True)
+class LettersAlone:
+    """In the place of what tells strangers by their features: here none is one by them.
+
+    For a backbone whose features say more of the texts it learnt from than of others, while there
+    are none to find out how much. Beside it, `Letters` tell strangers by how they are written.
+
+    Attributes:
+        threshold: That of the letters, in bits.
+    """
+
+    threshold: float
+
+    def scores(self, features: Tensor) -> Tensor:
+        """(m,) float32, 0 of each of the features (m, num_features)."""
+        return torch.zeros(len(features))
+
+    def described(self) -> dict[str, Any]:
+        """What the report tells of it."""
+        return {"threshold": self.threshold, "goes_by": "letters"}
+
+    def state(self) -> dict[str, Tensor]:
+        """Nothing: all that is known is that of the letters."""
+        return {}
+
+
 @dataclass(frozen=True, eq=False)
 class _Order:
     """How often letters follow contexts of one length; all arrays of ascending keys, and counts."""

@@ -92,12 +92,23 @@ class Neighbourhood:
         kept = _representatives(unit, max_reference, seed=seed)
         # In float16 from here on, so that a loaded neighbourhood gives the same scores.
         reference = unit[kept].half()
-        wanted = min(DEFAULT_K, len(unit) // _LEAST_SHARE_OF_K) if k is None else k
+        wanted = usual_k(len(unit)) if k is None else k
         judged = _some(len(unit), _MAX_CALIBRATION, seed=seed)
         fewest = len(kept) - int(torch.unique(owners[kept], return_counts=True)[1].max())
         near = cls(reference, max(1, min(wanted, fewest)), float("inf"), quantile)
         own = near._scores(unit[judged], owners[judged], owners[kept])
         return replace(near, threshold=upper_quantile(own, quantile))
+
+    def judged_by(self, scores: Tensor) -> Neighbourhood:
+        """The same, its threshold set by scores of familiar samples.
+
+        Args:
+            scores: (m,) float, of samples that the backbone and the reference had not seen.
+
+        Raises:
+            DataError: There is none.
+        """
+        return replace(self, threshold=upper_quantile(scores, self.quantile))
 
     def calibrated(self, features: Tensor) -> Neighbourhood:
         """The same, its threshold set by pictures that were held out.
@@ -111,7 +122,7 @@ class Neighbourhood:
         Raises:
             DataError: There is none, or a feature is not finite.
         """
-        return replace(self, threshold=upper_quantile(self.scores(features), self.quantile))
+        return self.judged_by(self.scores(features))
 
     def scores(self, features: Tensor) -> Tensor:
         """(m,) float32 distances to the k-th nearest reference, between 0 and 2.
@@ -237,6 +248,11 @@ def _chunks(n: int, width: int) -> Iterator[slice]:
     size = max(1, _CHUNK_ELEMENTS // max(width, 1))
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
+
+
+def usual_k(num_samples: int) -> int:
+    """To which neighbour distances count among so many training samples."""
+    return max(1, min(DEFAULT_K, num_samples // _LEAST_SHARE_OF_K))
 
 
 def upper_quantile(scores: Tensor, quantile: float) -> float:
