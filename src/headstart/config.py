@@ -222,8 +222,8 @@ class FitOptions(BaseModel):
         None,
         description="What the probe sees: the features of the last layer, or those of several "
         "depths, which helps on data unlike that of the pretraining. Auto: of pictures the last, "
-        "of texts the depths and the pooling that do best in cross-validation. The ladder tries "
-        "both.",
+        "of texts, by logistic regression, the depths and the pooling that do best in "
+        "cross-validation. The ladder tries both.",
     )
     lr: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
         None, gt=0.0, description="Highest learning rate, of the head. Auto: by the strategy."
