@@ -191,12 +191,13 @@ class FitOptions(BaseModel):
         "maps) are cached, for head and probe; 0 with head augments anew each epoch. Auto: 3 for "
         "head, none for probe and for texts.",
     )
-    balance: Annotated[Literal["none", "weights", "sampling"] | None, Parameter(group=_DATA)] = (
-        Field(
-            None,
-            description="For unequal classes: weight the loss, or draw rare classes more often. "
-            "Auto: weights when the largest class has over 3 times the smallest; none for masks.",
-        )
+    balance: Annotated[
+        Literal["none", "root-weights", "weights", "sampling"] | None, Parameter(group=_DATA)
+    ] = Field(
+        None,
+        description="For unequal classes: weight the loss so that all count alike (weights), or by "
+        "the root of such weights, or draw rare classes more often. Auto: weights when the largest "
+        "class has over 3 times the smallest, of texts root-weights; none for masks.",
     )
 
     decoder: Annotated[DecoderName | None, Parameter(group=_TRAINING)] = Field(
