@@ -355,6 +355,8 @@ class Prover:
         train = data.samples("train")
         groups = _numbers([data.split.groups[s.id] for s in train])
         letters = Letters.of([sample.text or "" for sample in train], groups=groups)
+        if math.isinf(letters.threshold):
+            return
         self.proof.letters = letters
         self.attempt.predictor.letters = letters
 
