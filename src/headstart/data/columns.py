@@ -142,8 +142,8 @@ def _guess_image(table: Table) -> tuple[str, str]:
         f"pictures, relative to `{table.path.parent}` or absolute; it has {examples}. "
         + " ".join(
             (
-                "Mend the paths, move the table to the pictures, or give --image-column; if a "
-                "column holds texts to classify, name it with --text-column.",
+                "If a column holds texts to classify, name it with --text-column; of pictures mend "
+                "the paths, move the table to them, or give --image-column.",
                 *table.notes,
             )
         )

@@ -173,7 +173,7 @@ def _require_columns(
     if len(row) < least_columns:
         raise DataError(
             f"The table `{path}` has a single column (first line: `{first_line[:80]}`). At least a "
-            "column of picture paths or of texts and one of labels are needed, with comma, "
+            "column of texts or of picture paths and one of labels are needed, with comma, "
             "semicolon, tab or spaces between."
         )
 
