@@ -191,12 +191,13 @@ class FitOptions(BaseModel):
         "maps) are cached, for head and probe; 0 with head augments anew each epoch. Auto: 3 for "
         "head, none for probe and for texts.",
     )
-    balance: Annotated[Literal["none", "weights", "sampling"] | None, Parameter(group=_DATA)] = (
-        Field(
-            None,
-            description="For unequal classes: weight the loss, or draw rare classes more often. "
-            "Auto: weights when the largest class has over 3 times the smallest; none for masks.",
-        )
+    balance: Annotated[
+        Literal["none", "root-weights", "weights", "sampling"] | None, Parameter(group=_DATA)
+    ] = Field(
+        None,
+        description="For unequal classes: weight the loss so that all count alike (weights), or by "
+        "the root of such weights, or draw rare classes more often. Auto: weights when the largest "
+        "class has over 3 times the smallest, of texts root-weights; none for masks.",
     )
 
     decoder: Annotated[DecoderName | None, Parameter(group=_TRAINING)] = Field(
@@ -222,8 +223,8 @@ class FitOptions(BaseModel):
         None,
         description="What the probe sees: the features of the last layer, or those of several "
         "depths, which helps on data unlike that of the pretraining. Auto: of pictures the last, "
-        "of texts the depths and the pooling that do best in cross-validation. The ladder tries "
-        "both.",
+        "of texts, by logistic regression, the depths and the pooling that do best in "
+        "cross-validation. The ladder tries both.",
     )
     lr: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
         None, gt=0.0, description="Highest learning rate, of the head. Auto: by the strategy."

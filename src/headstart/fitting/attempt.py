@@ -255,8 +255,9 @@ class Attempt(ABC, Generic[TaskT_co]):
         self.choices.add(*settled)
         self._tell_without_effect()
         weights = None
-        if self.value("balance") == "weights":
+        if self.value("balance") in ("weights", "root-weights"):
             weights = self.class_weights(counts, num_samples=size.num_train)
+            weights = weights if self.value("balance") == "weights" else weights.sqrt()
         self.task = where.task.with_loss(
             label_smoothing=options.label_smoothing, class_weights=weights
         )

@@ -73,7 +73,8 @@ class FineTuning:
         if not training or not inference:
             return None
         num_train = len(self.data.samples("train"))
-        num_steps = math.ceil(num_train / int(self.attempt.value("batch_size")))
+        a_step = int(self.attempt.value("batch_size")) * int(self.attempt.value("accumulate"))
+        num_steps = math.ceil(num_train / a_step)
         num_parameters = sum(p.numel() for p in self.attempt.model.parameters())
         optimizer_s = optimizer_seconds(num_parameters, self.attempt.where.device)
         steps_s = num_train / training + num_steps * optimizer_s

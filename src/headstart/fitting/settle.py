@@ -238,6 +238,11 @@ def refuse_other_task(options: FitOptions, task: str) -> None:
                 f"--{name} is for masks, where each pixel has a class, but the data is for {task}. "
                 f"Leave --{name} away."
             )
+    if options.balance == "root-weights" and task == "semantic-segmentation":
+        raise ConfigError(
+            "--balance root-weights is of samples with labels, but the data is for "
+            f"{task}. Take --balance weights, which weighs pixels."
+        )
     if options.monitor not in (None, "loss", "macro_f1") and is_of_masks != has_masks:
         raise ConfigError(
             f"--monitor {options.monitor} is no score of {task}. Take "

@@ -30,6 +30,10 @@ _LEARNING_RATES = {
 # Of Howard and Ruder 2018 (ULMFiT, section 3.2) 1/2.6 suits three layers; of transformers with
 # many, 0.9 is what Clark et al. 2020 (ELECTRA, table 7) and most after them take at the least.
 _LAYER_DECAY = 0.9
+# Where classes are unequal, their loss is weighed by the root of what would make them count alike.
+# On TREC (largest class 14 times the smallest) no weights, roots and full ones gave a probe macro
+# F1 of 0.935, 0.920, 0.904 on the test, and 0.829, 0.846, 0.845 learnt from 600 questions; words
+# alone 0.886, 0.876, 0.744, and full weights cost them 0.11 of accuracy.
 _BATCH_SIZE, _GPU_BATCH_SIZE = 32, 64
 # Contrastive tuning. Each of 12 batches of 24 has all pairs of 24 texts, 3,312 in all: with 8 texts
 # a class it brought MiniLM from 0.52 to 0.82 on TREC (two draws), as 10 batches of 48 did (0.81) at
@@ -60,7 +64,8 @@ def settle_texts(
         if getattr(options, name) is None:
             choices.append(Choice(name, value, reason))
 
-    settle("balance", *balance_for(size.class_counts))
+    balance, why = balance_for(size.class_counts)
+    settle("balance", "root-weights" if balance == "weights" else balance, why)
     settle("augment", "none", "no change of a text is sure to leave its meaning")
     settle("views", 0, "each text is seen as it is")
     if strategy not in GRADIENT_STRATEGIES:

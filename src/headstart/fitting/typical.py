@@ -44,4 +44,6 @@ def typical_input(
     rows = Tokeniser(contract).rows(texts[::step])
     sizes = np.array([row.size for row in rows])
     ids = as_ids([rows[int(np.abs(sizes - sizes.mean()).argmin())]])
-    return F.pad(ids, (0, -ids.shape[-1] % _ROUNDED_TO), value=PADDING).to(device)
+    length = ids.shape[-1]
+    more = min(-length % _ROUNDED_TO, max(contract.window - length, 0))
+    return F.pad(ids, (0, more), value=PADDING).to(device)

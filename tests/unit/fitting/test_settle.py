@@ -15,6 +15,7 @@ from headstart.fitting.settle import (
     settle_training,
     without_effect,
 )
+from headstart.fitting.settle_texts import settle_texts
 
 OF_PICTURES = [name for name in GRADIENT_STRATEGIES if name != "contrastive"]  # that is of texts
 
@@ -136,3 +137,14 @@ def test_options_of_the_task_are_taken() -> None:
     for given in ({}, {"task": "semantic-segmentation", "monitor": "miou"}, {"monitor": "loss"}):
         refuse_other_task(make_options(given), "semantic-segmentation")
     refuse_other_task(make_options({"monitor": "accuracy"}), "image-classification")
+
+
+def test_unequal_classes_of_texts_are_weighed_by_the_root() -> None:
+    size = DataSize(1000, {"a": 900, "b": 100})
+    found = settle_texts(FitOptions(), strategy="probe", size=size, device_type="cpu")
+    assert {choice.name: choice.value for choice in found}["balance"] == "root-weights"
+
+
+def test_root_weights_are_not_of_masks() -> None:
+    with pytest.raises(ConfigError, match="weighs pixels"):
+        refuse_other_task(FitOptions(balance="root-weights"), "semantic-segmentation")
