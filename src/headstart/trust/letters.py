@@ -81,7 +81,7 @@ class Letters:
 
         Example:
             >>> known = Letters.of([f"what is the number {i} of the row" for i in range(40)])
-            >>> known.is_stranger(["what is the number of the road", "wqx zzkj vvy"]).tolist()
+            >>> known.is_stranger(["what is the number 51 of the row", "wqx zzkj vvy"]).tolist()
             [False, True]
         """
         owners = np.arange(len(texts)) if groups is None else groups
