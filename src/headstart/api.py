@@ -1,32 +1,35 @@
 """The verbs, as Python functions: the only wiring of the parts, together with `fitting`.
 
-Those that answer with masks are in `api_masks`.
+Those that answer for new samples are in `api_predict`, and with masks in `api_masks`.
 
 Nothing is imported at the top that imports torch, so that `headstart --help` answers at once.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from headstart.api_masks import answers_with_masks, ready_segmenter
+from headstart.api_predict import load as load
+from headstart.api_predict import load_told
+from headstart.api_predict import predict as predict
+from headstart.api_predict import predict_parts as predict_parts
 from headstart.config import FitOptions, RankOptions, make_options, make_rank_options
-from headstart.contracts import Evaluation, Measure, ModelCard, Prediction, Sample
-from headstart.errors import ConfigError, DataError, RunError, did_you_mean
+from headstart.contracts import Evaluation, Measure, ModelCard, Prediction
+from headstart.errors import ConfigError, RunError, did_you_mean
 from headstart.inspecting import Inspected as Inspected
 from headstart.inspecting import inspect as inspect
-from headstart.progress import Event, Progress
+from headstart.progress import Progress
 from headstart.rundir import RunFolder
 
 if TYPE_CHECKING:
     from headstart.demo import Showcase
+    from headstart.fitted import FittedModel
     from headstart.report.comparison import Compared
     from headstart.report.ranking import Ranking
-    from headstart.saved import FittedModel
 
 
 @dataclass(frozen=True)
@@ -152,141 +155,6 @@ def resume(path: Path | str, *, augment: Any = None, progress: Progress | None =
     return Run(job.run())
 
 
-def load(reference: Path | str, *, device: str = "auto") -> FittedModel:
-    """A model that predicts: of a run folder, or a pretrained classifier such as `timm:resnet50`.
-
-    Of a fit that was interrupted it is the best model so far, with a Python warning.
-
-    Raises:
-        RunError: There is no run there, or none that has a model yet.
-        WeightsError: The pretrained weights cannot be had.
-    """
-    return _load(reference, device=device, progress=Progress([_PythonWarnings()]))
-
-
-class _PythonWarnings:
-    """A sink that shows warnings as Python does, to callers who gave no other."""
-
-    def handle(self, event: Event) -> None:
-        if event.kind == "warning":
-            warnings.warn(event.message, stacklevel=2)
-
-
-def _load(reference: Path | str, *, device: str, progress: Progress) -> FittedModel:
-    from headstart.saved import load_model, load_pretrained
-
-    if not _is_backbone(str(reference)):
-        folder = RunFolder.open_unfinished(Path(reference))
-        if answers_with_masks(folder.path):
-            raise ConfigError(
-                f"`{reference}` answers with masks. Write them to a folder: headstart predict "
-                f"{reference} PICTURES --output MASKS/ (in Python: headstart.map_pictures)."
-            )
-        if folder.is_finished or not folder.has_usable_model:
-            return load_model(RunFolder.open(folder.path), device=device)
-        progress.warn(
-            f"`{reference}` is not finished: this is its best model so far, whose accuracy has not "
-            f"been measured. Go on with: headstart fit --resume {reference}"
-        )
-        return load_model(folder.so_far, device=device)
-    return load_pretrained(str(reference), device=device, progress=progress)
-
-
-def _is_backbone(reference: str) -> bool:
-    from headstart.backbones import SOURCES, list_models
-    from headstart.backbones.model_files import is_model_folder
-
-    if Path(reference).is_dir():
-        return is_model_folder(Path(reference))
-    prefix = reference.partition(":")[0]
-    return prefix in SOURCES or any(card.name == reference for card in list_models(reference))
-
-
-def predict(
-    model: Path | str,
-    paths: Sequence[Path | str],
-    *,
-    text_columns: tuple[str, ...] | None = None,
-    min_confidence: float | None = None,
-    device: str = "auto",
-    on_bad: str = "stop",
-    progress: Progress | None = None,
-) -> Prediction:
-    """Predictions for folders, files and patterns.
-
-    Args:
-        model: A run folder, or a pretrained classifier such as `timm:resnet50`.
-        paths: Folders (searched through), files, or patterns such as `new/*.jpg`; of a model of
-            texts .txt files, folders of them, tables, and `-` for standard input.
-        text_columns: Of tables of texts; None takes those of the fit, else guesses.
-        min_confidence: Leave samples undecided that are answered less surely than this.
-        device: See FitOptions.
-        on_bad: `stop` at a file that cannot be read, or `skip` it with a warning.
-        progress: Told about everything; None is silent.
-
-    Raises:
-        ConfigError: `min_confidence` is no share.
-        DataError: Nothing was found, or a file cannot be read.
-    """
-    from headstart.saved import check_confidence
-
-    check_confidence(min_confidence)
-    progress = progress or Progress()
-    fitted = _load(model, device=device, progress=progress)
-    samples = fitted.find(paths, text_columns=text_columns, progress=progress)
-    prediction = fitted.predictor.predict(
-        samples, progress=progress, on_error=_skipping(on_bad, progress)
-    )
-    return replace(prediction, min_confidence=min_confidence)
-
-
-def predict_parts(
-    model: Path | str,
-    paths: Sequence[Path | str],
-    *,
-    text_columns: tuple[str, ...] | None = None,
-    min_confidence: float | None = None,
-    device: str = "auto",
-    on_bad: str = "stop",
-    progress: Progress | None = None,
-) -> Iterator[Prediction]:
-    """The same as `predict`, a part at a time: of more texts than fit into memory.
-
-    Pictures come in one part. The model is loaded when the first part is asked for.
-
-    Raises:
-        ConfigError: `min_confidence` is no share.
-        DataError: Nothing was found, or a file cannot be read.
-
-    Example:
-        >>> for part in predict_parts("runs/mails-1", ["new.csv"]):     # doctest: +SKIP
-        ...     print(len(part), part.labels[0])
-        16384 praise
-    """
-    from headstart.saved import check_confidence
-
-    check_confidence(min_confidence)
-    progress = progress or Progress()
-    fitted = _load(model, device=device, progress=progress)
-    predictions = fitted.predict_parts(
-        paths,
-        text_columns=text_columns,
-        on_error=_skipping(on_bad, progress),
-        progress=progress,
-    )
-    for part in predictions:
-        yield replace(part, min_confidence=min_confidence)
-
-
-def _skipping(on_bad: str, progress: Progress) -> Callable[[Sample, DataError], None] | None:
-    """What is told of samples that cannot be read; None raises the error."""
-
-    def warn(sample: Sample, error: DataError) -> None:
-        progress.warn(str(error))
-
-    return warn if on_bad == "skip" else None
-
-
 def evaluate(
     run: Path | str,
     data: Path | str,
@@ -339,7 +207,7 @@ def evaluate(
         raise ConfigError(
             f"--units {units} is of masks, and `{run}` answers with classes. Leave it away."
         )
-    fitted = _load(run, device=device, progress=progress)
+    fitted = load_told(run, device=device, progress=progress)
     return evaluate_labels(
         fitted,
         Path(data),

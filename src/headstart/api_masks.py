@@ -16,8 +16,8 @@ from headstart.progress import Progress
 from headstart.rundir import RunFolder
 
 if TYPE_CHECKING:
+    from headstart.fitted import FittedSegmenter
     from headstart.mapping import Mapped
-    from headstart.saved import FittedSegmenter
     from headstart.stac import Criteria
 
 SCENES = "scenes"  # below the masks: what was fetched of them
@@ -159,7 +159,8 @@ def ready_segmenter(
         ConfigError: The model cannot take values in such units.
         RunError: There is no such run.
     """
-    from headstart.saved import load_pretrained_segmenter, load_segmenter, read_in_units_of
+    from headstart.fitted import read_in_units_of
+    from headstart.saved import load_pretrained_segmenter, load_segmenter
 
     if not Path(model).is_dir() and _is_pretrained_for_masks(model):
         fitted = load_pretrained_segmenter(str(model), device=device, progress=progress)

@@ -79,7 +79,7 @@ def predict(
         stac: The catalogue, as of `headstart stac search`; the bands that the model wants are
             fetched, of the window of --bbox.
         filters: What an item must be like.
-        on_bad: At a file that cannot be read, stop, or skip it with a warning.
+        on_bad: At a file, or a row of texts, that cannot be read, stop, or skip it with a warning.
         device: Where to compute.
         quiet: Only warnings and results.
     """

@@ -17,11 +17,11 @@ from headstart.data.sample_findings import noun_of
 from headstart.data.scene_folders import BACKGROUND
 from headstart.data.text_checks import check_texts
 from headstart.errors import DataError
+from headstart.fitted import FittedModel, FittedSegmenter
 from headstart.fitting.judging_masks import OnError, evaluate_chips, judge, tolerance_told
 from headstart.metrics.borders import BOUNDARY_SHARE
 from headstart.progress import Progress
 from headstart.protocols import MaskTask
-from headstart.saved import FittedModel, FittedSegmenter
 from headstart.tasks import make_mask_task
 
 

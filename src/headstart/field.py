@@ -15,9 +15,8 @@ import numpy as np
 import torch
 
 from headstart.backbones import load_backbone_for, resolve_auto
+from headstart.backbones.auto import texts_at_hand
 from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
-from headstart.backbones.model_files import find_local_files
-from headstart.backbones.text_catalog import PACKAGED_TEXT_DEFAULT, text_catalog
 from headstart.backbones.weights import find_local
 from headstart.contracts import Sample
 from headstart.errors import MissingExtraError, WeightsError
@@ -45,11 +44,7 @@ def default_backbones(unit: str) -> list[str]:
         unit: What they are to read: `picture`, of which those for photos, or `text`.
     """
     if unit == "text":
-        return [
-            name
-            for name, row in text_catalog().items()
-            if name == PACKAGED_TEXT_DEFAULT or find_local_files(row.reference) is not None
-        ]
+        return texts_at_hand()
     return [
         name
         for name, row in catalog().items()

@@ -115,12 +115,13 @@ def inspect(
     """
     if unknown := set(reading) - DataOptions.__annotations__.keys():
         raise TypeError(f"inspect() has no option `{min(unknown)}`.")
-    from headstart.backbones.text_languages import language_findings
+    from headstart.backbones.text_languages import language_findings, models_of_many
     from headstart.data.leaks import leak_findings, near_duplicate_findings
     from headstart.data.mask_classes import pixel_counts, unlearnt_findings
     from headstart.data.planning import plan_splits
     from headstart.data.sample_findings import noun_of
     from headstart.data.splits import class_counts
+    from headstart.data.text_lengths import unknown_findings
     from headstart.report import Inspection, write_inspection
     from headstart.report.mask_inspection import BandReading
 
@@ -156,7 +157,10 @@ def inspect(
     languages = _languages(dataset) if is_text else None
     told = (*near_duplicate_findings(dataset, near), *unlearnt, *leaking)
     if languages is not None:
-        told += language_findings(languages, reading.get("backbone", "auto"))
+        told += language_findings(languages, [reading.get("backbone", "auto")])
+    lengths = _lengths(dataset, reading.get("backbone", "auto"), progress) if is_text else None
+    if lengths is not None and lengths.tokens is not None:
+        told += unknown_findings(lengths.tokens, dataset.samples, others=models_of_many())
     findings = (*checkup.errors, *unread, *checkup.warnings, *told)
     page = Path(output) if output is not None else None
     picture = sheet_path = None
@@ -170,7 +174,6 @@ def inspect(
     facts = {id_: facts for id_, facts in checkup.facts.items() if facts.format}
     shown = dataset if assignment is None else usable
     pixels = pixel_counts(shown, checkup.masks, assignment) if dataset.legend else {}
-    lengths = _lengths(dataset, reading.get("backbone", "auto"), progress) if is_text else None
     if page is not None:
         write_inspection(
             page,

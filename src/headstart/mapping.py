@@ -29,13 +29,13 @@ from headstart.data.rasters import RASTER_SUFFIXES, open_raster, read_window
 from headstart.data.tiling import MOST_PHOTO_PIXELS
 from headstart.data.wide_photos import warn_of_wide_photos
 from headstart.errors import ConfigError, DataError
+from headstart.fitted import FittedSegmenter
 from headstart.locking import locked
 from headstart.map_options import MIN_PIXELS, SIMPLIFY, MapOptions
 from headstart.map_targets import Targets, ToMap, refuse_to_replace, targets_of
 from headstart.progress import Progress
 from headstart.report.chip_figures import answer_figure, visible_picture
 from headstart.report.colours import Colour, class_colours
-from headstart.saved import FittedSegmenter
 from headstart.scenes.predicting import predict_scene
 from headstart.scenes.spec import NODATA, PolygonSpec, ScenePrediction, SceneSpec
 

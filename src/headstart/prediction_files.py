@@ -19,6 +19,8 @@ from headstart.errors import ConfigError, RunError
 # Past so many classes a table of all probabilities is unreadable; the likeliest ones are told.
 _MOST_COLUMNS = 50
 _NUM_LIKELIEST = 5
+# What a table has whatever the model.
+_FIRST_COLUMNS = ("id", "prediction", "confidence")
 
 
 def write_predictions(path: Path, prediction: Prediction) -> None:
@@ -46,7 +48,8 @@ def prediction_file(path: Path) -> Iterator[Callable[[Prediction], None]]:
         path: See `write_predictions`.
 
     Yields:
-        What takes the next part. All parts are of one model.
+        What takes the next part. All parts are of one model. With no sample in any, the file has
+        the first three columns of a table, and no row; of JSON an empty array.
 
     Raises:
         ConfigError: The name ends in none of .csv, .json, .parquet.
@@ -57,14 +60,20 @@ def prediction_file(path: Path) -> Iterator[Callable[[Prediction], None]]:
         with _told(path):
             temporary = stack.enter_context(replacing(path))
             writer = _WRITERS[path.suffix.lower()](temporary)
-            stack.callback(writer.close)
 
         def write(part: Prediction) -> None:
-            with _told(path):
-                writer.add(part)
+            if len(part):
+                with _told(path):
+                    writer.add(part)
 
-        yield write
+        try:
+            yield write
+        except BaseException:
+            with contextlib.suppress(OSError):  # what went wrong before is what is told
+                writer.close()
+            raise
         with _told(path):
+            writer.close()
             stack.close()
 
 
@@ -74,7 +83,8 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise RunError(
-            f"Cannot write `{path}`: {error.strerror}. Give --output a file that can be written."
+            f"Cannot write `{path}`: {error.strerror or error}. Give --output a file that can be "
+            "written."
         ) from None
 
 
@@ -127,7 +137,7 @@ def to_csv(prediction: Prediction, *, has_header: bool = True) -> str:
     writer = csv.writer(text, lineterminator="\n")
     rows = to_rows(prediction)
     if has_header:
-        writer.writerow(rows[0].keys() if rows else ["id", "prediction", "confidence"])
+        writer.writerow(rows[0].keys() if rows else _FIRST_COLUMNS)
     writer.writerows(row.values() for row in rows)
     return text.getvalue()
 
@@ -181,7 +191,9 @@ class _CsvWriter:
         self._is_begun = True
 
     def close(self) -> None:
-        self._file.close()
+        with self._file:
+            if not self._is_begun:
+                csv.writer(self._file, lineterminator="\n").writerow(_FIRST_COLUMNS)
 
 
 class _JsonWriter:
@@ -199,8 +211,8 @@ class _JsonWriter:
             self._before = ",\n"
 
     def close(self) -> None:
-        self._file.write("[]\n" if self._before == "[\n" else "\n]\n")
-        self._file.close()
+        with self._file:
+            self._file.write("[]\n" if self._before == "[\n" else "\n]\n")
 
 
 class _ParquetWriter:
@@ -218,8 +230,14 @@ class _ParquetWriter:
         self._writer.write_table(table)
 
     def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._writer is None:
+            kinds = (pa.string(), pa.string(), pa.float32())
+            schema = pa.schema(list(zip(_FIRST_COLUMNS, kinds, strict=True)))
+            self._writer = pq.ParquetWriter(self._path, schema)
+        self._writer.close()
 
 
 def _columns(prediction: Prediction) -> dict[str, Any]:

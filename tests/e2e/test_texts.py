@@ -12,7 +12,10 @@ import pytest
 
 import headstart as hs
 from headstart.cli import run as command
-from headstart.errors import ConfigError, MissingExtraError
+from headstart.config import make_options
+from headstart.errors import ConfigError, MissingExtraError, RunError
+from headstart.fitting.preparing import prepare_data
+from headstart.progress import Progress
 
 pytest.importorskip("transformers", reason="needs the extra `text`")
 
@@ -260,3 +263,85 @@ def test_without_the_extra_texts_are_refused_before_there_is_a_folder(
     with pytest.raises(MissingExtraError, match=r"headstart\[text\]"):
         hs.fit(table, output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_be_read_is_skipped_named_and_counted(
+    run: hs.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new, output = tmp_path / "new.jsonl", tmp_path / "answers.csv"
+    lines = [json.dumps({"text": f"funny beauty no {i}"}) for i in range(60)]
+    lines[10:35] = ["{"] * 25
+    new.write_text("\n".join(lines), encoding="utf-8")
+    given = ["predict", str(run.path), str(new), "--output", str(output)]
+    assert command(given) == 2
+    assert "Line 11 of" in capsys.readouterr().err
+    assert not output.exists()
+
+    monkeypatch.setattr("headstart.data.new_texts.TEXTS_A_PART", 20)
+    assert command([*given, "--on-bad", "skip"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Line 11 of" in told
+    assert "Line 30 of" in told
+    assert "Line 31 of" not in told
+    assert "Left out: 25 texts that cannot be read; the first 20 are named above." in told
+    with output.open(encoding="utf-8", newline="") as file:
+        ids = [row["id"] for row in csv.DictReader(file)]
+    assert ids == [f"new.jsonl#{i}" for i in (*range(1, 11), *range(36, 61))]
+    assert list(hs.predict(run.path, [new], on_bad="skip").ids) == ids
+
+
+def test_what_is_asked_wrongly_is_said_before_a_part_is_asked_for(
+    run: hs.Run, table: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match="least confidence of 2"):
+        hs.predict_parts(run.path, [table], min_confidence=2)
+    with pytest.raises(RunError):
+        hs.predict_parts(tmp_path / "none", [table])
+
+
+def test_texts_of_unknown_tokens_are_told_before_and_after_a_fit(
+    backbone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_table(tmp_path / "mails.csv", num=80)
+    with data.open("a", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("😀🎉 " * (i + 3), "praise") for i in range(12)])
+    assert command(["inspect", str(data), "--backbone", str(backbone)]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "12 texts (13.0%) consist for the most part of what the tokenizer of" in told
+    assert "mails.csv#81, mails.csv#82" in told
+    made = hs.fit(data, backbone=str(backbone), strategy="probe", output=tmp_path / "run")
+    found = json.loads((made.path / "dataset.json").read_text())["findings"]
+    [finding] = [finding for finding in found if finding["kind"] == "unknown-tokens"]
+    assert set(finding["ids"]) <= {f"mails.csv#{i}" for i in range(81, 93)}
+    assert "To the model they all look alike" in (made.path / "report.html").read_text()
+
+
+def test_of_a_text_that_no_token_stands_for_the_answer_is_a_strangers(run: hs.Run) -> None:
+    flags = hs.load(run.path).predict_texts(["x" * 100_000, "👩‍👩‍👧‍👦" * 8]).strangers
+    assert flags is not None
+    assert flags.is_stranger.all()
+
+
+@pytest.mark.parametrize("given", [{"strategy": "scratch", "epochs": 1}, {"weights": "random"}])
+def test_random_weights_were_trained_on_no_language(
+    given: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
+    words = [
+        *("der", "die", "nicht", "morgen", "Bahnhof", "schöne", "müssen", "Straße", "fährt"),
+        *("Gemüse", "wieder", "Zeitung", "zwischen", "Mädchen", "gestern", "Häuser", "langsam"),
+    ]
+    rng = np.random.default_rng(0)
+    rows = [(" ".join(rng.choice(words, 12)), "ab"[i % 2]) for i in range(24)]
+    data = tmp_path / "trains.csv"
+    with data.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+
+    def kinds(**values: object) -> set[str]:
+        options = make_options({"backbone": "minilm", **values})
+        prepared = prepare_data(data, options, decode=False, progress=Progress())
+        return {finding.kind for finding in prepared.checkup.findings}
+
+    assert "other-language" in kinds()
+    assert "other-language" in kinds(backbone="minilm,bge-small-en")
+    assert "other-language" not in kinds(**given)

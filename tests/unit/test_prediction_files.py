@@ -152,3 +152,47 @@ def test_answers_are_counted_while_they_pass_by() -> None:
     several = PredictionTally()
     several.add(prediction(is_multilabel=True))
     assert several.answers == {"dog, big": 2, "cat": 2}
+
+
+@pytest.mark.parametrize("parts", [0, 1])
+def test_no_predictions_make_a_file_without_rows_in_every_format(
+    parts: int, tmp_path: Path
+) -> None:
+    none = Prediction((), ("a",), np.zeros((0, 1), dtype=np.float32))
+    for name in ("p.csv", "p.json", "p.parquet"):
+        with prediction_file(tmp_path / name) as write:
+            for _ in range(parts):
+                write(none)
+    assert (tmp_path / "p.csv").read_text() == "id,prediction,confidence\n"
+    assert (tmp_path / "p.json").read_text() == "[]\n"
+    table = pq.read_table(tmp_path / "p.parquet")
+    assert (table.num_rows, table.column_names) == (0, ["id", "prediction", "confidence"])
+    write_predictions(tmp_path / "some.parquet", prediction())
+    assert table.schema.types == pq.read_schema(tmp_path / "some.parquet").types[:3]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+@pytest.mark.parametrize("num_rows", [3, 100_000])
+def test_a_full_disk_is_said_wherever_it_is_met(
+    suffix: str, num_rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a few rows when the file is closed, of many while they are written and again then."""
+    opened = Path.open
+
+    def open_full(self: Path, mode: str = "r", **options: str) -> object:
+        return opened(Path("/dev/full") if "w" in mode else self, mode, **options)  # type: ignore[call-overload]
+
+    path = tmp_path / f"p.{suffix}"
+    path.write_text("earlier")
+    many = replace(
+        prediction(),
+        ids=tuple(map(str, range(num_rows))),
+        probabilities=np.full((num_rows, 2), 0.5, np.float32),
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", open_full)
+        with pytest.raises(RunError, match="No space left on device"):
+            write_predictions(path, many)
+    assert path.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [path]

@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 import headstart as hs
 from headstart.contracts import InputContract, Legend
 from headstart.errors import ConfigError, RunError
+from headstart.fitted import FittedSegmenter, read_in_units_of
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
-from headstart.saved import FittedSegmenter, load_model, load_pretrained, read_in_units_of
+from headstart.saved import load_model, load_pretrained
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from headstart.backbones import hub, weights
 from headstart.backbones.catalog import PACKAGED_DEFAULT
+from headstart.backbones.model_files import find_local_files
 from headstart.backbones.text_catalog import PACKAGED_TEXT_DEFAULT, text_catalog
 from headstart.errors import UnreachableError, WeightsError
 
@@ -68,6 +69,15 @@ def resolve_auto(unit: str = "picture", *, timeout_s: float = hub.TIMEOUT_S) -> 
         f"needs only a package registry: the hub {hub.endpoint()} {tried} "
         f"(found out in {seconds:.1f} s)",
     )
+
+
+def texts_at_hand() -> list[str]:
+    """The packaged language model, and all that are named and whose files are in the cache."""
+    return [
+        name
+        for name, row in text_catalog().items()
+        if name == PACKAGED_TEXT_DEFAULT or find_local_files(row.reference) is not None
+    ]
 
 
 def _picture() -> _Wanted:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Literal
 
+from headstart.backbones.toml_rows import (
+    Keys,
+    mistakes_in_keys,
+    mistakes_in_reference,
+    mistakes_in_sum,
+    read_rows,
+)
 from headstart.contracts import InputContract
-from headstart.errors import ConfigError, did_you_mean
 
 PACKAGED_DEFAULT = "efficientnet-lite0"
 
@@ -63,8 +68,7 @@ class CatalogRow:
     decoder_classes: tuple[str, ...] = ()
 
 
-# key -> (type, is required)
-_KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
+_KEYS: Keys = {
     "source": (str, True),
     "architecture": (str, True),
     "reference": (str, True),
@@ -83,7 +87,7 @@ _KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "decoder": (str, False),
     "decoder_classes": (list, False),
 }
-_INPUT_KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
+_INPUT_KEYS: Keys = {
     "height": (int, True),
     "width": (int, True),
     "mean": (list, True),
@@ -118,56 +122,21 @@ def read_catalog(text: str) -> dict[str, CatalogRow]:
         ConfigError: It is no TOML, or a row has a missing, unknown or wrong key; all mistakes are
             listed at once, each with its row and key.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"The catalogue of weights is no TOML: {error}.") from None
-    mistakes: list[str] = []
-    rows = {}
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            mistakes.append(f"`{name}` is no table: write [{name}] and its keys below.")
-            continue
-        found = [*_mistakes(name, table, _KEYS)]
-        if isinstance(table.get("input"), dict):
-            found += _mistakes(f"{name}.input", table["input"], _INPUT_KEYS)
-        found = found or [*_mistakes_in_values(name, table)]
-        mistakes += found
-        if not found:
-            rows[name] = _row(name, table)
-    if mistakes:
-        raise ConfigError("In the catalogue of weights:\n" + "\n".join(mistakes))
-    return rows
+    return read_rows(text, title="catalogue of weights", mistakes=_mistakes, make=_row)
 
 
-def _mistakes(
-    where: str, table: Mapping[str, Any], keys: Mapping[str, tuple[type | tuple[type, ...], bool]]
-) -> list[str]:
-    """Missing and unknown keys, and values of a wrong type or outside their choices."""
-    mistakes = [
-        f"[{where}] has no `{key}`, which is needed."
-        for key, (_, is_required) in keys.items()
-        if is_required and key not in table
-    ]
-    for key, value in table.items():
-        if key not in keys:
-            mistakes.append(f"[{where}] has the unknown key `{key}`. {did_you_mean(key, keys)}")
-        elif not isinstance(value, keys[key][0]):
-            mistakes.append(f"[{where}] `{key}` is {value!r}, a {type(value).__name__}.")
-        elif key in _CHOICES and value not in _CHOICES[key]:
-            mistakes.append(
-                f"[{where}] `{key}` is `{value}`. {did_you_mean(str(value), _CHOICES[key])}"
-            )
-    return mistakes
+def _mistakes(name: str, table: Mapping[str, Any]) -> list[str]:
+    found = mistakes_in_keys(name, table, _KEYS, choices=_CHOICES)
+    if isinstance(table.get("input"), dict):
+        inner = table["input"]
+        found += mistakes_in_keys(f"{name}.input", inner, _INPUT_KEYS, choices=_CHOICES)
+    return found or _mistakes_in_values(name, table)
 
 
 def _mistakes_in_values(name: str, table: Mapping[str, Any]) -> list[str]:
     """What a type alone does not tell."""
-    mistakes = []
-    if len(table["sha256"]) != 64 or set(table["sha256"]) - set("0123456789abcdef"):
-        mistakes.append(f"[{name}] `sha256` is not 64 lower-case hexadecimal digits.")
-    if not table["reference"].startswith(("pypi://", "hf://")):
-        mistakes.append(f"[{name}] `reference` does not start with `pypi://` or `hf://`.")
+    mistakes = mistakes_in_sum(name, "sha256", table["sha256"])
+    mistakes += mistakes_in_reference(name, table["reference"])
     if bool(table.get("decoder")) != bool(table.get("decoder_classes")):
         mistakes.append(f"[{name}] `decoder` and `decoder_classes` go together; one is missing.")
     contract = table["input"]

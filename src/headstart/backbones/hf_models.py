@@ -9,16 +9,14 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from headstart.backbones import weights
+from headstart.backbones.declared import declared_contract, declared_pooling
 from headstart.backbones.layer_groups import group_by_blocks
 from headstart.backbones.mapping import describe_mismatch
 from headstart.backbones.model_files import (
@@ -29,45 +27,22 @@ from headstart.backbones.model_files import (
     files_at_hand,
     find_files,
     find_local_files,
-    is_model_folder,
 )
-from headstart.backbones.text_catalog import row_of_repository, text_catalog
-from headstart.backbones.text_features import Place, Pooling, TextFeatures, count_blocks, is_causal
+from headstart.backbones.published import published
+from headstart.backbones.text_catalog import text_catalog
+from headstart.backbones.text_features import Place, TextFeatures, count_blocks, is_causal
 from headstart.backbones.unset import UnsetWeights
 from headstart.contracts import Backbone, BackboneSpec, ModelCard, TextContract
-from headstart.data.tokenising import Tokeniser, read_tokenizer
-from headstart.errors import ConfigError, MissingExtraError, WeightsError, did_you_mean
+from headstart.errors import MissingExtraError, WeightsError
 from headstart.progress import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Of a model that sets no bound itself, such as T5 with its relative positions: what T5 was
-# trained on (Raffel et al. 2020, arXiv:1910.10683, section 3.1.2).
-_UNBOUNDED_WINDOW = 512
-# Decoders state windows of 32,768 tokens and more, which no task of classification has needed and
-# whose attention fills the memory; 8,192 is what the longest encoders read (ModernBERT).
-_LONGEST_WINDOW = 8192
 # Entries of a config that say how its heads are made, or where it once lay.
 _NOT_OF_TRUNKS = ("id2label", "label2id", "_name_or_path", "problem_type")
 # Layers behind the last states, which some weights bring and none of ours needs.
 _HEADS = ("pooler", "pooler_activation")
-_POOLING_KEYS: dict[str, Pooling] = {
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_lasttoken": "last",
-}
-
-
-@dataclass(frozen=True)
-class _Published:
-    """What an architecture's name stands for."""
-
-    architecture: str
-    reference: str
-    licence: str = ""
-    prefix: str = ""
-    sha256: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(
@@ -91,7 +66,7 @@ def load(
         WeightsError: The model cannot be had, needs code of its own, or its weights do not fit.
     """
     _require_transformers()
-    model = _published(architecture)
+    model = published(architecture)
     if weights_reference == model.reference:
         weights_reference = None
     files = find_files(
@@ -113,7 +88,7 @@ def load(
     trunk = _without_head(trunk).eval()
     num_blocks, width = count_blocks(trunk, name=architecture)
     causal = is_causal(trunk)
-    pooling = _own_pooling(files, causal=causal, progress=progress)
+    pooling = declared_pooling(files, causal=causal, progress=progress)
     arguments = {
         "config": _plain(config),
         "pooling": pooling,
@@ -131,7 +106,9 @@ def load(
             weights_sha256=sha256,
             licence=licence,
         ),
-        contract=_contract_of(files, trunk, prefix=model.prefix),
+        contract=declared_contract(
+            files, trunk, tokenizer_text=_tokenizer_of(files), prefix=model.prefix
+        ),
         module=module,
         layer_groups=group_by_blocks(module),
     )
@@ -145,14 +122,14 @@ def contract_at_hand(architecture: str) -> TextContract | None:
         MissingExtraError: transformers is not installed.
         WeightsError: It needs code of its own, or its tokenizer cannot be read.
     """
-    model = _published(architecture)
+    model = published(architecture)
     files = files_at_hand(model.reference)
     if files is None:
         return None
     _require_transformers()
     with UnsetWeights():
         trunk = _without_head(_make(_config_of(files.json_of(CONFIG), model.reference)))
-    return _contract_of(files, trunk, prefix=model.prefix)
+    return declared_contract(files, trunk, tokenizer_text=_tokenizer_of(files), prefix=model.prefix)
 
 
 def build(spec: BackboneSpec) -> nn.Module:
@@ -193,35 +170,9 @@ def weights_of(architecture: str, progress: Progress) -> tuple[str, str]:
         ConfigError: There is no such model.
         WeightsError: It cannot be had.
     """
-    model = _published(architecture)
+    model = published(architecture)
     files = find_files(model.reference, sha256=model.sha256, progress=progress)
     return str(files.weights[0]), ""
-
-
-# --- what a name stands for -------------------------------------------------------------------
-
-
-def _published(name: str) -> _Published:
-    row = text_catalog().get(name)
-    repository = name.removeprefix("hf://")
-    is_folder = is_model_folder(Path(name).expanduser())
-    if row is None and not is_folder:
-        row = row_of_repository(repository)
-    if row is not None:
-        return _Published(name, row.reference, row.licence, row.prefix, row.sha256)
-    if is_folder or name.startswith("pypi://"):
-        return _Published(name, name)
-    if re.fullmatch(r"[\w.-]+/[\w.-]+(@[^/@]+)?", repository):
-        return _Published(repository, f"hf://{repository}")
-    if Path(name).expanduser().is_dir():
-        raise ConfigError(
-            f"The folder `{name}` is no language model: it has no config.json with a `model_type`. "
-            "A folder is needed as transformers writes it with `save_pretrained`."
-        )
-    raise ConfigError(
-        f"There is no language model `{name}`: it is no folder, and on a hub models are named "
-        f"ORG/REPO. {did_you_mean(name, text_catalog())}"
-    )
 
 
 # --- modules ----------------------------------------------------------------------------------
@@ -426,24 +377,6 @@ def _quietly() -> Iterator[None]:
             its.enable_progress_bar()
 
 
-# --- what the files declare -------------------------------------------------------------------
-
-
-def _contract_of(files: ModelFiles, trunk: nn.Module, *, prefix: str) -> TextContract:
-    text = _tokenizer_of(files)
-    tokenizer = read_tokenizer(text)
-    largest = max(tokenizer.get_vocab(with_added_tokens=True).values())
-    known: int = trunk.get_input_embeddings().num_embeddings  # type: ignore[operator]
-    if largest >= known:
-        raise WeightsError(
-            f"The tokenizer of `{files.reference}` has tokens up to number {largest}, its weights "
-            f"know {known}: they do not belong together. Fetch both from one place."
-        )
-    contract = TextContract(tokenizer.to_str(), _window_of(files, trunk), prefix=prefix)
-    Tokeniser(contract)  # raises where it cannot be used
-    return contract
-
-
 def _tokenizer_of(files: ModelFiles) -> str:
     """The text of tokenizer.json; made by transformers where there are only the older files."""
     if TOKENIZER in files.names:
@@ -467,42 +400,3 @@ def _tokenizer_of(files: ModelFiles) -> str:
             "protobuf` for files of SentencePiece), or write it where transformers can load the "
             "tokenizer: `AutoTokenizer.from_pretrained(MODEL).save_pretrained(FOLDER)`."
         ) from None
-
-
-def _window_of(files: ModelFiles, trunk: nn.Module) -> int:
-    """The longest input in tokens: what positions there are, or less if the files say so."""
-    config: Any = trunk.config
-    bounds = [getattr(config, "max_position_embeddings", None)]
-    # Positions that begin behind the padding's own, as in RoBERTa.
-    bounds += [
-        layer.num_embeddings - layer.padding_idx - 1
-        for name, layer in trunk.named_modules()
-        if name.endswith("position_embeddings")
-        and isinstance(layer, nn.Embedding)
-        and layer.padding_idx is not None
-    ]
-    bounds.append(files.json_of("tokenizer_config.json").get("model_max_length"))
-    bounds.append(files.json_of("sentence_bert_config.json").get("max_seq_length"))
-    known = [int(b) for b in bounds if isinstance(b, int | float) and 0 < b < 1e9]
-    return min([*known, _LONGEST_WINDOW] if known else [_UNBOUNDED_WINDOW])
-
-
-def _own_pooling(files: ModelFiles, *, causal: bool, progress: Progress) -> Pooling:
-    """As the weights were trained, where their files tell; else what suits the attention.
-
-    Source: Reimers and Gurevych 2019, "Sentence-BERT" (arXiv:1908.10084), table 1, for the mean:
-    states of BERT as it comes are better averaged than taken from the first token. In a causal
-    transformer the last token alone has seen all others.
-    """
-    declared = files.json_of("1_Pooling/config.json")
-    chosen = [key for key, value in declared.items() if key.startswith("pooling_mode") and value]
-    if len(chosen) == 1 and chosen[0] in _POOLING_KEYS:
-        pooling = _POOLING_KEYS[chosen[0]]
-        progress.choice("pooling", pooling, "as its 1_Pooling/config.json says")
-        return pooling
-    pooling = "last" if causal else "mean"
-    reason = "no token sees those behind it" if causal else "each token sees all others"
-    if chosen:
-        reason += f"; its own `{' and '.join(chosen)}` is not there"
-    progress.choice("pooling", pooling, reason)
-    return pooling

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import functools
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from headstart.errors import ConfigError, did_you_mean
+from headstart.backbones.toml_rows import (
+    Keys,
+    mistakes_in_keys,
+    mistakes_in_reference,
+    mistakes_in_sum,
+    read_rows,
+)
 
 PACKAGED_TEXT_DEFAULT = "minilm"
 _LANGUAGES = ("english", "many")
-_DIGITS = set("0123456789abcdef")
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,7 @@ class TextRow:
     languages: str = ""
 
 
-# key -> (type, is required)
-_KEYS: dict[str, tuple[type, bool]] = {
+_KEYS: Keys = {
     "reference": (str, True),
     "licence": (str, True),
     "num_parameters": (int, True),
@@ -74,34 +77,19 @@ def read_text_catalog(text: str) -> dict[str, TextRow]:
         ConfigError: It is no TOML, or a row has a missing, unknown or wrong key; all mistakes are
             listed at once, each with its row and key.
     """
-    try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"The list of language models is no TOML: {error}.") from None
-    mistakes = [m for name, table in tables.items() for m in _mistakes(name, table)]
-    if mistakes:
-        raise ConfigError("In the list of language models:\n" + "\n".join(mistakes))
-    return {name: TextRow(name=name, **table) for name, table in tables.items()}
+    return read_rows(text, title="list of language models", mistakes=_mistakes, make=_row)
 
 
-def _mistakes(name: str, table: Any) -> Iterator[str]:
-    if not isinstance(table, dict):
-        yield f"`{name}` is no table: write [{name}] and its keys below."
-        return
-    for key, (kind, is_required) in _KEYS.items():
-        if key not in table and is_required:
-            yield f"[{name}] has no `{key}`, which is needed."
-        elif key in table and not isinstance(table[key], kind):
-            yield f"[{name}] `{key}` is {table[key]!r}, a {type(table[key]).__name__}."
-    for key in table.keys() - _KEYS.keys():
-        yield f"[{name}] has the unknown key `{key}`. {did_you_mean(key, _KEYS)}"
-    if table.get("languages", "many") not in _LANGUAGES:
-        yield f"[{name}] `languages` is {table['languages']!r}: write {' or '.join(_LANGUAGES)}."
+def _mistakes(name: str, table: Mapping[str, Any]) -> list[str]:
+    found = mistakes_in_keys(name, table, _KEYS, choices={"languages": _LANGUAGES})
     reference, sums = table.get("reference"), table.get("sha256", {})
-    if isinstance(reference, str) and not reference.startswith(("pypi://", "hf://")):
-        yield f"[{name}] `reference` does not start with `pypi://` or `hf://`."
-    if isinstance(reference, str) and reference.startswith("pypi://") and not sums:
-        yield f"[{name}] is of a package and names no `sha256` of its files."
+    found += mistakes_in_reference(name, reference)
+    if str(reference).startswith("pypi://") and not sums:
+        found.append(f"[{name}] is of a package and names no `sha256` of its files.")
     for path, digits in sums.items() if isinstance(sums, dict) else ():
-        if not isinstance(digits, str) or len(digits) != 64 or set(digits) - _DIGITS:
-            yield f"[{name}.sha256] `{path}` is not 64 lower-case hexadecimal digits."
+        found += mistakes_in_sum(f"{name}.sha256", path, digits)
+    return found
+
+
+def _row(name: str, table: Mapping[str, Any]) -> TextRow:
+    return TextRow(name=name, **table)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from headstart.backbones.auto import texts_at_hand
 from headstart.backbones.text_catalog import PACKAGED_TEXT_DEFAULT, row_of_repository, text_catalog
+from headstart.config import ANY_BACKBONE
 from headstart.contracts import Finding
 from headstart.data.languages import Languages, named
 
@@ -22,18 +26,32 @@ def languages_of(reference: str) -> str:
     return "" if row is None else row.languages
 
 
-def language_findings(found: Languages, reference: str) -> tuple[Finding, ...]:
-    """That many texts are in a language which a model of English was not trained on.
+def models_of_many() -> list[str]:
+    """Names of the models that were trained on many languages."""
+    return [row.name for row in text_catalog().values() if row.languages == "many"]
+
+
+def language_findings(found: Languages, references: Sequence[str]) -> tuple[Finding, ...]:
+    """That many texts are in a language which models of English were not trained on.
 
     Args:
         found: Of the texts.
-        reference: The backbone, as the user gave it.
+        references: The backbone, as the user gave it, or several that race: where one of them may
+            know more than English, the race finds out.
     """
     share = found.share_not_english
-    if not found.num_told or share < _LEAST_SHARE or languages_of(reference) != "english":
+    if not found.num_told or share < _LEAST_SHARE:
         return ()
-    model = "auto stands for models of" if reference == "auto" else f"`{reference}` is a model of"
-    others = [row.name for row in text_catalog().values() if row.languages == "many"]
+    if ANY_BACKBONE in references:
+        others_named = [name for name in references if name != ANY_BACKBONE]
+        references = list(dict.fromkeys((*others_named, *texts_at_hand())))
+    if {languages_of(reference) for reference in references} != {"english"}:
+        return ()
+    model = f"{', '.join(f'`{name}`' for name in references)} are models of"
+    if len(references) == 1:
+        [one] = references
+        model = "auto stands for models of" if one == "auto" else f"`{one}` is a model of"
+    others = models_of_many()
     kind = "script than Latin" if found.are_scripts else "language than English"
     listed = f" ({named(found.others)})" if found.others else ""
     finding = Finding(

@@ -138,12 +138,12 @@ def _guess_image(table: Table) -> tuple[str, str]:
             return column, "its cells are names of pictures"
     examples = series(f"`{c}` (such as `{_example(table.columns[c])}`)" for c in table.columns)
     raise DataError(
-        f"No column of `{table.path}` holds paths of existing pictures, relative to "
-        f"`{table.path.parent}` or absolute; it has {examples}. "
+        f"No column of `{table.path}` seems to hold texts, and none holds paths of existing "
+        f"pictures, relative to `{table.path.parent}` or absolute; it has {examples}. "
         + " ".join(
             (
-                "Mend the paths, move the table to the pictures, or give --image-column; if a "
-                "column holds texts to classify, name it with --text-column.",
+                "If a column holds texts to classify, name it with --text-column; of pictures mend "
+                "the paths, move the table to them, or give --image-column.",
                 *table.notes,
             )
         )

@@ -19,6 +19,8 @@ from headstart.errors import DataError
 Block = tuple[dict[str, list[Any]], int]
 # Whether the first of some rows names the columns.
 IsHeader = Callable[[Sequence[Sequence[str]]], bool]
+# Is told of each row that cannot be read, by its number from 1; there it stands as one of nothing.
+OnBad = Callable[[int, DataError], None]
 # A block is held at once; smaller ones cost more bookkeeping than they save.
 BLOCK_ROWS = 4096
 BLOCK_CHARACTERS = 1 << 22
@@ -30,7 +32,12 @@ _SNIFFED_CHARACTERS = 1 << 20
 
 
 def read_delimited(
-    path: Path, is_header: IsHeader, notes: list[str], *, least_columns: int = 2
+    path: Path,
+    is_header: IsHeader,
+    notes: list[str],
+    on_bad: OnBad | None = None,
+    *,
+    least_columns: int = 2,
 ) -> Iterator[Block]:
     """Column -> cells, block by block; empty cells are None.
 
@@ -38,6 +45,7 @@ def read_delimited(
         path: A CSV or TSV file.
         is_header: Whether the first row names the columns.
         notes: Is told what was guessed.
+        on_bad: Is told of uneven rows; None: they are an error.
         least_columns: How many it must have; with 1 white space separates nothing.
 
     Raises:
@@ -67,9 +75,10 @@ def read_delimited(
             numbered = _split_quoted(path, all_lines, separator)
         rows = ((n, row) for n, row in numbered if any(cell.strip() for cell in row))
         first_line = shown[0].strip()
-        blocks = _blocks(
-            path, rows, is_header, notes, first_line=first_line, least_columns=least_columns
-        )
+        first = list(islice(rows, _SNIFFED_LINES))
+        _require_columns(path, first[0][1], first_line, least_columns=least_columns)
+        names = _header(path, first, is_header, notes)
+        blocks = _blocks(path, names, chain(first, rows), on_bad)
         for columns in blocks:
             yield columns, file.tell()
 
@@ -158,23 +167,22 @@ def _split_quoted(
         yield last, row
 
 
-def _blocks(
-    path: Path,
-    rows: Iterator[tuple[int, list[str]]],
-    is_header: IsHeader,
-    notes: list[str],
-    *,
-    first_line: str,
-    least_columns: int,
-) -> Iterator[dict[str, list[Any]]]:
-    first = list(islice(rows, _SNIFFED_LINES))
-    width = len(first[0][1])
-    if width < least_columns:
+def _require_columns(
+    path: Path, row: Sequence[str], first_line: str, *, least_columns: int
+) -> None:
+    if len(row) < least_columns:
         raise DataError(
             f"The table `{path}` has a single column (first line: `{first_line[:80]}`). At least a "
-            "column of picture paths or of texts and one of labels are needed, with comma, "
+            "column of texts or of picture paths and one of labels are needed, with comma, "
             "semicolon, tab or spaces between."
         )
+
+
+def _header(
+    path: Path, first: list[tuple[int, list[str]]], is_header: IsHeader, notes: list[str]
+) -> list[str]:
+    """Names of the columns; the row that gives them is taken away from the first ones."""
+    width = len(first[0][1])
     if is_header([row for _, row in first]):
         names = [name.strip() for name in first.pop(0)[1]]
         names = [name or f"column_{i}" for i, name in enumerate(names, 1)]
@@ -186,14 +194,27 @@ def _blocks(
         raise DataError(
             f"The header of `{path}` has the name `{twice[0]}` more than once. Rename one of them."
         )
+    return names
+
+
+def _blocks(
+    path: Path,
+    names: Sequence[str],
+    rows: Iterable[tuple[int, list[str]]],
+    on_bad: OnBad | None,
+) -> Iterator[dict[str, list[Any]]]:
+    width = len(names)
     uneven: list[str] = []
     num_uneven, length = 0, 0
     block: list[list[str]] = []
-    for number, row in chain(first, rows):
-        if len(row) != width:
+    for place, (line, row) in enumerate(rows, 1):
+        if len(row) != width and on_bad is not None:
+            on_bad(place, _uneven(path, width, f"line {line} has {len(row)}"))
+            row = [""] * width
+        elif len(row) != width:
             num_uneven += 1
             if len(uneven) < 10:
-                uneven.append(f"line {number} has {len(row)}")
+                uneven.append(f"line {line} has {len(row)}")
             continue
         block.append(row)
         length += sum(map(len, row))
@@ -202,12 +223,16 @@ def _blocks(
             block, length = [], 0
     if num_uneven:
         more = f", and {num_uneven - 10:,} more lines differ" if num_uneven > 10 else ""
-        raise DataError(
-            f"The first line of `{path}` has {width} cells, but {', '.join(uneven)}{more}. Each "
-            "needs the same number: put cells that contain the separator into double quotes."
-        )
+        raise _uneven(path, width, f"{', '.join(uneven)}{more}")
     if block:
         yield _columns(names, block)
+
+
+def _uneven(path: Path, width: int, others: str) -> DataError:
+    return DataError(
+        f"The first line of `{path}` has {width} cells, but {others}. Each needs the same number: "
+        "put cells that contain the separator into double quotes."
+    )
 
 
 def _columns(names: Sequence[str], block: Sequence[Sequence[str]]) -> dict[str, list[Any]]:

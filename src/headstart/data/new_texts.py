@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,8 @@ from headstart.data.text_rows import cleaned
 from headstart.data.text_tables import joined
 from headstart.errors import DataError
 
+# Is told of a file or row that cannot be read, which is then left out.
+OnError = Callable[[Sample, DataError], None]
 _STANDARD_INPUT = "-"
 # A part is held at once, with its features: as many as are sorted by length together, so that parts
 # cost nothing in padding; see `text_batches`.
@@ -59,9 +60,10 @@ def find_texts(
     *,
     columns: tuple[str, ...] | None = None,
     notes: list[str] | None = None,
+    on_error: OnError | None = None,
 ) -> list[Sample]:
     """All texts of some sources; see `text_parts`."""
-    parts = text_parts(sources, columns=columns, notes=notes)
+    parts = text_parts(sources, columns=columns, notes=notes, on_error=on_error)
     return [sample for part in parts for sample in part.samples]
 
 
@@ -70,6 +72,7 @@ def text_parts(
     *,
     columns: tuple[str, ...] | None = None,
     notes: list[str] | None = None,
+    on_error: OnError | None = None,
 ) -> Iterator[TextPart]:
     """The texts of some sources, in order, a part at a time; at least one.
 
@@ -81,15 +84,17 @@ def text_parts(
         sources: Files, folders, and `-`.
         columns: Of tables and JSON objects; several are joined with their names.
         notes: Is told what was guessed; complete when the last part was read.
+        on_error: Told of each file and each row that cannot be read, which is then left out; None:
+            the error is raised.
 
     Yields:
         Samples without labels, with the ids `new.csv#17`, `mails/1.txt` or `line 3`; where two
-        would be alike, behind their source.
+        would be alike, behind their source. Rows that are left out are counted.
 
     Raises:
         DataError: There is nothing, it cannot be read, or it cannot be told which column is meant.
     """
-    told = [] if notes is None else notes
+    reading = _Reading(columns, [] if notes is None else notes, on_error)
     given = dict.fromkeys(map(str, sources))  # what is named twice is read once
     files = [file for source in given for file in _files_of(source)]
     are_alike = len({file.name for file in files}) < len(files)  # `a/new.csv` and `b/new.csv`
@@ -104,7 +109,7 @@ def text_parts(
         return TextPart(samples, share)
 
     for file in files:
-        for sample, position in _texts_of(file, columns, told):
+        for sample, position in _texts_of(file, reading):
             if are_alike:
                 sample = replace(sample, id=f"{file.source}: {sample.id}")
             samples.append(sample)
@@ -116,9 +121,15 @@ def text_parts(
     if samples:
         yield part(0)
     elif not is_any:
+        named = ", ".join(f"`{source}`" for source in sources)
+        if reading.num_left_out:
+            raise DataError(
+                f"Nothing in {named} can be read: all that is there had to be left out "
+                f"({reading.num_left_out:,} files or rows). Mend it."
+            )
         raise DataError(
-            f"No text in {', '.join(f'`{source}`' for source in sources)}. Give .txt files, "
-            f"folders of them, tables ({', '.join(TABLE_READERS)}), or - for standard input."
+            f"No text in {named}. Give .txt files, folders of them, tables "
+            f"({', '.join(TABLE_READERS)}), or - for standard input."
         )
 
 
@@ -135,16 +146,49 @@ def _files_of(source: str) -> Iterator[_File]:
         raise DataError(f"There is no file or folder `{path}`. Check the path.")
 
 
-def _texts_of(
-    file: _File, columns: tuple[str, ...] | None, notes: list[str]
-) -> Iterator[tuple[Sample, int]]:
+@dataclass
+class _Reading:
+    """How texts are read.
+
+    Attributes:
+        columns: Of tables and objects; None guesses.
+        notes: Is told what was guessed.
+        on_error: See `text_parts`.
+        num_left_out: How many files and rows could not be read.
+    """
+
+    columns: tuple[str, ...] | None
+    notes: list[str]
+    on_error: OnError | None
+    num_left_out: int = 0
+
+    def leave_out(self, sample: Sample, error: DataError, *, so_far: str = "") -> None:
+        """Tell what cannot be read; without `on_error` it is raised.
+
+        Args:
+            sample: Stands for it.
+            error: Why.
+            so_far: What is kept of it, in a sentence.
+        """
+        if self.on_error is None:
+            raise error
+        self.num_left_out += 1
+        self.on_error(sample, DataError(f"{error} {so_far}") if so_far else error)
+
+
+def _texts_of(file: _File, reading: _Reading) -> Iterator[tuple[Sample, int]]:
     """Each text of a file, and how many bytes of it are read by then, about."""
     if file.source == _STANDARD_INPUT:
-        yield from ((sample, 0) for sample in _of_lines(columns, notes))
+        yield from ((sample, 0) for sample in _of_lines(reading))
     elif file.path.suffix.lower() in TABLE_READERS:
-        yield from _of_table(file.path, columns, notes)
+        yield from _of_table(file.path, reading)
     else:
-        yield _whole(file, notes), file.size
+        try:
+            sample = _whole(file, reading.notes)
+        except DataError as error:
+            reading.leave_out(Sample(file.name, file.path), error)
+        else:
+            yield sample, file.size
 
 
 def _whole(file: _File, notes: list[str]) -> Sample:
@@ -157,21 +201,62 @@ def _whole(file: _File, notes: list[str]) -> Sample:
     return Sample(file.name, file.path, text=text)
 
 
-def _of_table(
-    path: Path, columns: tuple[str, ...] | None, notes: list[str]
-) -> Iterator[tuple[Sample, int]]:
-    number = 0
-    for block in table_blocks(path, notes, is_header=is_text_header, least_columns=1):
+def _of_table(path: Path, reading: _Reading) -> Iterator[tuple[Sample, int]]:
+    columns, number = reading.columns, 0
+    bad: set[int] = set()
+    for block in _blocks_of(path, reading, bad):
         if columns is None:
-            columns = _guessed(block, notes)
+            columns = _guessed(block, reading.notes)
         if not number:
             for name in columns:
                 require(block, name)
         none = [None] * len(block)  # of JSONL a block may lack a column
         for row in zip(*(block.columns.get(name, none) for name in columns), strict=True):
             number += 1
-            text = joined(dict(zip(columns, row, strict=True)))
-            yield Sample(f"{path.name}#{number}", path, text=text), block.position
+            if number in bad:
+                bad.remove(number)
+                continue
+            id_ = f"{path.name}#{number}"
+            try:
+                text = joined(dict(zip(columns, row, strict=True)))
+            except DataError as error:
+                reading.leave_out(Sample(id_, path), DataError(f"Row {number}: {error}"))
+            else:
+                yield Sample(id_, path, text=text), block.position
+
+
+def _blocks_of(path: Path, reading: _Reading, bad: set[int]) -> Iterator[Table]:
+    """The blocks of a table, up to where it cannot be read any more.
+
+    Args:
+        path: Of the table.
+        reading: How it is read.
+        bad: Is told the numbers of rows that cannot be read.
+    """
+
+    def note(number: int, error: DataError) -> None:
+        bad.add(number)
+        reading.leave_out(Sample(f"{path.name}#{number}", path), error)
+
+    blocks = table_blocks(
+        path,
+        reading.notes,
+        is_header=is_text_header,
+        least_columns=1,
+        on_bad=None if reading.on_error is None else note,
+    )
+    num_rows = 0
+    while True:
+        try:
+            block = next(blocks, None)
+        except DataError as error:
+            so_far = f"Its first {num_rows:,} rows are kept." if num_rows else ""
+            reading.leave_out(Sample(path.name, path), error, so_far=so_far)
+            return
+        if block is None:
+            return
+        num_rows += len(block)
+        yield block
 
 
 def _guessed(table: Table, notes: list[str]) -> tuple[str, ...]:
@@ -185,17 +270,29 @@ def _guessed(table: Table, notes: list[str]) -> tuple[str, ...]:
     return (name,)
 
 
-def _of_lines(columns: tuple[str, ...] | None, notes: list[str]) -> Iterator[Sample]:
+def _of_lines(reading: _Reading) -> Iterator[Sample]:
     where, name = Path(_STANDARD_INPUT), "standard input"
-    pieces = decoded(sys.stdin.buffer, name, notes)
-    numbered = ((n, line) for n, line in enumerate(lines(pieces, name), start=1) if line.strip())
-    first = next(numbered, None)
-    if first is None:
-        return
-    is_json = first[1].lstrip()[:1] == "{"
-    for number, line in chain([first], numbered):
-        text = _of_object(number, line, columns) if is_json else cleaned(line)
-        yield Sample(f"line {number}", where, text=text)
+    pieces = decoded(sys.stdin.buffer, name, reading.notes)
+    numbered = enumerate(lines(pieces, name), start=1)
+    is_json: bool | None = None
+    while True:
+        try:
+            number, line = next(numbered)
+        except StopIteration:
+            return
+        except DataError as error:  # a line without an end
+            reading.leave_out(Sample(name, where), error)
+            return
+        if not line.strip():
+            continue
+        if is_json is None:
+            is_json = line.lstrip()[:1] == "{"
+        try:
+            text = _of_object(number, line, reading.columns) if is_json else cleaned(line)
+        except DataError as error:
+            reading.leave_out(Sample(f"line {number}", where), error)
+        else:
+            yield Sample(f"line {number}", where, text=text)
 
 
 def _of_object(number: int, line: str, columns: tuple[str, ...] | None) -> str:

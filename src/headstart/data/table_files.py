@@ -19,6 +19,7 @@ from headstart.data.delimited_files import (
     BLOCK_ROWS,
     Block,
     IsHeader,
+    OnBad,
     read_delimited,
 )
 from headstart.errors import DataError
@@ -83,7 +84,12 @@ def first_rows(path: Path, *, is_header: IsHeader) -> Table:
 
 
 def table_blocks(
-    path: Path, notes: list[str], *, is_header: IsHeader, least_columns: int = 2
+    path: Path,
+    notes: list[str],
+    *,
+    is_header: IsHeader,
+    least_columns: int = 2,
+    on_bad: OnBad | None = None,
 ) -> Generator[Table, None, None]:
     """A table of any size, some thousand rows at a time; at least one.
 
@@ -94,6 +100,8 @@ def table_blocks(
         notes: Is told what was guessed about the file; complete when the last block was read.
         is_header: See `read_table`.
         least_columns: How many a CSV or TSV must have.
+        on_bad: Is told of each row that cannot be read, by its number, before its block comes, in
+            which it is None in all columns; None: such rows are an error.
 
     Raises:
         DataError: See `read_table`.
@@ -103,7 +111,7 @@ def table_blocks(
     if read is read_delimited:
         read = partial(read_delimited, least_columns=least_columns)
     try:
-        for columns, position in read(path, is_header, notes):
+        for columns, position in read(path, is_header, notes, on_bad):
             block = Table(path, columns, position=position)
             num_rows += len(block)
             yield block
@@ -115,20 +123,30 @@ def table_blocks(
         raise DataError(f"The table `{path}` has no rows. At least two samples are needed.")
 
 
-def _read_jsonl(path: Path, is_header: IsHeader, notes: list[str]) -> Iterator[Block]:
+def _read_jsonl(
+    path: Path, is_header: IsHeader, notes: list[str], on_bad: OnBad | None
+) -> Iterator[Block]:
     """One JSON object a line. Keys that a line lacks are None there."""
     rows: list[dict[str, Any]] = []
-    length = 0
+    length = num_before = 0
     with path.open("rb") as file:
         for number, line in enumerate(lines(decoded(file, path.name, notes), path.name), 1):
             if not line.strip():
                 continue
-            rows.append(_parse_object(path, number, line))
+            try:
+                rows.append(_parse_object(path, number, line))
+            except DataError as error:
+                if on_bad is None:
+                    raise
+                rows.append({})
+                on_bad(num_before + len(rows), error)
             length += len(line)
-            if len(rows) >= BLOCK_ROWS or length >= BLOCK_CHARACTERS:
+            # A block of broken lines alone would have no column, and wait for one that has.
+            if (len(rows) >= BLOCK_ROWS or length >= BLOCK_CHARACTERS) and any(rows):
                 yield _columns_of(rows), file.tell()
+                num_before += len(rows)
                 rows, length = [], 0
-        if rows:
+        if any(rows):
             yield _columns_of(rows), file.tell()
 
 
@@ -153,7 +171,9 @@ def _columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _read_parquet(path: Path, is_header: IsHeader, notes: list[str]) -> Iterator[Block]:
+def _read_parquet(
+    path: Path, is_header: IsHeader, notes: list[str], on_bad: OnBad | None
+) -> Iterator[Block]:
     """The columns of a Parquet file; class indices of the `datasets` library become names."""
     import pyarrow as pa
     from pyarrow import parquet
@@ -210,7 +230,7 @@ def _named(value: Any, classes: list[str]) -> Any:
     return None  # -1 stands for no label there
 
 
-TABLE_READERS: dict[str, Callable[[Path, IsHeader, list[str]], Iterator[Block]]] = {
+TABLE_READERS: dict[str, Callable[[Path, IsHeader, list[str], OnBad | None], Iterator[Block]]] = {
     ".csv": read_delimited,
     ".tsv": read_delimited,
     ".jsonl": _read_jsonl,

@@ -8,8 +8,9 @@ Knows no model.
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,20 @@ MOST_PARTS = 16
 # a token, so characters are limited as well.
 _TEXTS_AT_ONCE = 4096
 _CHARACTERS_AT_ONCE = 4_000_000
+
+
+class TokenCount(NamedTuple):
+    """How many tokens a text has.
+
+    Attributes:
+        num: All that the model reads, uncut.
+        num_own: Without those that are added and those of the prefix.
+        num_unknown: Of these, the ones that stand for what the tokenizer does not know.
+    """
+
+    num: int
+    num_own: int
+    num_unknown: int
 
 
 class Tokeniser:
@@ -77,6 +92,17 @@ class Tokeniser:
         added = len(self.before) + len(self.after)
         for block in blocks_of(texts):
             yield from (len(ids) + added for ids in self._contents(block))
+
+    def counts(self, texts: Iterable[str]) -> Iterator[TokenCount]:
+        """The same, and how many of the tokens stand for what the tokenizer does not know."""
+        added = len(self.before) + len(self.after)
+        prefix = self._tokenizer.encode(self.contract.prefix, add_special_tokens=False)
+        unknown = _unknown_id(self._tokenizer, self.contract.tokenizer)
+        for block in blocks_of(texts):
+            for ids in self._contents(block):
+                num_own = max(0, len(ids) - len(prefix.ids))
+                num_unknown = 0 if unknown is None else ids.count(unknown)
+                yield TokenCount(len(ids) + added, num_own, num_unknown)
 
     def _contents(self, texts: Sequence[str]) -> Iterator[list[int]]:
         """Ids without those that are added, uncut."""
@@ -144,6 +170,15 @@ def _parsed(text: str) -> Any:
     tokenizer.no_truncation()
     tokenizer.no_padding()
     return tokenizer
+
+
+def _unknown_id(tokenizer: Any, text: str) -> int | None:
+    """The token for what is not known; None where each byte has a token, as in GPT-2."""
+    model = json.loads(text)["model"]
+    if "unk_id" in model:  # of Unigram
+        return None if model["unk_id"] is None else int(model["unk_id"])
+    token = model.get("unk_token")
+    return None if token is None else tokenizer.token_to_id(token)
 
 
 def _added_ids(tokenizer: Any) -> tuple[list[int], list[int]]:

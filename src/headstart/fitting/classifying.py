@@ -28,7 +28,7 @@ from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.ladder import Found, Ladder
 from headstart.fitting.learning import learn
 from headstart.fitting.long_texts import read_long
-from headstart.fitting.preparing import PreparedData, seen_through
+from headstart.fitting.preparing import PreparedData, seen_through, with_findings
 from headstart.fitting.proving import Prover
 from headstart.fitting.recording import record_results, record_start, record_transfer
 from headstart.fitting.settle import Choices
@@ -121,7 +121,9 @@ class Classifying:
             reference = choose_backbone(self.where, self.choices)
         backbone = load_chosen(self.where, self.choices, reference=reference, is_random=is_random)
         if self.where.task.unit == "text":
-            backbone = read_long(backbone, self.where, self.choices)
+            backbone, findings = read_long(backbone, self.where, self.choices)
+            data = with_findings(self.where.data, findings, progress=self.progress)
+            self.where = replace(self.where, data=data)
             if self.options.strategy == "as-is":
                 backbone = with_class_names(backbone, self.where.data.dataset.classes)
         at_depths = self.options.features == "depths" and not is_random

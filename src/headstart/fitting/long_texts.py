@@ -1,12 +1,13 @@
-"""What becomes of texts that are longer than a model's window, by how many there are."""
+"""What a model reads of texts: what becomes of long ones, and which it knows nothing of."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any, Literal
 
-from headstart.contracts import Backbone, TextContract
-from headstart.data.text_lengths import count_tokens
+from headstart.backbones.text_languages import models_of_many
+from headstart.contracts import Backbone, Finding, TextContract
+from headstart.data.text_lengths import TokenLengths, count_tokens, unknown_findings
 from headstart.data.tokenising import Tokeniser
 from headstart.fitting.attempt import FROZEN, Situation
 from headstart.fitting.settle import Choice, Choices
@@ -18,14 +19,32 @@ _FEW = 0.01
 
 def read_long(
     backbone: Backbone[TextContract], where: Situation[Any], choices: Choices
-) -> Backbone[TextContract]:
+) -> tuple[Backbone[TextContract], tuple[Finding, ...]]:
     """The same backbone, reading long texts as was asked for, or as suits those there are.
 
     Args:
         backbone: Of texts.
         where: The fit.
         choices: Of the fit; what is settled is added.
+
+    Returns:
+        The backbone, and what is wrong with texts in its eyes.
     """
+    samples = where.data.samples("train")
+    lengths = count_tokens(
+        [sample.text or "" for sample in samples],
+        Tokeniser(backbone.contract),
+        model=backbone.spec.architecture,
+        progress=where.progress,
+    )
+    findings = unknown_findings(lengths, samples, others=models_of_many())
+    backbone = replace(
+        backbone, contract=replace(backbone.contract, long=_way(lengths, where, choices))
+    )
+    return backbone, findings
+
+
+def _way(lengths: TokenLengths, where: Situation[Any], choices: Choices) -> Way:
     options = where.options
     how: Way
     if options.long is not None:
@@ -34,14 +53,10 @@ def read_long(
         how = choices.earlier["long"]
         choices.add(Choice("long", how, "as when the fit began"))
     else:
-        texts = [sample.text or "" for sample in where.data.samples("train")]
-        name = backbone.spec.architecture
-        tokeniser = Tokeniser(backbone.contract)
-        lengths = count_tokens(texts, tokeniser, model=name, progress=where.progress)
         is_read_once = options.strategy in ("auto", *FROZEN)
         how, why = _suits(lengths.num_over / len(lengths.counts), is_read_once=is_read_once)
         choices.add(Choice("long", how, f"{why}: {lengths.told}".rstrip(".")))
-    return replace(backbone, contract=replace(backbone.contract, long=how))
+    return how
 
 
 def _suits(share: float, *, is_read_once: bool) -> tuple[Way, str]:

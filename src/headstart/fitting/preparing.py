@@ -131,11 +131,12 @@ def prepare_data(
     data = PreparedData(path, dataset, checkup, split, left_out, near=near, leaks=leaks)
     told = [*near_duplicate_findings(dataset, near)]
     told += unlearnt_findings(dataset, checkup.masks, split.assignment)
-    if is_text:
+    # TF-IDF and random weights learn their words themselves; of others than a model's own it is not
+    # known what they have read.
+    if is_text and options.strategy not in ("tfidf", "scratch") and options.weights is None:
         languages = find_languages([sample.text or "" for sample in dataset])
-        if options.strategy != "tfidf":  # which learns its words itself
-            told += language_findings(languages, options.backbone)
-    return _told(data, told, leaks, progress=progress)
+        told += language_findings(languages, options.racing or (options.backbone,))
+    return with_findings(data, told, leaks, progress=progress)
 
 
 def seen_through(
@@ -168,7 +169,8 @@ def seen_through(
     before = {leak.id for leak in data.leaks}
     new = [leak for leak in leaks if leak.id not in before]
     if data.split.rule != "drawn":
-        return _told(replace(data, split=split, near=near, leaks=leaks), (), new, progress=progress)
+        data = replace(data, split=split, near=near, leaks=leaks)
+        return with_findings(data, (), new, progress=progress)
     data.left_out.update((leak.id, f"{leak.why} of `{leak.partner}` in training") for leak in new)
     if new:
         progress.note(
@@ -178,14 +180,14 @@ def seen_through(
     return replace(data, split=split, near=near)
 
 
-def _told(
+def with_findings(
     data: PreparedData,
     findings: Iterable[Finding],
-    leaks: Sequence[LeakedSample],
+    leaks: Sequence[LeakedSample] = (),
     *,
     progress: Progress,
 ) -> PreparedData:
-    """The data with findings and leaks among those of its checkup."""
+    """The data with findings and leaks, which are told, among those of its checkup."""
     told = (*findings, *leak_findings(leaks, noun=noun_of(data.dataset)))
     for finding in told:
         progress.warn(f"{finding.message} {finding.remedy}")

@@ -346,7 +346,8 @@ class Prover:
         near: Strangeness | None = self._neighbourhood(train, groups)
         if self.attempt.task.unit == "text":
             letters = self._know_letters()
-            near = LettersAlone(letters.threshold) if near is None else near
+            if near is None and letters is not None:
+                near = LettersAlone(letters.threshold)
         self.proof.strangers = near
         self.attempt.predictor.strangers = near
 
@@ -385,10 +386,13 @@ class Prover:
             return near.calibrated(self._validation_features)
         return near
 
-    def _know_letters(self) -> Letters:
+    def _know_letters(self) -> Letters | None:
+        """None where the training texts have none."""
         train = self._familiar
         texts = [sample.text or "" for sample in train]
         letters = Letters.of(texts, groups=self._groups_of(train))
+        if math.isinf(letters.threshold):
+            return None
         self.proof.letters = letters
         self.attempt.predictor.letters = letters
         return letters

@@ -172,7 +172,7 @@ def _token_facts(tokens: TokenLengths) -> list[tuple[str, str]]:
             f"{tokens.model} reads at once"
         )
     return [
-        ("Tokens", f"{spread_of(tokens.counts)} of {tokens.model}{counted}"),
+        ("Tokens", f"{spread_of(tokens.counts, 'tokens')} of {tokens.model}{counted}"),
         ("Longer than its window", longer),
     ]
 

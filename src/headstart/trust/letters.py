@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.errors import DataError, RunError
+from headstart.trust.strangers import upper_quantile
 
 # Of bench/ood_texts.py. Beside the 1% of familiar texts that lie beyond the threshold of features.
 DEFAULT_QUANTILE = 0.995
@@ -50,7 +51,8 @@ class Letters:
         threes: (m,) int64, ascending: three code points that follow one another.
         counts: (m,) int64, how often they do.
         mean: The surprise of familiar texts on average, in bits a letter.
-        threshold: What is more surprising is a stranger.
+        threshold: What is more surprising is a stranger; positive. Infinite where the training
+            texts have no letter, and so tell nothing of others.
     """
 
     threes: NDArray[np.int64]
@@ -79,7 +81,7 @@ class Letters:
 
         Example:
             >>> known = Letters.of([f"what is the number {i} of the row" for i in range(40)])
-            >>> known.is_stranger(["what is the number of the road", "wqx zzkj vvy"]).tolist()
+            >>> known.is_stranger(["what is the number 51 of the row", "wqx zzkj vvy"]).tolist()
             [False, True]
         """
         owners = np.arange(len(texts)) if groups is None else groups
@@ -101,10 +103,9 @@ class Letters:
                 others._bits(threes[of_letter == fold]), lengths[folds == fold]
             )
         mean = float(surprise.sum() / max(1, lengths.sum()))
-        own = np.sort(_shrunk(surprise, lengths, mean))
-        # As `strangers` does it: the quantile of split conformal prediction.
-        place = min(len(own), math.ceil((len(own) + 1) * quantile))
-        return replace(cls._counted(threes), mean=mean, threshold=float(own[place - 1]))
+        own = torch.from_numpy(_shrunk(surprise, lengths, mean))
+        threshold = _telling(upper_quantile(own, quantile))
+        return replace(cls._counted(threes), mean=mean, threshold=threshold)
 
     @classmethod
     def _counted(cls, threes: NDArray[np.int64]) -> Letters:
@@ -164,7 +165,7 @@ class Letters:
                 f"{', '.join(names)} are needed. Fit anew."
             )
         threes, counts, mean, threshold = (state[f"letters.{name}"].cpu() for name in names)
-        return cls(threes.numpy(), counts.numpy(), float(mean), float(threshold))
+        return cls(threes.numpy(), counts.numpy(), float(mean), _telling(float(threshold)))
 
     # --- the chance of a letter ---------------------------------------------------------------
 
@@ -292,6 +293,11 @@ def _shrunk(
 ) -> NDArray[np.float64]:
     """(n,) bits a letter."""
     return (summed + _THOUGHT_OF * mean) / (lengths + _THOUGHT_OF)
+
+
+def _telling(threshold: float) -> float:
+    """The threshold; infinite where it is 0, as no text has a letter that could surprise."""
+    return threshold if threshold > 0 else math.inf
 
 
 def _evenly(texts: Sequence[str]) -> NDArray[np.int64]:

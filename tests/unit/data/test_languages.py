@@ -101,12 +101,12 @@ def test_rare_ones_are_others() -> None:
 
 
 def test_a_model_of_english_is_no_good_for_german() -> None:
-    [finding] = language_findings(some(English=0.6, German=0.38, French=0.02), "minilm")
+    [finding] = language_findings(some(English=0.6, German=0.38, French=0.02), ["minilm"])
     assert finding.kind == "other-language"
     assert "40% of the texts" in finding.message
     assert "(German 38%, French 2%), and `minilm` is a model of English" in finding.message
     assert "--backbone multilingual-e5-small" in finding.remedy
-    assert "auto stands for models" in language_findings(some(German=1.0), "auto")[0].message
+    assert "auto stands for models" in language_findings(some(German=1.0), ["auto"])[0].message
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,18 @@ def test_a_model_of_english_is_no_good_for_german() -> None:
 def test_a_model_that_may_know_the_language_is_not_complained_of(
     shares: dict[str, float], reference: str
 ) -> None:
-    assert language_findings(some(**shares), reference) == ()
+    assert language_findings(some(**shares), [reference]) == ()
+
+
+def test_a_race_of_models_of_english_is_complained_of() -> None:
+    german = some(German=1.0)
+    [finding] = language_findings(german, ["minilm", "bge-small-en"])
+    assert "and `minilm`, `bge-small-en` are models of English" in finding.message
+    [finding] = language_findings(german, ["any"])  # only the packaged one is here
+    assert "and `minilm` is a model of English" in finding.message
+    for other in ("multilingual-e5-small", "a/folder"):
+        assert language_findings(german, ["minilm", other]) == ()
+        assert language_findings(german, ["any", other]) == ()
 
 
 def test_every_named_model_says_what_it_reads() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from headstart.contracts import Sample
 from headstart.data import new_texts
 from headstart.data.new_texts import find_texts, text_parts
 from headstart.errors import DataError
@@ -119,3 +120,118 @@ def test_a_file_that_is_not_there_is_said_before_others_are_read(tmp_path: Path)
     parts = text_parts([write_rows(tmp_path / "a.csv", 3), tmp_path / "b.csv"])
     with pytest.raises(DataError, match="no file or folder"):
         next(parts)
+
+
+# --- what cannot be read ----------------------------------------------------------------------
+
+
+class LeftOut:
+    """What was told of files and rows that were left out."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, str] = {}
+
+    def __call__(self, sample: Sample, error: DataError) -> None:
+        assert sample.id not in self.told
+        self.told[sample.id] = str(error)
+
+
+def test_an_unreadable_file_stops_or_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.txt").write_text(f"what {name} says", encoding="utf-8")
+    read = Path.read_bytes
+
+    def read_bytes(self: Path) -> bytes:
+        if self.name == "b.txt":
+            raise PermissionError(13, "Permission denied")
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    with pytest.raises(DataError, match=r"b\.txt` cannot be read \(Permission denied\)"):
+        find_texts([tmp_path])
+    left_out = LeftOut()
+    found = find_texts([tmp_path], on_error=left_out)
+    assert [sample.id for sample in found] == ["a.txt", "c.txt"]
+    assert list(left_out.told) == ["b.txt"]
+    assert "b.txt` cannot be read" in left_out.told["b.txt"]
+
+
+@pytest.mark.parametrize("rows_a_block", [2, 100])
+def test_a_broken_line_of_objects_is_left_out_and_the_others_keep_their_numbers(
+    rows_a_block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.data.table_files.BLOCK_ROWS", rows_a_block)
+    lines = ["no object", "7", '{"text": "some words"}', '{"text": "cut', "", '{"text": "more"}']
+    lines += ['{"text": {"de": "mehr"}}', '{"id": 3}', "[]"]
+    path = tmp_path / "new.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match="Line 1 of"):
+        find_texts([path])
+    left_out = LeftOut()
+    found = find_texts([path], on_error=left_out)
+    assert [(sample.id, sample.text) for sample in found] == [
+        ("new.jsonl#3", "some words"),
+        ("new.jsonl#5", "more"),
+        ("new.jsonl#7", ""),
+    ]
+    assert sorted(left_out.told) == [f"new.jsonl#{i}" for i in (1, 2, 4, 6, 8)]
+    assert left_out.told["new.jsonl#4"].startswith(f"Line 4 of `{path}` is no JSON")
+    assert left_out.told["new.jsonl#6"].startswith("Row 6: Column `text` holds {'de': 'mehr'}")
+
+
+def test_an_uneven_row_of_a_table_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("id,text\n1,a few words\n2,some, more\n3,the last words\n", encoding="utf-8")
+    with pytest.raises(DataError, match="line 3 has 3"):
+        find_texts([path])
+    left_out = LeftOut()
+    found = find_texts([path], on_error=left_out)
+    assert [sample.id for sample in found] == ["new.csv#1", "new.csv#3"]
+    assert "has 2 cells, but line 3 has 3" in left_out.told["new.csv#2"]
+
+
+def test_a_table_that_breaks_off_keeps_what_was_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.data.delimited_files.BLOCK_ROWS", 20)
+    monkeypatch.setattr("headstart.data.delimited_files.MAX_CELL", 1 << 18)
+    table = write_rows(tmp_path / "a.csv", 130)
+    with table.open("a", encoding="utf-8") as file:
+        file.write('131,"' + "never closed\n" * 30_000)
+    import csv
+
+    limit = csv.field_size_limit(1 << 18)
+    try:
+        left_out = LeftOut()
+        found = find_texts([table, write_rows(tmp_path / "b.csv", 1)], on_error=left_out)
+    finally:
+        csv.field_size_limit(limit)
+    assert [sample.id for sample in found] == [*(f"a.csv#{i}" for i in range(1, 121)), "b.csv#1"]
+    assert "a quote that is not closed. Its first 120 rows are kept." in left_out.told["a.csv"]
+
+
+def test_broken_objects_of_standard_input_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_to_standard_input(
+        monkeypatch, b'{"text": "one"}\n{"text\n\n{"title": 1}\n{"text": "two"}'
+    )
+    left_out = LeftOut()
+    found = find_texts(["-"], on_error=left_out)
+    assert [(s.id, s.text) for s in found] == [("line 1", "one"), ("line 5", "two")]
+    assert "Line 2 of standard input is no JSON" in left_out.told["line 2"]
+    assert "no entry `text`" in left_out.told["line 4"]
+
+
+def test_where_everything_is_left_out_that_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "new.jsonl"
+    path.write_text("one\ntwo\n", encoding="utf-8")
+    left_out = LeftOut()
+    with pytest.raises(DataError, match=r"Nothing in `.*new\.jsonl` can be read"):
+        find_texts([path], on_error=left_out)
+    assert list(left_out.told) == ["new.jsonl#1", "new.jsonl#2", "new.jsonl"]
+
+
+def test_a_column_that_is_not_there_is_never_skipped(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no column `body`"):
+        find_texts([write_rows(tmp_path / "a.csv", 3)], columns=("body",), on_error=LeftOut())

@@ -260,7 +260,11 @@ def test_a_wrong_column_names_the_right_ones(folder: Path) -> None:
         ("t.csv", b"file\na.jpg\n", "single column"),
         ("t.csv", b"file,label\na.jpg,cat\nd.jpg,dog,brown\n", "line 3 has 3"),
         ("t.csv", b"label,label\nd.jpg,dog\n", "more than once"),
-        ("t.csv", b"code,label\n12,cat\n13,dog\n", "No column of .* paths of existing"),
+        (
+            "t.csv",
+            b"code,label\n12,cat\n13,dog\n",
+            "No column of .* texts, and none holds paths of existing",
+        ),
         ("t.jsonl", b'{"file": "a.jpg", "label": "x"}\n{oops\n', "Line 2 of .* is no JSON"),
         ("t.jsonl", b"[1]\n", "Line 1 of .* is a list"),
         ("t.jsonl", b'{"file": "a.jpg", "label": {"a": 1}}\n', "a name, a number or a list"),

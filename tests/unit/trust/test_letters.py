@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,8 @@ def test_new_texts_of_the_kind_pass(known: Letters) -> None:
         "أين يقع أعلى جبل يمكن تسلقه بدون حبل؟",
         "qzkx wvvb jfpq xxnm zzrt kqwj",
         "{'user_id': 17, \"tags\": [a, b]}",
+        "x" * 100_000,
+        "👩‍👩‍👧‍👦" * 8,
         "".join(np.random.default_rng(0).permutation(list(sentences(1, seed=2)[0]))),
     ],
 )
@@ -113,3 +116,13 @@ def test_of_many_letters_an_even_sample_is_counted(monkeypatch: pytest.MonkeyPat
 def test_one_group_cannot_be_held_out() -> None:
     with pytest.raises(DataError, match="At least two groups"):
         Letters.of(["one", "two"], groups=np.array([3, 3]))
+
+
+def test_texts_without_a_letter_tell_nothing_of_others() -> None:
+    nothing = Letters.of([" ", "\n\t", "  \u2003"])
+    before = replace(nothing, threshold=0.0)  # as it was once written
+    for known in (nothing, Letters.from_state(before.state())):
+        assert known is not None
+        assert not known.is_stranger(["", "some words"]).any()
+        scores = np.array([0.5, 2.0], np.float32)
+        assert known.joined(["", "some words"], scores, threshold=1.5).tolist() == [0.5, 2.0]
