@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,8 @@ def test_the_control_reads_what_the_model_reads(
     monkeypatch.setattr(Attempt, "__init__", spy)
 
     def as_if_pretrained(unit: str, reference: str, **options: Any) -> Any:
-        return load_backbone(reference, **{**options, "weights": "random"})
+        found = load_backbone(reference, **{**options, "weights": "random"})
+        return replace(found, spec=replace(found.spec, weights="as if fetched"))
 
     monkeypatch.setattr(choosing, "load_backbone_for", as_if_pretrained)
     fit(draw_grey([200, 255]), strategy="probe", weights=None, control="scratch", batch_size=4)
