@@ -27,7 +27,7 @@ from headstart.strategies.probe import fit_linear_probe, hold_out_folds
 
 # So many texts say which places suit: the choice is between few, and costs as much as a fit to each
 # of them. Below the least, what it says is noise.
-_MOST_TEXTS, _LEAST_TEXTS = 1000, 100
+_MOST_TEXTS, _LEAST_TEXTS = 600, 100
 _STREAM = 6  # of draws by the seed of a run; see `data.seeding`
 # What the run calls the choice.
 _NAME = "depths"

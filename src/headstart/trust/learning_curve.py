@@ -32,6 +32,9 @@ SHARES = (0.1, 0.2, 0.4, 0.8)
 MAX_FACTOR = 4.0
 # Draws of a part: three, but no more than cost as much as one refit on all samples.
 _NUM_REPEATS = 3
+# From so many samples one draw does: the smallest part has 200, and judged on so many answers its
+# error is known to within a point or two.
+_ENOUGH_FOR_ONE = 2000
 # Of a class, a part must hold two samples at least (in the mean of the classes) to be fitted to.
 _LEAST_A_CLASS = 2
 _LEAST_POINTS = 3  # as many as the power law has parameters
@@ -174,8 +177,8 @@ def trace_learning_curve(
 ) -> LearningCurve:
     """Refit on growing parts of the training samples, and say what more would bring.
 
-    Parts are nested and stratified, and drawn up to three times, less often where that would cost
-    more than one refit on all samples. Groups enter one by one. Of each draw there is a part for
+    Parts are nested and stratified, and of fewer than 2,000 samples drawn up to three times, less
+    often where that would cost more than one refit on all samples. Groups enter one by one. Of each draw there is a part for
     each fold, without the samples of that fold, which it is judged on.
 
     Args:
@@ -208,7 +211,8 @@ def trace_learning_curve(
     most = n - round(n / len(numbers))
     sizes, notes = _sizes(n, _num_classes(targets), shares, most=most)
     owners = np.arange(n) if groups is None else groups
-    orders = [_orders(targets, folds, owners, seed=seed + i) for i in range(_NUM_REPEATS)]
+    num_repeats = _NUM_REPEATS if n < _ENOUGH_FOR_ONE else 1
+    orders = [_orders(targets, folds, owners, seed=seed + i) for i in range(num_repeats)]
     drawn = [
         [[np.sort(order[:size]) for order in draw] for draw in orders[: max(1, n // size)]]
         for size in sizes
