@@ -178,8 +178,8 @@ def trace_learning_curve(
     """Refit on growing parts of the training samples, and say what more would bring.
 
     Parts are nested and stratified, and of fewer than 2,000 samples drawn up to three times, less
-    often where that would cost more than one refit on all samples. Groups enter one by one. Of each draw there is a part for
-    each fold, without the samples of that fold, which it is judged on.
+    often where that would cost more than one refit on all samples. Groups enter one by one. Of each
+    draw there is a part for each fold, without the samples of that fold, which it is judged on.
 
     Args:
         score: Indices (m,) of samples, ascending, of all parts at once -> for each part (n,) how

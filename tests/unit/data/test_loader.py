@@ -462,3 +462,47 @@ def test_samples_without_targets_are_refused() -> None:
         )
     with pytest.raises(DataError, match="0 training samples"):
         make_loader(0, count=0)
+
+
+# --- sizes ------------------------------------------------------------------------------------
+
+
+def sized(samples: list[Sample], sizes: list[int] | None, *, batch_size: int = 4) -> TrainLoader:
+    return TrainLoader(
+        samples,
+        prepare=plainly,
+        targets=[0] * len(samples),
+        batch_size=batch_size,
+        num_workers=0,
+        seed=0,
+        sizes=sizes,
+    )
+
+
+def test_samples_of_about_one_size_come_together() -> None:
+    samples = make_samples(64)
+    sizes = [1 + 7 * (i % 16) for i in range(64)]
+    of = {sample.id: size for sample, size in zip(samples, sizes, strict=True)}
+
+    def padding(loader: TrainLoader) -> int:
+        batches = [[of[id_] for id_ in batch.ids] for batch in loader.batches(0)]
+        return sum(max(batch) * len(batch) - sum(batch) for batch in batches)
+
+    assert padding(sized(samples, sizes)) < 0.2 * padding(sized(samples, None))
+
+
+def test_sizes_change_which_samples_meet_and_not_how_often_each_comes() -> None:
+    samples = make_samples(37)
+    loader = sized(samples, [i % 5 for i in range(37)], batch_size=8)
+    for epoch in (0, 1):
+        batches = list(loader.batches(epoch))
+        assert sorted(id_ for batch in batches for id_ in batch.ids) == [s.id for s in samples]
+        assert sorted(map(len, batches)) == [5, 8, 8, 8, 8]
+    first = [batch.ids for batch in loader.batches(1)]
+    assert [batch.ids for batch in loader.batches(1, start=2)] == first[2:]
+    assert first != [batch.ids for batch in loader.batches(0)]
+
+
+def test_each_sample_needs_a_size() -> None:
+    with pytest.raises(DataError, match="3 samples have 2 sizes"):
+        sized(make_samples(3), [1, 2])
