@@ -316,6 +316,6 @@ def test_samples_of_every_strategy_are_those_of_the_task() -> None:
     assert ImageClassification(is_multilabel=True).target(sample, CLASSES) == [0.0, 1.0]
 
 
-def test_as_is_refuses_several_labels_a_picture() -> None:
-    with pytest.raises(ConfigError, match="one class a picture"):
+def test_as_is_refuses_several_labels_a_sample() -> None:
+    with pytest.raises(ConfigError, match="one class a sample"):
         make("as-is", is_multilabel=True)

@@ -130,7 +130,7 @@ def test_ctrl_c_outside_a_fit_exits_with_130(
 def test_the_help_of_fit_has_every_option(
     headstart: Command, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "400")  # so that no sentence is wrapped
+    monkeypatch.setenv("COLUMNS", "1000")  # so that no sentence is wrapped
     text = headstart("fit", "--help").out
     field = FitOptions.model_fields[name]
     assert f"--{name.replace('_', '-')}" in text
