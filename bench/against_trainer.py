@@ -35,8 +35,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from measuring import arguments, own_cache, print_table, with_sleeping_threads
+from measuring import arguments, own_cache, print_table, with_short_waits
 from text_sets import SETS, read_rows, text_set
+
+from headstart.openmp import wait_briefly
 
 BACKBONE = "minilm"
 ROWS = ("headstart", "trainer", "setfit")
@@ -56,7 +58,7 @@ def headstart_row(given: argparse.Namespace, data: Path, seed: int) -> dict[str,
         command += ["--budget", given.budget, "--backbone", BACKBONE, "--seed", str(seed)]
         command += ["--output", str(run), "--quiet"]
         started = time.time()
-        subprocess.run(command, check=True, env=with_sleeping_threads())
+        subprocess.run(command, check=True, env=with_short_waits())
         seconds = time.time() - started
         told = pq.read_table(run / "predictions.parquet").to_pydict()
         metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
@@ -82,7 +84,7 @@ def peer_row(
     told["max_tokens"] = given.trainer_tokens
     script = str(Path(__file__).with_name("text_peers.py"))
     environment = {
-        **with_sleeping_threads(),
+        **with_short_waits(),
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "true",
         "TQDM_DISABLE": "1",
@@ -217,5 +219,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly(os.environ)
     main()

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import arguments, own_cache, print_table, with_sleeping_threads
+from measuring import arguments, own_cache, print_table, with_short_waits
 from text_sets import SETS, Rows, text_set
 
 BACKBONE = "minilm"
@@ -68,7 +68,7 @@ def measure(
             check=False,
             capture_output=True,
             text=True,
-            env=with_sleeping_threads(),
+            env=with_short_waits(),
         )
     if done.returncode:
         raise SystemExit(f"{row} failed:\n{done.stderr[-3000:]}")

@@ -41,7 +41,7 @@ from measuring import (
     own_cache,
     print_table,
     seconds,
-    with_sleeping_threads,
+    with_short_waits,
 )
 
 BARE_PASS = Path(__file__).with_name("bare_pass.py")
@@ -51,7 +51,7 @@ FIT = "from headstart.cli import main; main()"
 
 def process_s(*command: str) -> float:
     """Seconds of a whole Python process."""
-    whole, environment = [sys.executable, *command], with_sleeping_threads()
+    whole, environment = [sys.executable, *command], with_short_waits()
     return seconds(lambda: subprocess.run(whole, check=True, stdout=DEVNULL, env=environment))
 
 
@@ -64,7 +64,7 @@ def fit_s(data: Path, run: Path) -> float:
 def fastest_format(weights: Path) -> str:
     command = [sys.executable, str(BARE_PASS), str(weights), "-", "rates"]
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=with_sleeping_threads()
+        command, check=True, capture_output=True, text=True, env=with_short_waits()
     )
     rates = {name: float(rate) for name, rate in map(str.split, done.stdout.splitlines())}
     return max(rates, key=lambda name: rates[name])

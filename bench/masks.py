@@ -44,8 +44,10 @@ from measuring import (
     own_cache,
     print_table,
     splits_of,
-    with_sleeping_threads,
+    with_short_waits,
 )
+
+from headstart.openmp import wait_briefly
 
 AMAZON_FOREST = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-forest"
 ROWS = ("headstart", "smp", "smp-cosine", "scratch")
@@ -63,7 +65,7 @@ def fit_row(given: argparse.Namespace, name: str, seed: int, run: Path) -> dict[
     command += ["--backbone", BACKBONE, "--budget", given.budget, "--seed", str(seed)]
     command += ["--output", str(run), *(["--strategy", "scratch"] if name == "scratch" else [])]
     started = time.time()
-    subprocess.run(command, check=True, env=with_sleeping_threads())
+    subprocess.run(command, check=True, env=with_short_waits())
     seconds = time.time() - started
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
@@ -101,7 +103,7 @@ def smp_row(given: argparse.Namespace, name: str, seed: int, timm_weights: Path)
         check=True,
         stdout=subprocess.PIPE,
         text=True,
-        env=with_sleeping_threads(),
+        env=with_short_waits(),
     )
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return {**result, "seconds": time.time() - started}
@@ -227,7 +229,7 @@ def plain_timed(data: Path, run: Path, weights: Path, *, epochs: int, steps: int
 
 
 def throughput(given: argparse.Namespace) -> None:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
+    wait_briefly(os.environ)  # before torch is imported
     full: list[float] = []
     plain: list[float] = []
     head: list[float] = []

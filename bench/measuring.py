@@ -14,6 +14,8 @@ import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from headstart.openmp import wait_briefly
+
 ANTS_BEES = Path(__file__).resolve().parents[2] / "shared" / "data" / "ants-bees"
 BACKBONE = "efficientnet-lite0"
 
@@ -139,13 +141,15 @@ def own_cache(*backbones: str) -> Iterator[Path]:
                 os.environ["HEADSTART_CACHE"] = before
 
 
-def with_sleeping_threads() -> dict[str, str]:
-    """The environment for a process to be timed: OpenMP threads sleep while they wait.
+def with_short_waits() -> dict[str, str]:
+    """The environment for a process to be timed: OpenMP threads wait as those of `headstart` do.
 
-    The command `headstart` sets this for itself. Threads that spin instead take the cores from the
-    threads that decode, so a bare pass is the quicker for it, too, and must have it to be a limit.
+    The command sets this for itself. Threads that spin for long take the cores from the threads
+    that decode, so a bare pass is the quicker for it, too, and must have it to be a limit.
     """
-    return {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = dict(os.environ)
+    wait_briefly(environment)
+    return environment
 
 
 def seconds(call: Callable[[], object]) -> float:

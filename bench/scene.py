@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import arguments, print_table, with_sleeping_threads
+from measuring import arguments, print_table, with_short_waits
 
 AMAZON_FOREST = Path(__file__).resolve().parents[2] / "shared" / "data" / "amazon-forest"
 CUTS = (192, 193)  # rows and columns that a cut leaves out
@@ -221,7 +221,7 @@ def child(given: dict[str, Any]) -> None:
 def in_process(**given: Any) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", json.dumps(given, default=str)]
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, env=with_sleeping_threads()
+        command, check=True, capture_output=True, text=True, env=with_short_waits()
     )
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return told

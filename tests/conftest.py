@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-
-# As the command line does, and before torch is imported: waiting threads sleep instead of spinning.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+
+from headstart.openmp import wait_briefly
+
+wait_briefly(os.environ)  # as the command does, before torch is imported
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

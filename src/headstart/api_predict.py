@@ -24,16 +24,28 @@ if TYPE_CHECKING:
 _MOST_NAMED = 20
 
 
-def load(reference: Path | str, *, device: str = "auto") -> FittedModel:
+def load(
+    reference: Path | str, *, device: str = "auto", trust_remote_code: bool = False
+) -> FittedModel:
     """A model that predicts: of a run folder, or a pretrained classifier such as `timm:resnet50`.
 
     Of a fit that was interrupted it is the best model so far, with a Python warning.
 
+    Args:
+        reference: The run folder, or the classifier's name.
+        device: See FitOptions.
+        trust_remote_code: Agree, on this machine from now on, to the Python code that the model of
+            the run brings, if it does. It can do whatever you can.
+
     Raises:
         RunError: There is no run there, or none that has a model yet.
-        WeightsError: The pretrained weights cannot be had.
+        WeightsError: The pretrained weights cannot be had, or the model needs code that nobody
+            agreed to.
     """
-    return load_told(reference, device=device, progress=Progress([_PythonWarnings()]))
+    progress = Progress([_PythonWarnings()])
+    return load_told(
+        reference, device=device, trust_remote_code=trust_remote_code, progress=progress
+    )
 
 
 class _PythonWarnings:
@@ -44,9 +56,11 @@ class _PythonWarnings:
             warnings.warn(event.message, stacklevel=2)
 
 
-def load_told(reference: Path | str, *, device: str, progress: Progress) -> FittedModel:
+def load_told(
+    reference: Path | str, *, device: str, trust_remote_code: bool = False, progress: Progress
+) -> FittedModel:
     """The same as `load`; warnings go to `progress`."""
-    from headstart.saved import load_model, load_pretrained
+    from headstart.saved import agree_to_code, load_model, load_pretrained
 
     if not _is_backbone(str(reference)):
         folder = RunFolder.open_unfinished(Path(reference))
@@ -55,13 +69,17 @@ def load_told(reference: Path | str, *, device: str, progress: Progress) -> Fitt
                 f"`{reference}` answers with masks. Write them to a folder: headstart predict "
                 f"{reference} PICTURES --output MASKS/ (in Python: headstart.map_pictures)."
             )
-        if folder.is_finished or not folder.has_usable_model:
-            return load_model(RunFolder.open(folder.path), device=device)
+        whole = folder.is_finished or not folder.has_usable_model
+        found = RunFolder.open(folder.path) if whole else folder.so_far
+        if trust_remote_code:
+            agree_to_code(found)
+        if whole:
+            return load_model(found, device=device)
         progress.warn(
             f"`{reference}` is not finished: this is its best model so far, whose accuracy has not "
             f"been measured. Go on with: headstart fit --resume {reference}"
         )
-        return load_model(folder.so_far, device=device)
+        return load_model(found, device=device)
     return load_pretrained(str(reference), device=device, progress=progress)
 
 
@@ -77,12 +95,13 @@ def _is_backbone(reference: str) -> bool:
 
 def predict(
     model: Path | str,
-    paths: Sequence[Path | str],
+    paths: Sequence[Path | str] | Path | str,
     *,
     text_columns: tuple[str, ...] | None = None,
     min_confidence: float | None = None,
     device: str = "auto",
     on_bad: str = "stop",
+    trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> Prediction:
     """Predictions for folders, files and patterns.
@@ -96,6 +115,7 @@ def predict(
         device: See FitOptions.
         on_bad: `stop` at a file, or a row of a table of texts, that cannot be read, or `skip` it
             with a warning.
+        trust_remote_code: See `load`.
         progress: Told about everything; None is silent.
 
     Raises:
@@ -106,7 +126,7 @@ def predict(
 
     check_confidence(min_confidence)
     progress = progress or Progress()
-    fitted = load_told(model, device=device, progress=progress)
+    fitted = load_told(model, device=device, trust_remote_code=trust_remote_code, progress=progress)
     left_out = _LeftOut(fitted.predictor.task.unit, progress)
     on_error = left_out if on_bad == "skip" else None
     samples = fitted.find(paths, text_columns=text_columns, on_error=on_error, progress=progress)
@@ -117,12 +137,13 @@ def predict(
 
 def predict_parts(
     model: Path | str,
-    paths: Sequence[Path | str],
+    paths: Sequence[Path | str] | Path | str,
     *,
     text_columns: tuple[str, ...] | None = None,
     min_confidence: float | None = None,
     device: str = "auto",
     on_bad: str = "stop",
+    trust_remote_code: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Prediction]:
     """The same as `predict`, a part at a time: of more texts than fit into memory.
@@ -142,7 +163,7 @@ def predict_parts(
 
     check_confidence(min_confidence)
     progress = progress or Progress()
-    fitted = load_told(model, device=device, progress=progress)
+    fitted = load_told(model, device=device, trust_remote_code=trust_remote_code, progress=progress)
     left_out = _LeftOut(fitted.predictor.task.unit, progress)
     parts = fitted.predict_parts(
         paths,

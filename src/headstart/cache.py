@@ -1,7 +1,7 @@
 """The cache folder: where it is, what is in it, how large it may grow.
 
-Weights, features, miniatures and speed measurements are kept there, each in a subfolder of its own;
-all can be made again. Knows nothing of what the files mean.
+Weights, features, miniatures, speed measurements and code that models bring are kept there, each in
+a subfolder of its own; all can be made again. Knows nothing of what the files mean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from headstart.atomic import replacing
 from headstart.errors import ConfigError
 
 DEFAULT_LIMIT_BYTES = 20 * 10**9
-_KINDS = ("weights", "features", "miniatures", "speed", "data")
+_KINDS = ("weights", "features", "miniatures", "speed", "data", "code")
 
 
 def cache_root() -> Path:
@@ -34,7 +34,7 @@ def cache_root() -> Path:
 
 
 def cache_folder(kind: str) -> Path:
-    """The subfolder for `weights`, `features`, `miniatures`, `speed` or `data`."""
+    """The subfolder for `weights`, `features`, `miniatures`, `speed`, `data` or `code`."""
     if kind not in _KINDS:
         raise ConfigError(f"`{kind}` is no part of the cache: {', '.join(_KINDS)}.")
     return cache_root() / kind

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,9 +24,10 @@ from headstart import showing
 from headstart.cli_predict import Device, predict, shielded
 from headstart.cli_stac import Quiet
 from headstart.cli_stac import app as stac_app
-from headstart.config import FitOptions, RankOptions, Units, explain, load_options
+from headstart.config import FitOptions, RankOptions, Units, columns_of, explain, load_options
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
 from headstart.inspect_options import InspectOptions
+from headstart.openmp import wait_briefly
 from headstart.progress import ConsoleSink, Progress
 
 app = App(
@@ -165,7 +167,7 @@ def evaluate(
         run,
         data,
         image_column=image_column,
-        text_columns=None if text_column is None else tuple(text_column.split(",")),
+        text_columns=columns_of(text_column),
         label_column=label_column,
         units=units,
         on_bad=on_bad,
@@ -326,7 +328,7 @@ def clear_cache(part: str | None = None, /) -> None:
     """Empty the cache, or one part of it. Everything in it can be made or fetched again.
 
     Args:
-        part: features, weights, miniatures, speed or data; all without it.
+        part: features, weights, miniatures, speed, data or code; all without it.
     """
     from headstart import cache
 
@@ -347,10 +349,7 @@ _MENDABLE: dict[int | None, str] = {
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code."""
-    # Threads that wait for work shall sleep, not spin: with anything else running on two cores,
-    # spinning made a feature pass of ant and bee photos take 19 to 29 s in place of 3. Read once,
-    # when torch is first imported; the user's own setting stands.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    wait_briefly(os.environ)
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
@@ -373,11 +372,23 @@ def run(arguments: list[str]) -> int:
         _complain(str(error), is_debug=is_debug)
         return 2
     except OSError as error:
+        if _is_closed(error):
+            return 141  # as a process that SIGPIPE ends
         if error.errno not in _MENDABLE:
             raise
-        _complain(f"Cannot write `{error.filename}`: {_MENDABLE[error.errno]}", is_debug=is_debug)
+        where = f"`{error.filename}`" if error.filename else "to standard output"
+        _complain(f"Cannot write {where}: {_MENDABLE[error.errno]}", is_debug=is_debug)
         return 2
     return 0
+
+
+def _is_closed(error: OSError) -> bool:
+    """Whether nobody reads standard output any more, such as `head` that has seen enough."""
+    if not isinstance(error, BrokenPipeError) or not hasattr(select, "poll"):
+        return False
+    output = select.poll()
+    output.register(sys.stdout, 0)  # what is wrong with it is told unasked
+    return any(event & select.POLLERR for _, event in output.poll(0))
 
 
 def _explain_usage(error: CycloptsError) -> str:
@@ -395,7 +406,3 @@ def _complain(message: str, *, is_debug: bool) -> None:
         console.print_exception()
     # Not wrapped here, so that a path or a command in it can be copied.
     console.print("Error: " + message, style="bold red", markup=False, soft_wrap=True)
-
-
-if __name__ == "__main__":
-    main()

@@ -15,6 +15,7 @@ from cyclopts import Group, Parameter
 
 from headstart import showing
 from headstart.cli_stac import Filters, Quiet
+from headstart.config import columns_of
 from headstart.errors import ConfigError
 from headstart.map_options import MapOptions
 from headstart.progress import ConsoleSink, Progress
@@ -57,6 +58,7 @@ def predict(
     stac: Annotated[str | None, Parameter(group=_SEARCH)] = None,
     filters: Annotated[Filters | None, Parameter(name="*", group=_SEARCH)] = None,
     on_bad: Literal["stop", "skip"] = "stop",
+    trust_remote_code: Annotated[bool, Parameter(negative="")] = False,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -80,6 +82,8 @@ def predict(
             fetched, of the window of --bbox.
         filters: What an item must be like.
         on_bad: At a file, or a row of texts, that cannot be read, stop, or skip it with a warning.
+        trust_remote_code: Run the Python code that the model of the run brings, if it does, now and
+            from now on. It can do on this machine whatever you can.
         device: Where to compute.
         quiet: Only warnings and results.
     """
@@ -129,10 +133,11 @@ def predict(
     parts = api.predict_parts(
         model,
         paths,
-        text_columns=None if text_column is None else tuple(text_column.split(",")),
+        text_columns=columns_of(text_column),
         min_confidence=min_confidence,
         device=device,
         on_bad=on_bad,
+        trust_remote_code=trust_remote_code,
         progress=progress,
     )
     tally = PredictionTally()

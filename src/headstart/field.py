@@ -96,7 +96,11 @@ def _racer_or_why(name: str, where: Situation[LabelTask]) -> Racer | str:
     torch.manual_seed(where.options.seed)  # random weights are those that a fit would draw
     try:
         backbone = load_backbone_for(
-            where.task.unit, name, weights=where.options.weights, progress=where.progress
+            where.task.unit,
+            name,
+            weights=where.options.weights,
+            trust_remote_code=where.options.trust_remote_code,
+            progress=where.progress,
         )
     except (WeightsError, MissingExtraError) as error:
         return str(error)

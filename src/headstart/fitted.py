@@ -21,7 +21,8 @@ from headstart.contracts import (
 from headstart.data import find_pictures
 from headstart.data.new_texts import OnError, TextPart, text_parts
 from headstart.data.raster_values import STRETCHED
-from headstart.errors import ConfigError
+from headstart.data.text_rows import cleaned
+from headstart.errors import ConfigError, DataError
 from headstart.mask_predictor import MaskPredictor
 from headstart.model import Model
 from headstart.predictor import Predictor
@@ -34,6 +35,7 @@ class FittedModel:
     Args:
         predictor: The model with its input contract.
         text_columns: Columns of tables that it was fitted on, where they were named.
+        usual_text_columns: The same where they were found out.
 
     Attributes:
         classes: Names of its classes.
@@ -48,10 +50,15 @@ class FittedModel:
     """
 
     def __init__(
-        self, predictor: Predictor, *, text_columns: tuple[str, ...] | None = None
+        self,
+        predictor: Predictor,
+        *,
+        text_columns: tuple[str, ...] | None = None,
+        usual_text_columns: tuple[str, ...] = (),
     ) -> None:
         self.predictor = predictor
         self.text_columns = text_columns
+        self.usual_text_columns = usual_text_columns
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -75,7 +82,7 @@ class FittedModel:
 
     def find(
         self,
-        paths: Sequence[Path | str],
+        paths: Sequence[Path | str] | Path | str,
         *,
         text_columns: tuple[str, ...] | None = None,
         on_error: OnError | None = None,
@@ -95,6 +102,7 @@ class FittedModel:
             DataError: Nothing was found there, or it cannot be read.
         """
         self._refuse_columns(text_columns)
+        paths = _listed(paths)
         if self.is_of_texts:
             parts = self._text_parts(
                 paths, text_columns=text_columns, on_error=on_error, progress=progress
@@ -126,7 +134,9 @@ class FittedModel:
         notes: list[str] = []
         num_told = 0
         columns = text_columns or self.text_columns
-        for part in text_parts(paths, columns=columns, notes=notes, on_error=on_error):
+        usual = self.usual_text_columns
+        parts = text_parts(paths, columns=columns, usual=usual, notes=notes, on_error=on_error)
+        for part in parts:
             for note in notes[num_told:]:
                 progress.note(note)
             num_told = len(notes)
@@ -136,7 +146,7 @@ class FittedModel:
 
     def predict_parts(
         self,
-        paths: Sequence[Path | str],
+        paths: Sequence[Path | str] | Path | str,
         *,
         text_columns: tuple[str, ...] | None = None,
         on_error: OnError | None = None,
@@ -155,7 +165,7 @@ class FittedModel:
             DataError: Nothing was found there, or a file cannot be read; when a part is asked for.
         """
         self._refuse_columns(text_columns)
-        progress = progress or Progress()
+        paths, progress = _listed(paths), progress or Progress()
         if not self.is_of_texts:
             return self._whole(paths, on_error=on_error, progress=progress)
         parts = self._text_parts(
@@ -185,7 +195,7 @@ class FittedModel:
 
     def predict(
         self,
-        paths: Sequence[Path | str],
+        paths: Sequence[Path | str] | Path | str,
         *,
         min_confidence: float | None = None,
         progress: Progress | None = None,
@@ -193,7 +203,8 @@ class FittedModel:
         """Predictions for files, folders and patterns.
 
         Args:
-            paths: Folders (searched through), files, or patterns such as `new/*.jpg`. Of texts
+            paths: One or several: folders (searched through), files, or patterns such as
+                `new/*.jpg`. Of texts
                 .txt files, folders of them, tables, or `-` for standard input.
             min_confidence: Leave samples undecided that are answered less surely than this.
             progress: Told about everything; None is silent.
@@ -215,13 +226,37 @@ class FittedModel:
 
         Raises:
             ConfigError: `min_confidence` is no share, or the model is of pictures.
+            DataError: There is no text, or one is none.
         """
         check_confidence(min_confidence)
         if not self.is_of_texts:
             raise ConfigError("The model is of pictures, not of texts. Use `predict` with files.")
-        samples = [Sample(str(i), Path(), text=text) for i, text in enumerate(texts)]
+        samples = [Sample(str(i), Path(), text=text) for i, text in enumerate(_read_as(texts))]
         prediction = self.predictor.predict(samples, progress=Progress())
         return replace(prediction, min_confidence=min_confidence)
+
+
+def _read_as(texts: Sequence[str]) -> list[str]:
+    """Texts as those of files and tables are read.
+
+    Raises:
+        DataError: There is none, or one is none.
+    """
+    if isinstance(texts, str):
+        raise DataError("`predict_texts` was given a single text. Give a list of texts: [text].")
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(
+                f"Text {place} is a {type(text).__name__} ({text!r:.60}), and must be a string. "
+                "Leave it out, or give an empty string."
+            )
+    if not texts:
+        raise DataError("There is no text to predict. Give at least one.")
+    return [cleaned(text) for text in texts]
+
+
+def _listed(paths: Sequence[Path | str] | Path | str) -> Sequence[Path | str]:
+    return [paths] if isinstance(paths, str | Path) else paths
 
 
 @dataclass(frozen=True, eq=False)

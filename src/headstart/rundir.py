@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -102,7 +103,8 @@ class RunFolder:
         folder = cls.open_unfinished(path)
         if not folder.is_finished:
             raise RunError(
-                f"`{path}` is a run that is not finished. Go on with: headstart fit --resume {path}"
+                f"`{path}` is a run that is not finished. Go on with: headstart fit --resume "
+                f"{shlex.quote(str(path))}"
             )
         return folder
 
@@ -160,6 +162,14 @@ class RunFolder:
         """A folder inside this one, to try on what the end of a fit will write; then removed."""
         with tempfile.TemporaryDirectory(dir=self.path, prefix=_REHEARSAL) as path:
             yield RunFolder(Path(path))
+
+    def remove_if_unused(self) -> bool:
+        """Remove the folder where it has nothing but its log; whether it had no more."""
+        if any(path != self.log for path in self.path.iterdir()):
+            return False
+        self.log.unlink(missing_ok=True)
+        self.path.rmdir()
+        return True
 
     def remove_leftovers(self) -> None:
         """Remove what a killed fit has left half-written."""

@@ -13,6 +13,7 @@ from torch import nn
 from headstart.backbones import build_unset_backbone, load_backbone, takes_texts
 from headstart.backbones.pretrained_decoder import brings_decoder
 from headstart.backbones.pyramid import as_pyramid
+from headstart.backbones.remote_code import RemoteCode, agree
 from headstart.compute import choose_device, choose_format, module_fingerprint
 from headstart.contracts import (
     Backbone,
@@ -54,6 +55,7 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
     return FittedModel(
         Predictor(task=task, **parts, strangers=strangers, letters=letters),
         text_columns=None if columns is None else tuple(columns),
+        usual_text_columns=tuple(config["model"].get("text_columns", ())),
     )
 
 
@@ -79,9 +81,21 @@ def _has_seen_wide(folder: RunFolder) -> bool:
     return any(finding["kind"] == "sixteen-bit" for finding in findings)
 
 
+def agree_to_code(folder: RunFolder) -> None:
+    """Remember that the user lets the code be run that the model of a run brings, if it does.
+
+    Raises:
+        WeightsError: What the run holds of the code is damaged.
+    """
+    backbone = folder.read_json(folder.config)["model"]["backbone"]
+    if "code" in backbone["arguments"]:
+        agree(RemoteCode.from_json(backbone["arguments"]["code"]))
+
+
 def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]:
     """What a predictor is made of besides its task."""
-    described = folder.read_json(folder.config)["model"]
+    config = folder.read_json(folder.config)
+    described = config["model"]
     spec = BackboneSpec.from_json(described["backbone"])
     contract = _load_contract(folder, task)
     if isinstance(contract, TermsContract) and spec.arguments["sizes"] != [
@@ -99,11 +113,13 @@ def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]
     compute_format = ComputeFormat(**described["format"])
     if target.type != described["device"]:
         model.to(target)
+        asked = config["options"].get("precision")
+        is_exact = isinstance(contract, TermsContract) or asked == "float32"
         compute_format = choose_format(
             model if task.is_dense else EmbedOnly(model),
             example_input(contract, target),
             mode="inference",
-            precision="float32" if isinstance(contract, TermsContract) else "auto",
+            precision="float32" if is_exact else "auto",
             name=speed_name(model, spec.reference, is_dense=task.is_dense),
         ).compute_format
     return {

@@ -64,7 +64,7 @@ def show_inspection(found: Inspected, progress: Progress) -> None:
     ]
     if found.pixels:  # a picture with two classes would count twice
         rows = _shares(found.pixels, dataset.classes, splits)
-    else:
+    elif not dataset.is_multilabel:  # where a sample may have several labels, their sum is nothing
         rows.append(["all", *(sum(found.counts[split].values()) for split in splits)])
     unit = ", by share of the labelled pixels" if found.pixels else ""
     progress.table(f"{len(dataset):,} samples{unit}", ["class", *splits], rows)

@@ -271,3 +271,15 @@ def test_copies_of_a_picture_that_cannot_be_decoded_are_all_left_out(
     assert all(name in stopped.err for name in ("x.png", "y.png", "z.png"))
     skipped = headstart("fit", data, *TINY, "--on-bad", "skip", "--output", tmp_path / "skipped")
     assert skipped.code == 0, skipped.err
+
+
+def test_a_fit_that_could_not_begin_leaves_its_place_free(
+    photos: Path, headstart: Command, tmp_path: Path
+) -> None:
+    run = tmp_path / "runs" / "mine"
+    wrong = headstart("fit", photos, "--backbone", "timm:no_such_model", "--output", run)
+    assert wrong.code == 2
+    assert "no_such_model" in wrong.err
+    assert not run.exists()
+    done = headstart("fit", photos, *TINY, "--strategy", "probe", "--output", run)
+    assert done.code == 0, done.err

@@ -82,7 +82,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backbone]:
     )
     whole = replace(made, pretrained_head=decoder.eval(), pretrained_classes=row.decoder_classes)
 
-    def load(reference: str, **options: Any) -> Backbone:
+    def load(reference: str, *, trust_remote_code: bool = False, **options: Any) -> Backbone:
         if reference == MODEL and options.get("weights") != "random":
             return replace(whole)
         return load_backbone(reference, **options)

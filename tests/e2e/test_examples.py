@@ -24,7 +24,6 @@ def _offline(cache: Path) -> dict[str, str]:
         "EXAMPLE_BUDGET": "20s",
         "HEADSTART_CACHE": str(cache),
         "HF_HUB_OFFLINE": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",  # as the command sets it: other tests may run beside this one
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": "",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

@@ -364,3 +364,26 @@ def test_with_many_texts_a_class_it_is_no_rung_of_the_ladder(
     )
     rungs = json.loads((run.path / "metrics.json").read_text())["rungs"]
     assert "contrastive" not in [each["strategy"] for each in rungs]
+
+
+@pytest.mark.parametrize("long", [None, "windows"])
+def test_pairs_of_long_texts_are_read_in_one_window_unless_all_are_asked_for(
+    long: str | None,
+    few: Path,
+    backbone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("train.csv", "test.csv"):
+        with (few / name).open(encoding="utf-8") as file:
+            rows = [(60 * (row["text"] + " "), row["label"]) for row in csv.DictReader(file)]
+        with (tmp_path / name).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([("text", "label"), *rows])
+    words_right_on_all_but_one(monkeypatch)
+    monkeypatch.setattr(PairTuning, "_out_of_fold", answering(0))
+    run = hs.fit(tmp_path, backbone=str(backbone), long=long, output=tmp_path / "run")
+    assert rungs_of(run)["contrastive"]["kept"]
+    config = json.loads((run.path / "config.json").read_text())
+    ways = [choice["value"] for choice in config["choices"] if choice["name"] == "long"]
+    assert ways == (["windows", "head-tail"] if long is None else [])
+    assert json.loads((run.path / "input.json").read_text())["long"] == (long or "head-tail")

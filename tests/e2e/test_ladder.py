@@ -237,6 +237,121 @@ def test_a_hidden_layer_has_to_beat_the_probe_and_not_its_own_random_start(
     assert read(run, "metrics.json")["strategy"] == "probe"
 
 
+# --- what was chosen is learnt once more ------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def refitted(colours: Colours, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
+    """A run that learnt again, and the ids of the samples of each training."""
+    from headstart.engine.loop import Training
+
+    seen: list[set[str]] = []
+    fit = Training.fit
+
+    def watched(training: Training, *arguments: Any) -> Any:
+        seen.append({id_ for batch in training.train.batches(0) for id_ in batch.ids})
+        return fit(training, *arguments)
+
+    path = tmp_path_factory.mktemp("runs") / "refitted"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "fit", watched)
+        table = colours.table("labels")
+        hs.fit(table, output=path, budget="10m", refit=True, **colours.options)
+    return path, seen
+
+
+def test_what_was_chosen_by_validation_is_learnt_again_from_it_too(
+    tuned: Tuned, refitted: tuple[Path, list[Any]]
+) -> None:
+    run, (before, again) = refitted
+    assert {id_.split("_")[0] for id_ in before} == {"train"}
+    assert {id_.split("_")[0] for id_ in again} == {"train", "validation"}
+    assert len(again) == SIZES["train"] + SIZES["validation"]
+    config, first = read(run, "config.json"), read(tuned.path, "config.json")
+    assert config["fit"]["num_samples"] == len(again)
+    for name in ("monitor", "epochs", "best_epoch", "stopped", "merged"):  # as the curves tell
+        assert config["fit"][name] == first["fit"][name], name
+    assert 1 <= config["fit"]["refit"]["epochs"] <= config["fit"]["epochs"]
+    assert "Then it learnt once more" in (run / "report.html").read_text("utf-8")
+    assert "Then it learnt once more" not in (tuned.path / "report.html").read_text("utf-8")
+    told = {each["name"]: each for each in config["choices"]}["refit"]
+    assert told["value"] is True
+    assert "from all 52 training and validation pictures" in told["reason"]
+    metrics, one = read(run, "metrics.json"), read(tuned.path, "metrics.json")
+    assert metrics["strategy"] == "full"
+    assert metrics["metrics"]["accuracy"]["value"] >= 0.9
+    assert (run / "model.safetensors").read_bytes() != (
+        tuned.path / "model.safetensors"
+    ).read_bytes()
+    # Calibrated, and compared, by answers of the model that had not learnt from these samples.
+    for name in ("temperature", "log_loss_before", "log_loss_after"):
+        assert metrics["calibration"][name] == one["calibration"][name]
+    assert settled(run)["rungs"] == settled(tuned.path)["rungs"]
+    assert metrics["suspects"]["num_judged"] == len(again)
+    assert not (run / "checkpoint").exists()
+    assert [path for path in run.iterdir() if path.name.startswith(".")] == []
+
+
+def test_patience_ends_no_second_training(
+    colours: Colours, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.engine.loop import Training
+
+    found: list[Any] = []
+    fit = Training.fit
+
+    def watched(training: Training, *arguments: Any) -> Any:
+        found.append(fit(training, *arguments))
+        return found[-1]
+
+    monkeypatch.setattr(Training, "fit", watched)
+    table, run = colours.table("patience"), tmp_path / "run"
+    hs.fit(table, output=run, budget="10m", refit=True, **{**colours.options, "patience": 1})
+    config = read(run, "config.json")
+    first, again = found
+    assert again.stopped == "epochs"
+    assert 3 <= again.num_epochs == config["fit"]["refit"]["epochs"]  # beyond one of patience
+    assert again.num_epochs in first.kept_epochs
+    assert {each["name"]: each["value"] for each in config["choices"]}["refit"] is True
+
+
+def test_validation_that_came_with_the_data_stays_apart(tuned: Tuned) -> None:
+    choices = {each["name"]: each for each in read(tuned.path, "config.json")["choices"]}
+    assert choices["refit"]["value"] is False
+    assert "came with the data" in choices["refit"]["reason"]
+
+
+def test_a_stop_while_learning_again_leaves_the_first_training_and_is_gone_on_from(
+    headstart: Command,
+    colours: Colours,
+    refitted: tuple[Path, list[Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headstart.engine.loop import Training
+
+    finish, trainings = Training._finish_epoch, []
+
+    def stop_in_the_second(training: Training) -> bool:
+        if training not in trainings:
+            trainings.append(training)
+        if len(trainings) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return finish(training)
+
+    run = tmp_path / "run"
+    words = [*colours.words, "--budget", "10m", "--refit", "--output", run]
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_finish_epoch", stop_in_the_second)
+        stopped = headstart("fit", colours.table("labels"), *words)
+    assert stopped.code == 130, stopped.err
+    assert read(run / "checkpoint" / "best", "config.json")["strategy"] == "full"
+    resumed = headstart("fit", "--resume", run)
+    assert resumed.code == 0, resumed.err
+    whole, _ = refitted
+    assert (run / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+
+
 # --- the test set changes nothing -------------------------------------------------------------
 
 

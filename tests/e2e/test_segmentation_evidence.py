@@ -56,7 +56,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> headstart.Run:
     draw_scenes(folder / "scenes", num=12)
 
     def as_if_pretrained(unit: str, reference: str, **options: Any) -> Any:
-        return load_backbone(reference, **{**options, "weights": "random"})
+        return load_backbone(reference, weights="random", progress=options["progress"])
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(choosing, "load_backbone_for", as_if_pretrained)

@@ -129,6 +129,19 @@ def test_every_strategy_goes_through_with_texts(
     assert run.metrics["accuracy"].n is not None
 
 
+def test_a_head_learns_from_features_that_are_read_once(
+    table: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart.data.loader import TrainLoader
+
+    def read(loader: TrainLoader, epoch: int, *, start: int = 0) -> None:
+        raise AssertionError("The texts went through the backbone again.")
+
+    monkeypatch.setattr(TrainLoader, "batches", read)
+    run = hs.fit(table, backbone=str(backbone), strategy="head", epochs=60, output=tmp_path / "run")
+    assert run.metrics["accuracy"].value > 0.8
+
+
 def test_the_ladder_begins_with_words_alone(table: Path, backbone: Path, tmp_path: Path) -> None:
     run = hs.fit(table, backbone=str(backbone), budget="60s", output=tmp_path / "run")
     rungs = json.loads((run.path / "metrics.json").read_text())["rungs"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 
 import headstart as hs
+from headstart.api import report
 from headstart.cli import run as command
-from headstart.errors import ConfigError, InterruptedFit, MissingExtraError, RunError
+from headstart.errors import ConfigError, DataError, InterruptedFit, MissingExtraError, RunError
 
 pytest.importorskip("scipy", reason="needs the extra `text`")
 
@@ -222,6 +224,10 @@ def test_the_ladder_keeps_words_alone_where_nothing_is_better(table: Path, tmp_p
     assert answers.strangers.is_stranger.tolist() == [False, True]
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert "do not rely on it yet" not in page
+    # Killed before its figures were written, it goes on with the backbone that it began with.
+    (run.path / "metrics.json").unlink()
+    again = json.loads((hs.resume(run.path).path / "metrics.json").read_text())
+    assert again["verdict"] == metrics["verdict"]
 
 
 @pytest.mark.parametrize(
@@ -316,3 +322,92 @@ def test_the_ladder_keeps_what_is_better_than_words(tmp_path: Path) -> None:
     assert not rungs["trivial"]["kept"]
     assert metrics["strategy"] != "tfidf"
     assert not (run.path / "terms.json").exists()
+
+
+def test_a_model_of_pairs_reads_pairs(tmp_path: Path) -> None:
+    from headstart.progress import Progress
+
+    rng = np.random.default_rng(0)
+    table = tmp_path / "pairs.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["number", "hypothesis", "premise", "label"])
+        for i in range(80):
+            words = " ".join(rng.choice(WORDS[["praise", "blame"][i % 2]], 6))
+            writer.writerow([i, f"this is text {i}", words, ["praise", "blame"][i % 2]])
+    run = hs.fit(table, strategy="tfidf", output=tmp_path / "run")
+    model = hs.load(run.path)
+    [first, *_] = model.find([table], progress=Progress())
+    assert (first.text or "").startswith("premise: ")
+    assert (first.text or "").endswith("hypothesis: this is text 0")
+    assert hs.evaluate(run.path, table).metrics["accuracy"].value == 1.0
+
+
+# --- texts from Python ------------------------------------------------------------------------
+
+
+def test_texts_from_python_are_read_as_those_of_files(run: hs.Run) -> None:
+    model = hs.load(run.path)
+    text = "good fine\r\nfunny"
+    answers = model.predict_texts([text, f" {text}\n"])
+    assert answers.probabilities[0].tolist() == answers.probabilities[1].tolist()
+    for wrong, told in (("good fine", r"Give a list of texts"), ([], "no text to predict")):
+        with pytest.raises(DataError, match=told):
+            model.predict_texts(wrong)
+    with pytest.raises(DataError, match=r"Text 1 is a float \(nan\)"):
+        model.predict_texts(["good", float("nan")])  # type: ignore[list-item]
+
+
+def test_a_single_path_is_a_list_of_one(run: hs.Run, table: Path) -> None:
+    found = hs.load(run.path).predict(table)
+    assert found.ids == hs.load(run.path).predict([str(table)]).ids
+    assert hs.predict(run.path, str(table)).ids == found.ids
+
+
+def test_texts_of_no_class_count_where_several_are_possible(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    lines = ["text,label"]
+    for i in range(120):
+        names = [name for name, bit in zip(WORDS, (1, 2), strict=True) if (i % 4) & bit]
+        words = [word for name in names for word in rng.choice(WORDS[name], 4)]
+        lines.append(f"{' '.join([*words, 'no', str(i)])},{'|'.join(names)}")
+    path = tmp_path / "mails.csv"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    run = hs.fit(path, strategy="tfidf", output=tmp_path / "run")
+    # Of the new ones none has several labels, and some have none.
+    few = [line for line in lines[1:41] if "|" not in line]
+    (tmp_path / "new.csv").write_text("\n".join(["text,label", *few]), encoding="utf-8")
+    assert hs.evaluate(run.path, tmp_path / "new.csv").n == len(few) == 30
+    assert command(["evaluate", str(run.path), str(tmp_path / "new.csv")]) == 0
+    told = capsys.readouterr()
+    assert "10 rows with no label" in told.out + told.err
+
+
+def test_a_model_that_cannot_be_loaded_is_no_finished_run(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RunError("It does not fit the model.")
+
+    monkeypatch.setattr("headstart.fitting.classifying.load_model", fail)
+    with pytest.raises(RunError, match="does not fit"):
+        hs.fit(table, strategy="tfidf", output=tmp_path / "run")
+    assert not (tmp_path / "run" / "metrics.json").exists()
+
+
+def test_a_report_is_drawn_from_suspects_that_a_spreadsheet_saved(
+    run: hs.Run, tmp_path: Path
+) -> None:
+    copy = tmp_path / "a run"
+    shutil.copytree(run.path, copy)
+    path = copy / "suspects.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    page = report(copy).read_text(encoding="utf-8")
+    command_told = page.partition("--drop-suspects")[0].rpartition("<code>")[2]
+    assert "--strategy tfidf" in command_told
+    assert "&#39;" + str(copy) in page.partition("--drop-suspects")[2]
+    path.write_bytes(path.read_bytes().replace(b",", b";"))
+    with pytest.raises(RunError, match="with commas between them"):
+        report(copy)

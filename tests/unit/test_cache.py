@@ -36,7 +36,7 @@ def test_its_use_is_counted_by_part() -> None:
     found = {use.kind: (use.num_files, use.num_bytes) for use in cache.usage()}
     assert found == {
         **{"weights": (1, 5), "features": (1, 7)},
-        **{"miniatures": (0, 0), "speed": (0, 0), "data": (0, 0)},
+        **{"miniatures": (0, 0), "speed": (0, 0), "data": (0, 0), "code": (0, 0)},
     }
 
 
@@ -65,7 +65,7 @@ def test_a_part_or_all_of_it_is_emptied(root: Path) -> None:
     for kind in ("features", "weights", "speed"):
         put(kind, "x", size=1, used=1)
     cache.clear("features")
-    assert [use.num_files for use in cache.usage()] == [1, 0, 0, 1, 0]
+    assert [use.num_files for use in cache.usage()] == [1, 0, 0, 1, 0, 0]
     cache.clear()
     assert sum(use.num_files for use in cache.usage()) == 0
     cache.clear()

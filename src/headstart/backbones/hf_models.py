@@ -1,12 +1,14 @@
 """Language models from transformers. The only file that imports it, and late: it takes seconds.
 
 A trunk is built in one way, pretrained or not: the class that transformers has for its config,
-without heads. No code of a repository is ever run, and no pickle is read but with `weights_only`.
+without heads. Code of a repository is run only where the user says so (see `remote_code`), and no
+pickle is read but with `weights_only`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import logging
 from collections.abc import Iterator, Mapping
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from headstart.backbones import weights
+from headstart.backbones import remote_code, weights
 from headstart.backbones.declared import declared_contract, declared_pooling
 from headstart.backbones.layer_groups import group_by_blocks
 from headstart.backbones.mapping import describe_mismatch
@@ -27,13 +29,15 @@ from headstart.backbones.model_files import (
     files_at_hand,
     find_files,
     find_local_files,
+    read_code_file,
 )
 from headstart.backbones.published import published
+from headstart.backbones.remote_code import RemoteCode, Trust
 from headstart.backbones.text_catalog import text_catalog
 from headstart.backbones.text_features import Place, TextFeatures, count_blocks, is_causal
 from headstart.backbones.unset import UnsetWeights
 from headstart.contracts import Backbone, BackboneSpec, ModelCard, TextContract
-from headstart.errors import MissingExtraError, WeightsError
+from headstart.errors import HeadstartError, MissingExtraError, WeightsError
 from headstart.progress import Progress
 
 if TYPE_CHECKING:
@@ -50,6 +54,7 @@ def load(
     *,
     weights_reference: str | None,
     row: object = None,
+    trust_remote_code: Trust = False,
     progress: Progress,
 ) -> Backbone[TextContract]:
     """A language model with its weights (see `headstart.backbones.load_text_backbone`).
@@ -58,6 +63,8 @@ def load(
         architecture: A name of text_models.toml, `ORG/REPO`, a folder, or a whole reference.
         weights_reference: Other weights than the model's own, or `random`.
         row: Not used: named language models are in a list of their own.
+        trust_remote_code: Whether code that the model brings is run, and agreed to from now on;
+            with `as-agreed` only such as has been agreed to.
         progress: Told about downloads, guesses, and what of the weights is left out.
 
     Raises:
@@ -75,25 +82,28 @@ def load(
         with_weights=weights_reference is None,
         progress=progress,
     )
-    config = _config_of(files.json_of(CONFIG), model.reference)
-    _warn_of_code(files.json_of(CONFIG), model.reference, progress)
+    code = _trusted_code(files, trust_remote_code, progress=progress)
+    config = _config_of(files.json_of(CONFIG), model.reference, code)
+    if code is None:
+        _warn_of_code(files.json_of(CONFIG), model.reference, progress)
     if weights_reference == "random":
-        trunk, sha256, licence = _make(config), "", "unknown"
+        trunk, sha256, licence = _make(config, code), "", "unknown"
     else:
         tensors, sha256 = _tensors(files, weights_reference, progress)
         licence = "unknown" if weights_reference else model.licence or files.licence or "unknown"
-        trunk = _fitted(
-            config, tensors, reference=weights_reference or model.reference, progress=progress
-        )
+        reference = weights_reference or model.reference
+        trunk = _fitted(config, code, tensors, reference=reference, progress=progress)
     trunk = _without_head(trunk).eval()
-    num_blocks, width = count_blocks(trunk, name=architecture)
-    causal = is_causal(trunk)
+    with _told_of(code):
+        num_blocks, width = count_blocks(trunk, name=architecture)
+        causal = is_causal(trunk)
     pooling = declared_pooling(files, causal=causal, progress=progress)
     arguments = {
         "config": _plain(config),
         "pooling": pooling,
         "num_blocks": num_blocks,
         "is_causal": causal,
+        **({} if code is None else {"code": code.to_json()}),
     }
     module = _features(trunk, arguments).eval()
     return Backbone(
@@ -128,15 +138,23 @@ def contract_at_hand(architecture: str) -> TextContract | None:
         return None
     _require_transformers()
     with UnsetWeights():
-        trunk = _without_head(_make(_config_of(files.json_of(CONFIG), model.reference)))
+        config = _config_of(files.json_of(CONFIG), model.reference, None)
+        trunk = _without_head(_make(config, None))
     return declared_contract(files, trunk, tokenizer_text=_tokenizer_of(files), prefix=model.prefix)
 
 
 def build(spec: BackboneSpec) -> nn.Module:
-    """The module of a spec with random weights; asks no network."""
+    """The module of a spec with random weights; asks no network.
+
+    Raises:
+        MissingExtraError: transformers is not installed.
+        WeightsError: It needs code that nobody has agreed to on this machine, or that fails.
+    """
     _require_transformers()
-    config = _config_of(spec.arguments["config"], spec.reference)
-    return _features(_without_head(_make(config)), spec.arguments)
+    told = spec.arguments.get("code")
+    code = None if told is None else RemoteCode.from_json(told)
+    config = _config_of(spec.arguments["config"], spec.reference, code)
+    return _features(_without_head(_make(config, code)), spec.arguments)
 
 
 def build_unset(spec: BackboneSpec) -> nn.Module:
@@ -185,70 +203,99 @@ def _require_transformers() -> None:
         raise MissingExtraError("A language model", extra="text") from None
 
 
-def _config_of(values: Mapping[str, Any], reference: str) -> Any:
-    """The config of a trunk in float32, made from config.json's values; nothing is run or asked."""
+def _config_of(values: Mapping[str, Any], reference: str, code: RemoteCode | None) -> Any:
+    """The config of a trunk in float32, made from config.json's values; asks no network."""
     from huggingface_hub.errors import StrictDataclassError
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    kind = str(values.get("model_type", ""))
-    if kind not in CONFIG_MAPPING:
-        if "auto_map" in values:
-            raise WeightsError(
-                f"`{reference}` needs code from its own repository ({_code_of(values)}), which is "
-                "never run here: it could do on this machine whatever you may do, and the run "
-                "could not be loaded without it. Choose a model whose architecture transformers "
-                "has itself (`headstart models text`); the publisher may have one of the same "
-                "weights, often with `-hf` in its name."
-            )
-        import transformers
-
-        raise WeightsError(
-            f"`{reference}` needs the architecture `{kind}`, which the installed transformers "
-            f"{transformers.__version__} does not have; a newer one may."
-        )
     if values.get("quantization_config"):
         raise WeightsError(
             f"The weights of `{reference}` are quantised, so that they can neither be trained nor "
             "cast. Choose the same model as it was before."
         )
-    left_out = (*_NOT_OF_TRUNKS, "dtype", "torch_dtype", "model_type")
+    kind = _config_class(values, reference, code)
+    is_own = code is not None and remote_code.CONFIG_CLASS in code.classes
+    left_out = (*_NOT_OF_TRUNKS, "dtype", "torch_dtype", "model_type", remote_code.AUTO_MAP)
     try:
-        config = CONFIG_MAPPING[kind](**{k: v for k, v in values.items() if k not in left_out})
+        with _told_of(code if is_own else None):
+            config = kind(**{k: v for k, v in values.items() if k not in left_out})
     except (TypeError, ValueError, KeyError, StrictDataclassError) as error:
         raise WeightsError(
-            f"The config.json of `{reference}` does not make a `{kind}`: {error}. Fetch it again."
+            f"The config.json of `{reference}` does not make a `{values.get('model_type')}`: "
+            f"{error}. Fetch it again."
         ) from None
     config.use_cache = False  # of no use to one pass, and costs memory
     return config
 
 
-def _code_of(values: Mapping[str, Any]) -> str:
-    """The files of Python that a config.json names, for messages."""
-    named = values["auto_map"]
-    classes = named.values() if isinstance(named, Mapping) else [named]
-    modules = {str(each).rpartition("--")[2].partition(".")[0] for each in classes}
-    return ", ".join(f"{module}.py" for module in sorted(modules))
+def _config_class(values: Mapping[str, Any], reference: str, code: RemoteCode | None) -> Any:
+    """The model's own, if its code is trusted and has one, or that of transformers."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    own = None if code is None else remote_code.import_class(code, remote_code.CONFIG_CLASS)
+    if own is not None:
+        return own
+    kind = str(values.get("model_type", ""))
+    if kind in CONFIG_MAPPING:
+        return CONFIG_MAPPING[kind]
+    if remote_code.AUTO_MAP in values:
+        raise WeightsError(
+            f"`{reference}` needs code of its own ({remote_code.named_files(values)}), which is "
+            "not run unless you say so: it could do on this machine whatever you may do. Choose a "
+            "model whose architecture transformers has itself (`headstart models text`); the "
+            "publisher may have one of the same weights, often with `-hf` in its name. Or, if you "
+            "trust the publisher, add --trust-remote-code (in Python: trust_remote_code=True)."
+        )
+    import transformers
+
+    raise WeightsError(
+        f"`{reference}` needs the architecture `{kind}`, which the installed transformers "
+        f"{transformers.__version__} does not have; a newer one may."
+    )
+
+
+def _trusted_code(files: ModelFiles, trust: Trust, *, progress: Progress) -> RemoteCode | None:
+    """The code that a model brings and that may run; None where it brings none, or none may."""
+    values = files.json_of(CONFIG)
+    if not trust or remote_code.AUTO_MAP not in values:
+        return None
+
+    def read(repository: str, name: str) -> str:
+        return read_code_file(files, repository, name, progress=progress)
+
+    code = remote_code.read_code(values, origin=files.reference, read=read)
+    if trust == "as-agreed":
+        remote_code.refuse_other_code(code)
+    else:
+        remote_code.agree(code)
+    return code
 
 
 def _warn_of_code(values: Mapping[str, Any], reference: str, progress: Progress) -> None:
     """That a model brings its own version of an architecture which transformers has, too."""
-    if "auto_map" in values:
+    if remote_code.AUTO_MAP in values:
         progress.warn(
-            f"`{reference}` brings code of its own ({_code_of(values)}), which is not run: it is "
-            f"read as what transformers knows as `{values.get('model_type')}`, and its features "
-            "may not be those that its publisher measured. Look what a probe on it is worth, or "
-            "choose another (`headstart models text`)."
+            f"`{reference}` brings code of its own ({remote_code.named_files(values)}), which is "
+            f"not run: it is read as what transformers knows as `{values.get('model_type')}`, and "
+            "its features may not be those that its publisher measured. Look what a probe on it "
+            "is worth, choose another (`headstart models text`), or, if you trust the publisher, "
+            "let the code be run with --trust-remote-code."
         )
 
 
 def _plain(config: Any) -> dict[str, Any]:
     """A config as JSON from which `_config_of` makes it again."""
     values = json.loads(config.to_json_string(use_diff=False))
-    return {key: value for key, value in values.items() if key not in _NOT_OF_TRUNKS}
+    left_out = (*_NOT_OF_TRUNKS, remote_code.AUTO_MAP)
+    return {key: value for key, value in values.items() if key not in left_out}
 
 
-def _class_of(config: Any, reference: str) -> Any:
-    """transformers' class without heads; of encoder-decoders the encoder alone, if it has one."""
+def _class_of(config: Any, code: RemoteCode | None, reference: str) -> Any:
+    """The class without heads, the model's own if its code is trusted.
+
+    Of transformers' encoder-decoders the encoder alone, if it has one.
+    """
+    if code is not None:
+        return remote_code.import_class(code, remote_code.MODEL_CLASS)
     from transformers.models.auto.modeling_auto import (
         MODEL_FOR_TEXT_ENCODING_MAPPING,
         MODEL_MAPPING,
@@ -265,20 +312,40 @@ def _class_of(config: Any, reference: str) -> Any:
     return found[0] if isinstance(found, tuple | list) else found
 
 
-def _make(config: Any) -> nn.Module:
-    """A trunk with random weights."""
-    with _quietly():
-        model: nn.Module = _class_of(config, config.model_type)(config)
+def _make(config: Any, code: RemoteCode | None) -> nn.Module:
+    """A trunk with random weights. The config stays as it is: T5 would write into it."""
+    kind = _class_of(config, code, config.model_type)
+    with _quietly(), _told_of(code):
+        model: nn.Module = kind(copy.deepcopy(config))
     return model.float()
 
 
+@contextlib.contextmanager
+def _told_of(
+    code: RemoteCode | None, *, but_for: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
+    """Whatever a model's own code raises is told as its failure, but for some errors."""
+    try:
+        yield
+    except Exception as error:
+        if code is None or isinstance(error, (HeadstartError, *but_for)):
+            raise
+        raise WeightsError(remote_code.failed(code, error)) from error
+
+
 def _fitted(
-    config: Any, tensors: dict[str, Tensor], *, reference: str, progress: Progress
+    config: Any,
+    code: RemoteCode | None,
+    tensors: dict[str, Tensor],
+    *,
+    reference: str,
+    progress: Progress,
 ) -> nn.Module:
     """A trunk with its weights, all of them; what else the file holds is told and left out."""
-    kind = _class_of(config, reference)
+    kind = _class_of(config, code, reference)
+    of_shapes = (RuntimeError, ValueError, KeyError)
     try:
-        with _quietly():
+        with _quietly(), _told_of(code, but_for=of_shapes):
             model, report = kind.from_pretrained(
                 None,
                 config=config,
@@ -286,8 +353,9 @@ def _fitted(
                 dtype=torch.float32,
                 output_loading_info=True,
             )
-    except (RuntimeError, ValueError, KeyError) as error:
-        expected = {name: tuple(value.shape) for name, value in _make(config).state_dict().items()}
+    except of_shapes as error:
+        made = _make(config, code).state_dict()
+        expected = {name: tuple(value.shape) for name, value in made.items()}
         found = {name: tuple(value.shape) for name, value in tensors.items()}
         trouble = describe_mismatch(expected, found) or str(error)
         raise WeightsError(_does_not_fit(reference, config, trouble)) from None
@@ -303,7 +371,31 @@ def _fitted(
             f"{len(unused)} tensors of `{reference}` are not of the part that reads a text, and "
             f"are left out: {', '.join(kinds[:6])}{', ...' if len(kinds) > 6 else ''}."
         )
-    return model  # type: ignore[no-any-return] # transformers says nothing of it
+    if code is None:
+        return model  # type: ignore[no-any-return] # transformers says nothing of it
+    return _with_buffers(model, _make(config, code), stored=tensors)
+
+
+def _with_buffers(model: nn.Module, made: nn.Module, *, stored: Mapping[str, Tensor]) -> nn.Module:
+    """A model as its code makes it, with the weights of one that transformers filled in.
+
+    This builds without memory, and then leaves undefined what foreign code computes for itself and
+    no file holds: the buffers.
+
+    Args:
+        model: Filled in.
+        made: As its code made it.
+        stored: What the file holds; names there may begin with that of a whole model.
+    """
+    buffers = {name for name, _ in model.named_buffers()}
+    endings = {".".join(name.split(".")[i:]) for name in stored for i in range(name.count(".") + 1)}
+    values = {
+        name: value
+        for name, value in model.state_dict().items()
+        if name not in buffers or name in endings
+    }
+    made.load_state_dict(values, strict=False)
+    return made
 
 
 def _without_head(model: nn.Module) -> nn.Module:

@@ -135,6 +135,35 @@ def find_files(
     return found
 
 
+def read_code_file(files: ModelFiles, repository: str, name: str, *, progress: Progress) -> str:
+    """The text of a file of Python that belongs to a model. It is read, not run.
+
+    Args:
+        files: Of the model.
+        repository: `ORG/REPO` of a hub where it is not the model's own; empty for the model's.
+        name: Of the file.
+        progress: Told about a download.
+
+    Raises:
+        UnreachableError: A hub does not answer.
+        WeightsError: There is no such file, or it is no text.
+    """
+    if repository:
+        path = hub.download(hub.HubFile(repository, name), progress=progress)
+    elif files.reference.startswith("hf://"):
+        file = replace(hub.parse_hub_file(files.reference), revision=files.folder.name, path=name)
+        path = hub.download(file, progress=progress)
+    else:
+        path = files.folder / name
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"`{files.reference}` needs its file of code `{name}`, which cannot be read: {error}. "
+            "Fetch the model again, with all of its files."
+        ) from None
+
+
 def is_model_folder(path: Path) -> bool:
     """Whether a folder is a model as transformers writes it."""
     try:

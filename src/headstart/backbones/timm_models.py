@@ -33,6 +33,7 @@ from headstart.backbones.recipes import (
     structure_of,
     structure_of_row,
 )
+from headstart.backbones.remote_code import Trust
 from headstart.backbones.smp_names import split_unet
 from headstart.backbones.trunks import shape_trunk
 from headstart.backbones.unset import UnsetWeights
@@ -56,6 +57,7 @@ def load(
     *,
     weights_reference: str | None,
     row: CatalogRow | None,
+    trust_remote_code: Trust = False,
     progress: Progress,
 ) -> Backbone:
     """A backbone with its weights (see `headstart.backbones.load_backbone`).
@@ -64,6 +66,7 @@ def load(
         architecture: timm's name with or without tag, or `hf://ORG/REPO` of a timm repository.
         weights_reference: Other weights than the recipe's own, or `random`.
         row: The catalogue row that the architecture comes from.
+        trust_remote_code: Not used: timm's models bring no code.
         progress: Told about downloads and guesses.
 
     Raises:

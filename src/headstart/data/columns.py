@@ -7,6 +7,7 @@ the path of a file is a picture. Each guess is written down for the user.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ _LABEL_NAMES = (
     *("y", "species", "diagnosis", "sentiment", "polarity", "topic", "intent", "emotion"),
 )
 _SPLIT_COLUMNS = ("split", "subset", "partition")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PROBED_CELLS = 100  # how many cells of a column are looked up on disk to know what it holds
 
 
@@ -172,10 +174,16 @@ def guess_label(table: Table, taken: set[str | None]) -> tuple[str, str]:
             likely.append((column, sorted(kinds)))
     if len(likely) == 1:
         return likely[0][0], f"it has {count(len(likely[0][1]), 'different value')}"
+    if not free:
+        raise DataError(
+            f"`{table.path}` has no column besides {series(f'`{c}`' for c in table.columns)}, so "
+            "that none can hold the labels. Add one; to have a model answer, take `headstart "
+            "predict`."
+        )
     described = series(f"`{c}` ({len(k)} different: {series(k, limit=3)})" for c, k in likely)
     seen = f"may be {described}" if likely else f"is none of {series(f'`{c}`' for c in free)}"
     raise DataError(
-        f"It cannot be told which column of `{table.path}` holds the labels; it {seen or 'none'}. "
+        f"It cannot be told which column of `{table.path}` holds the labels; it {seen}. "
         "Give its name with --label-column."
     )
 
@@ -229,6 +237,13 @@ def _texts(cells: Sequence[Any]) -> list[str]:
 
 def _example(cells: Sequence[Any]) -> str:
     return next((str(cell)[:60] for cell in cells if not is_missing(cell)), "")
+
+
+def mended(text: str) -> str:
+    """A text in whole characters: JSON escapes can stand for halves of one."""
+    if not text.isascii() and _SURROGATE.search(text):
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def is_missing(cell: Any) -> bool:

@@ -51,14 +51,14 @@ def read_delimited(
     Raises:
         DataError: It is empty, has too few columns, or (when all else was read) uneven rows.
     """
+    if csv.field_size_limit() < MAX_CELL:  # of the process; raised, and never lowered again
+        csv.field_size_limit(MAX_CELL)
     with path.open("rb") as file:
         rest = lines(decoded(file, path.name, notes), path.name)
         begun = _beginning(rest)
         shown = [line for line in begun if line.strip()]
         if not shown:
-            raise DataError(
-                f"The table `{path}` is empty. A header and a line a sample are needed."
-            )
+            raise _empty(path)
         separator = (
             "\t"
             if path.suffix.lower() == ".tsv"
@@ -73,14 +73,25 @@ def read_delimited(
             numbered = _split_plainly(all_lines)
         else:
             numbered = _split_quoted(path, all_lines, separator)
-        rows = ((n, row) for n, row in numbered if any(cell.strip() for cell in row))
+        # An empty row is none; of a single column an empty cell, in quotes, is one.
+        rows = (
+            (n, row)
+            for n, row in numbered
+            if any(cell.strip() for cell in row) or len(row) == least_columns == 1
+        )
         first_line = shown[0].strip()
         first = list(islice(rows, _SNIFFED_LINES))
+        if not first:  # rows of nothing but separators
+            raise _empty(path)
         _require_columns(path, first[0][1], first_line, least_columns=least_columns)
         names = _header(path, first, is_header, notes)
         blocks = _blocks(path, names, chain(first, rows), on_bad)
         for columns in blocks:
             yield columns, file.tell()
+
+
+def _empty(path: Path) -> DataError:
+    return DataError(f"The table `{path}` is empty. A header and a line a sample are needed.")
 
 
 def _beginning(rest: Iterator[str]) -> list[str]:
@@ -125,14 +136,19 @@ def _is_unquoted(path: Path) -> bool:
     for more makes one cell of all lines up to the next. Read by bytes, until one line differs.
     """
     with path.open("rb") as file:
-        widths = (line.count(b"\t") for line in file if line.strip())
-        first = next(widths, 0)
-        return first > 0 and all(width == first for width in widths)
+        some = (line for line in file if line.strip())
+        first = next(some, b"").count(b"\t")
+        return first > 0 and all(
+            line.count(b"\t") == first and not (b'"' in line and b"\r" in line.rstrip(b"\r\n"))
+            for line in some
+        )
 
 
 def _split_plainly(all_lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Cells between tabs; quotes around a whole cell are taken off."""
     for number, line in enumerate(all_lines, 1):
+        if not line.strip():
+            continue
         cells = line.rstrip("\r\n").split("\t")
         if '"' in line:
             cells = [
@@ -147,8 +163,6 @@ def _split_plainly(all_lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 def _split_quoted(
     path: Path, all_lines: Iterable[str], separator: str
 ) -> Iterator[tuple[int, list[str]]]:
-    if csv.field_size_limit() < MAX_CELL:  # of the process; raised, and never lowered again
-        csv.field_size_limit(MAX_CELL)
     reader = csv.reader(all_lines, delimiter=separator)
     last = 0
     while True:

@@ -51,6 +51,8 @@ class Request:
         ignore_values: Values of masks that stand for no class; an empty tuple: none does.
         outside: What pixels in no polygon are, `background` or `ignore`.
         text_columns: The columns of a table that hold texts; several are joined, with their names.
+        usual_text_columns: Those that a model was fitted on, which are taken where they are there.
+        is_multilabel: A sample may have several labels, even where none here has.
         progress: Is told how far the reading of large files is.
     """
 
@@ -60,6 +62,8 @@ class Request:
     ignore_values: tuple[int, ...] | None = None
     outside: Literal["background", "ignore"] | None = None
     text_columns: tuple[str, ...] | None = None
+    usual_text_columns: tuple[str, ...] = ()
+    is_multilabel: bool = False
     progress: Progress = field(default_factory=Progress)
 
 

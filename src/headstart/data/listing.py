@@ -61,11 +61,28 @@ def list_folder(root: Path, *, is_wanted: IsWanted = is_picture_name) -> Listing
         is_wanted: Which files are looked for, by their names.
 
     Raises:
-        DataError: A folder cannot be read.
+        DataError: A folder cannot be read, or a name is no text.
     """
     listing = Listing()
     _list(str(root), "", listing, (os.path.realpath(root),), is_wanted)
+    bad = [n for n in (*listing.folders, *listing.files) if not n.isascii() and not _is_text(n)]
+    if bad:
+        shown = os.fsencode(bad[0]).decode("utf-8", "backslashreplace")
+        raise DataError(
+            f"{count(len(bad), 'name')} of files and folders in `{root}` are in another encoding "
+            f"than UTF-8, such as `{shown}`, and cannot be written into a run. Rename them, with "
+            "`convmv` for instance."
+        )
     return listing
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name holds no bytes that stand for no character."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _list(

@@ -15,9 +15,9 @@ from typing import Any
 from headstart.contracts import Sample
 from headstart.data.columns import require
 from headstart.data.decoding import decode, decoded, lines
-from headstart.data.listing import is_text_name
+from headstart.data.listing import is_text_name, list_folder
 from headstart.data.table_files import TABLE_READERS, Table, table_blocks
-from headstart.data.text_columns import is_text_header, text_column
+from headstart.data.text_columns import guess_texts, header_of_texts, whole_names
 from headstart.data.text_rows import cleaned
 from headstart.data.text_tables import joined
 from headstart.errors import DataError
@@ -25,6 +25,8 @@ from headstart.errors import DataError
 # Is told of a file or row that cannot be read, which is then left out.
 OnError = Callable[[Sample, DataError], None]
 _STANDARD_INPUT = "-"
+# Of these one file is no text, though some can be read as one.
+_NO_TEXTS = frozenset({".json", ".xml", ".rtf", ".pdf", ".doc", ".docx", ".odt", ".xls", ".xlsx"})
 # A part is held at once, with its features: as many as are sorted by length together, so that parts
 # cost nothing in padding; see `text_batches`.
 TEXTS_A_PART = 16_384
@@ -59,11 +61,12 @@ def find_texts(
     sources: Sequence[Path | str],
     *,
     columns: tuple[str, ...] | None = None,
+    usual: tuple[str, ...] = (),
     notes: list[str] | None = None,
     on_error: OnError | None = None,
 ) -> list[Sample]:
     """All texts of some sources; see `text_parts`."""
-    parts = text_parts(sources, columns=columns, notes=notes, on_error=on_error)
+    parts = text_parts(sources, columns=columns, usual=usual, notes=notes, on_error=on_error)
     return [sample for part in parts for sample in part.samples]
 
 
@@ -71,6 +74,7 @@ def text_parts(
     sources: Sequence[Path | str],
     *,
     columns: tuple[str, ...] | None = None,
+    usual: tuple[str, ...] = (),
     notes: list[str] | None = None,
     on_error: OnError | None = None,
 ) -> Iterator[TextPart]:
@@ -82,7 +86,9 @@ def text_parts(
 
     Args:
         sources: Files, folders, and `-`.
-        columns: Of tables and JSON objects; several are joined with their names.
+        columns: Of tables and JSON objects; several are joined with their names. None guesses.
+        usual: Those that a model was fitted on: they are the guess where they are all there, and
+            needed where they are several.
         notes: Is told what was guessed; complete when the last part was read.
         on_error: Told of each file and each row that cannot be read, which is then left out; None:
             the error is raised.
@@ -94,7 +100,7 @@ def text_parts(
     Raises:
         DataError: There is nothing, it cannot be read, or it cannot be told which column is meant.
     """
-    reading = _Reading(columns, [] if notes is None else notes, on_error)
+    reading = _Reading(columns, usual, [] if notes is None else notes, on_error)
     given = dict.fromkeys(map(str, sources))  # what is named twice is read once
     files = [file for source in given for file in _files_of(source)]
     are_alike = len({file.name for file in files}) < len(files)  # `a/new.csv` and `b/new.csv`
@@ -138,8 +144,8 @@ def _files_of(source: str) -> Iterator[_File]:
     if source == _STANDARD_INPUT:
         yield _File(source, path, "line", 0)
     elif path.is_dir():
-        for found in sorted(p for p in path.rglob("*") if is_text_name(p.name) and p.is_file()):
-            yield _File(source, found, found.relative_to(path).as_posix(), found.stat().st_size)
+        for name, found in sorted(list_folder(path, is_wanted=is_text_name).files.items()):
+            yield _File(source, Path(found), name, Path(found).stat().st_size)
     elif path.is_file():
         yield _File(source, path, path.name, path.stat().st_size)
     else:
@@ -152,12 +158,14 @@ class _Reading:
 
     Attributes:
         columns: Of tables and objects; None guesses.
+        usual: See `text_parts`.
         notes: Is told what was guessed.
         on_error: See `text_parts`.
         num_left_out: How many files and rows could not be read.
     """
 
     columns: tuple[str, ...] | None
+    usual: tuple[str, ...]
     notes: list[str]
     on_error: OnError | None
     num_left_out: int = 0
@@ -192,13 +200,25 @@ def _texts_of(file: _File, reading: _Reading) -> Iterator[tuple[Sample, int]]:
 
 
 def _whole(file: _File, notes: list[str]) -> Sample:
+    if file.path.suffix.lower() in _NO_TEXTS:
+        raise _no_text(file)
     try:
-        text = cleaned(decode(file.path.read_bytes(), file.name, notes))
+        text = decode(file.path.read_bytes(), file.name, notes)
     except OSError as error:
         raise DataError(
             f"`{file.path}` cannot be read ({error.strerror or error}). Check the file."
         ) from error
+    if "\0" in text:
+        raise _no_text(file)
+    text = cleaned(text)
     return Sample(file.name, file.path, text=text)
+
+
+def _no_text(file: _File) -> DataError:
+    return DataError(
+        f"`{file.path}` is neither a plain text nor a table ({', '.join(TABLE_READERS)}). Export "
+        "it as one: a spreadsheet as CSV, JSON with an object a line as .jsonl, a document as .txt."
+    )
 
 
 def _of_table(path: Path, reading: _Reading) -> Iterator[tuple[Sample, int]]:
@@ -206,8 +226,9 @@ def _of_table(path: Path, reading: _Reading) -> Iterator[tuple[Sample, int]]:
     bad: set[int] = set()
     for block in _blocks_of(path, reading, bad):
         if columns is None:
-            columns = _guessed(block, reading.notes)
+            columns = guess_texts(block, reading.notes, usual=reading.usual)
         if not number:
+            columns = whole_names(columns, block.columns)
             for name in columns:
                 require(block, name)
         none = [None] * len(block)  # of JSONL a block may lack a column
@@ -241,7 +262,7 @@ def _blocks_of(path: Path, reading: _Reading, bad: set[int]) -> Iterator[Table]:
     blocks = table_blocks(
         path,
         reading.notes,
-        is_header=is_text_header,
+        is_header=header_of_texts(reading.columns, reading.usual),
         least_columns=1,
         on_bad=None if reading.on_error is None else note,
     )
@@ -257,17 +278,6 @@ def _blocks_of(path: Path, reading: _Reading, bad: set[int]) -> Iterator[Table]:
             return
         num_rows += len(block)
         yield block
-
-
-def _guessed(table: Table, notes: list[str]) -> tuple[str, ...]:
-    name = text_column(table)
-    if name is None:
-        raise DataError(
-            f"No column of `{table.path}` seems to hold texts; it has {', '.join(table.columns)}. "
-            "Name one with --text-column."
-        )
-    notes.append(f"Column `{name}` of {table.path.name} holds the texts.")
-    return (name,)
 
 
 def _of_lines(reading: _Reading) -> Iterator[Sample]:
@@ -288,14 +298,14 @@ def _of_lines(reading: _Reading) -> Iterator[Sample]:
         if is_json is None:
             is_json = line.lstrip()[:1] == "{"
         try:
-            text = _of_object(number, line, reading.columns) if is_json else cleaned(line)
+            text = _of_object(number, line, reading) if is_json else cleaned(line)
         except DataError as error:
             reading.leave_out(Sample(f"line {number}", where), error)
         else:
             yield Sample(f"line {number}", where, text=text)
 
 
-def _of_object(number: int, line: str, columns: tuple[str, ...] | None) -> str:
+def _of_object(number: int, line: str, reading: _Reading) -> str:
     try:
         found: Any = json.loads(line)
     except json.JSONDecodeError as error:
@@ -308,7 +318,7 @@ def _of_object(number: int, line: str, columns: tuple[str, ...] | None) -> str:
             f"Line {number} of standard input is a {type(found).__name__}. Each line needs one "
             'object, such as {"text": "..."}.'
         )
-    names = columns or _text_names(found)
+    names = whole_names(reading.columns or _text_names(found, reading.usual), found)
     missing = [name for name in names if name not in found]
     if missing or not names:
         raise DataError(
@@ -318,8 +328,10 @@ def _of_object(number: int, line: str, columns: tuple[str, ...] | None) -> str:
     return joined({name: found[name] for name in names})
 
 
-def _text_names(found: dict[str, Any]) -> tuple[str, ...]:
-    """The entry of an object that holds its text: `text`, or the only one that is a string."""
+def _text_names(found: dict[str, Any], usual: tuple[str, ...]) -> tuple[str, ...]:
+    """The entries of an object that hold its text: the usual, `text`, or the only string."""
+    if len(usual) > 1 or (usual and usual[0] in found):
+        return usual
     if "text" in found:
         return ("text",)
     strings = [name for name, value in found.items() if isinstance(value, str)]

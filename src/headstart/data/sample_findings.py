@@ -84,7 +84,9 @@ def content_findings(
     equal = [samples for samples in by_content.values() if len(samples) > 1]
     agreeing = [s for s in equal if len({answers[sample.id] for sample in s}) == 1]
     conflicting = [s for s in equal if len({answers[sample.id] for sample in s}) > 1]
-    leaked = [s for s in equal if len({sample.split for sample in s}) > 1]
+    # Where splits are given, what has none is for training.
+    splits_of = [{sample.split or "train" for sample in s} for s in equal]
+    leaked = [s for s, splits in zip(equal, splits_of, strict=True) if len(splits) > 1]
     if agreeing:
         yield Finding(
             "duplicate",
@@ -104,11 +106,13 @@ def content_findings(
             _ids(conflicting),
         )
     if leaked:
+        is_tested = any("test" in splits for splits in splits_of if len(splits) > 1)
+        flattered = "the test" if is_tested else "what is measured by the validation samples"
         yield Finding(
             "leaked-duplicate",
             "warning",
             f"{count(len(leaked), noun)} in more than one of the splits that the data set "
-            f"brings, {count(sum(map(len, leaked)), unit)} in all: the test flatters the model.",
+            f"brings, {count(sum(map(len, leaked)), unit)} in all: {flattered} flatters the model.",
             "Remove the copies from train, or all split folders or tables to have Headstart split.",
             _ids(leaked),
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.contracts import Dataset, Finding, Sample, Split
-from headstart.data.columns import Roles, find_roles, is_missing, probe, require
+from headstart.data.columns import Roles, find_roles, is_missing, mended, probe, require
 from headstart.data.folders import SPLIT_NAMES, Request, apply_groups
 from headstart.data.listing import count, is_picture_name, series, subfolders_with_pictures
 from headstart.data.table_files import TABLE_READERS, Table, first_rows, read_table
@@ -143,7 +143,9 @@ def _read(root: Path, sources: Sequence[TableSource], request: Request) -> Datas
             if name is not None:
                 require(table, name)
         _collect(rows, root, table, source, roles)
-    labels, is_multilabel = read_labels(rows.labels, rows.notes)
+    labels, is_multilabel = read_labels(
+        rows.labels, rows.notes, is_multilabel=request.is_multilabel
+    )
     samples, findings = _make_samples(rows, labels, is_multilabel=is_multilabel)
     if roles is not None and roles.group is not None:
         rows.notes.append(told_groups(roles.group, samples))
@@ -214,7 +216,11 @@ def locate(cell: str, base: Path, prefix: str, root: Path) -> tuple[str, str]:
 
 
 def read_labels(
-    cells: Sequence[Any], notes: list[str], *, noun: str = "picture"
+    cells: Sequence[Any],
+    notes: list[str],
+    *,
+    noun: str = "picture",
+    is_multilabel: bool = False,
 ) -> tuple[list[tuple[str, ...] | None], bool]:
     """The labels of each row, None where they are missing; and whether a row may have several.
 
@@ -222,6 +228,7 @@ def read_labels(
         cells: Those of the column of labels: names, numbers, lists, or names joined by `|`.
         notes: Is told what was made of them.
         noun: What a row is.
+        is_multilabel: A row may have several labels, even where none here has.
 
     Raises:
         DataError: A cell is none of that.
@@ -230,7 +237,7 @@ def read_labels(
     if texts and all(t[0] == "[" and t[-1] == "]" for t in texts):
         cells = [_parse_list(c) if isinstance(c, str) and c.strip() else c for c in cells]
     has_lists = any(isinstance(cell, list) for cell in cells)
-    if not has_lists and not any("|" in text for text in texts):
+    if not has_lists and not is_multilabel and not any("|" in text for text in texts):
         return [None if t is None else (t,) for t in _as_names(cells)], False
     if not has_lists:
         num_blank = sum(map(is_missing, cells))
@@ -274,7 +281,7 @@ def _as_names(cells: Sequence[Any]) -> list[str | None]:
                 "is needed. Give another with --label-column."
             )
         else:
-            names.append(str(cell).lower() if isinstance(cell, bool) else str(cell).strip())
+            names.append(str(cell).lower() if isinstance(cell, bool) else mended(str(cell)).strip())
     present = [name for name in names if name is not None]
     if present and all(re.fullmatch(r"[+-]?\d+(\.0*)?", name) for name in present):
         return [name if name is None else name.partition(".")[0] for name in names]

@@ -7,7 +7,7 @@ labels, splits and groups are called is in `columns`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from headstart.data.columns import (
     probe,
     require,
 )
+from headstart.data.delimited_files import IsHeader
 from headstart.data.folders import Request
 from headstart.data.listing import is_picture_name, series
 from headstart.data.table_files import Table
@@ -52,6 +53,14 @@ class TextRoles:
     group: str | None
 
 
+def header_of_texts(*asked: str | Sequence[str] | None) -> IsHeader:
+    """Tells headers as `is_text_header` does, and by the columns that were asked for."""
+    names: set[str] = set()
+    for each in asked:
+        names.update([each] if isinstance(each, str) else each or ())
+    return lambda rows: any(c.strip() in names for c in rows[0]) or is_text_header(rows)
+
+
 def is_text_header(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first of some rows names the columns.
 
@@ -60,7 +69,10 @@ def is_text_header(rows: Sequence[Sequence[str]]) -> bool:
     column.
     """
     first = [cell.strip() for cell in rows[0]]
-    if any(_is_known(cell) for cell in first):
+    below = [
+        {row[place].strip() for row in rows[1:] if len(row) > place} for place in range(len(first))
+    ]
+    if any(_is_known(cell) and cell not in below[place] for place, cell in enumerate(first)):
         return True
     if len(first) == 1 and len(first[0].split()) > 1:  # a text, where there is nothing else
         return False
@@ -68,10 +80,10 @@ def is_text_header(rows: Sequence[Sequence[str]]) -> bool:
         is_long = len(cell) > _LONGEST_NAME or len(cell.split()) > _MOST_WORDS
         if is_long or _NUMBER.fullmatch(cell) or is_picture_name(cell):
             return False
-        below = [row[place].strip() for row in rows[1:] if len(row) > place]
-        if cell and cell in below:
+        if cell and cell in below[place]:
             return False
-    return len(set(first)) == len(first)
+    named = [cell for cell in first if cell]
+    return 0 < len(named) == len(set(named))
 
 
 def is_number(text: str) -> bool:
@@ -115,7 +127,14 @@ def find_text_roles(table: Table, request: Request, notes: list[str]) -> TextRol
     Raises:
         DataError: A column asked for does not exist, or it cannot be told which one is meant.
     """
-    texts = request.text_columns or _guess_texts(table, request, notes)
+    texts = request.text_columns
+    if texts is None:
+        taken = {request.label_column, request.group} - {None}
+        free = Table(table.path, {c: v for c, v in table.columns.items() if c not in taken})
+        texts = guess_texts(free, notes, usual=request.usual_text_columns)
+        if not request.usual_text_columns:
+            notes.extend(_others_told(free, texts))
+    texts = whole_names(texts, table.columns)
     for column in texts:
         require(table, column, "--text-column")
     label, split, group = find_other_roles(table, request, notes, taken=texts, noun="text")
@@ -127,38 +146,82 @@ def find_text_roles(table: Table, request: Request, notes: list[str]) -> TextRol
     return TextRoles(texts, label, split, group)
 
 
-def _guess_texts(table: Table, request: Request, notes: list[str]) -> tuple[str, ...]:
-    name = table.path.name
+def guess_texts(table: Table, notes: list[str], *, usual: Sequence[str] = ()) -> tuple[str, ...]:
+    """The columns that seem to hold the texts, in the order in which they are joined.
+
+    Args:
+        table: With at least one row; the first rows of it are enough.
+        notes: Is told what was guessed.
+        usual: Those that a model was fitted on: where they are all there, it is these; a single one
+            may be called otherwise.
+
+    Raises:
+        DataError: It cannot be told, or some of several usual ones are not there.
+    """
+    name, columns = table.path.name, series((f"`{c}`" for c in table.columns), limit=30)
+    if usual and all(column in table.columns for column in usual):
+        hold = "Column {} of {} holds" if len(usual) == 1 else "Columns {} of {} hold"
+        notes.append(f"{hold.format(_quoted(usual), name)} the texts, as in the fit.")
+        return tuple(usual)
+    if len(usual) > 1:
+        raise DataError(
+            f"The model was fitted on {_quoted(usual)} together, but `{table.path}` has {columns}. "
+            "Name those that stand for them, in this order, with --text-column."
+        )
     lower = {column.strip().lower(): column for column in table.columns}
     for first, second in _PAIRS:
-        if first in lower and second in lower:
+        if not usual and first in lower and second in lower:
             pair = lower[first], lower[second]
-            notes.append(f"Columns `{pair[0]}` and `{pair[1]}` of {name} hold pairs of texts.")
+            notes.append(f"Columns {_quoted(pair)} of {name} hold pairs of texts.")
             return pair
-    taken = {request.label_column, request.group}
-    free = {c: cells for c, cells in table.columns.items() if c not in taken}
-    found = text_column(Table(table.path, free))
+    if len(table.columns) == 1:
+        return tuple(table.columns)
+    found = text_column(table)
     if found is None:
         raise DataError(
-            f"It cannot be told which column of `{table.path}` holds the texts; it has "
-            f"{series((f'`{c}`' for c in table.columns), limit=30)}. Give its name with "
-            f"--text-column. {did_you_mean('text', table.columns)}"
+            f"It cannot be told which column of `{table.path}` holds the texts; it has {columns}. "
+            f"Give its name with --text-column. {did_you_mean('text', table.columns)}"
         )
     why = "its name says so" if _is_text_name(found) else "it has the longest texts"
-    note = f"Column `{found}` of {name} holds the texts: {why}."
+    notes.append(f"Column `{found}` of {name} holds the texts: {why}.")
+    return (found,)
+
+
+def whole_names(parts: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:
+    """Names of columns, of which those with commas were taken apart at these.
+
+    Example:
+        >>> whole_names(("title", "why", "and how"), ["title", "why, and how"])
+        ('title', 'why, and how')
+    """
+    parted = {tuple(part.strip() for part in name.split(",")): name for name in columns}
+    found: list[str] = []
+    start = 0
+    while start < len(parts):
+        ends = range(len(parts), start, -1)
+        end = next((end for end in ends if tuple(parts[start:end]) in parted), start + 1)
+        found.append(parted.get(tuple(parts[start:end]), parts[start]))
+        start = end
+    return tuple(found)
+
+
+def _quoted(columns: Sequence[str]) -> str:
+    return " and ".join(f"`{column}`" for column in columns)
+
+
+def _others_told(table: Table, texts: Sequence[str]) -> list[str]:
+    """What may be text, too, beside the one column that was guessed."""
     others = [
         column
-        for column, cells in free.items()
-        if column != found and label_rank(column) is None and _is_prose(_shown(cells))
+        for column, cells in table.columns.items()
+        if column not in texts and label_rank(column) is None and _is_prose(_shown(cells))
     ]
-    if others:
-        listed = ",".join((*others, found))
-        note += (
-            f" {series(f'`{c}`' for c in others)} may be text too: `--text-column {listed}` reads "
-            "them together."
-        )
-    notes.append(note)
-    return (found,)
+    if len(texts) > 1 or not others:
+        return []
+    return [
+        f"{series(f'`{c}`' for c in others)} may be text too: `--text-column "
+        f"{','.join((*others, *texts))}` reads them together."
+    ]
 
 
 # --- what a column may hold -------------------------------------------------------------------

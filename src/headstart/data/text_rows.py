@@ -6,7 +6,6 @@ neither tables nor folders.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from headstart.contracts import Dataset, Finding, Sample, Split
-from headstart.data.columns import is_missing
+from headstart.data.columns import is_missing, mended
 from headstart.data.folders import Request, apply_groups
 from headstart.data.listing import count
 from headstart.data.reservoir import Reservoir
@@ -32,7 +31,6 @@ MAX_TEXT_BYTES = 512 << 20
 HELD_OUT_SHARE = 0.25
 _SEED = 0  # of the sample: not that of a fit, for each fit is to see the same data
 _MAX_LISTED = 100_000  # ids of rows that are left out
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -169,9 +167,7 @@ def cleaned(cell: Any) -> str:
     text = str(cell)
     if "\r" in text:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if not text.isascii() and _SURROGATE.search(text):  # halves of a character, from JSON escapes
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text.strip()
+    return mended(text).strip()
 
 
 @dataclass(frozen=True)
@@ -183,12 +179,14 @@ class TextLabels:
         is_multilabel: Whether a row may have several.
         group: The column that groups the rows, if one does.
         columns: Names of the columns of the table.
+        texts: Those of them that hold the texts.
     """
 
     names: Sequence[tuple[str, ...] | None]
     is_multilabel: bool = False
     group: str | None = None
     columns: Sequence[str] = ()
+    texts: tuple[str, ...] = ()
 
 
 def dataset_of_texts(root: Path, rows: TextRows, labels: TextLabels, request: Request) -> Dataset:
@@ -228,7 +226,10 @@ def dataset_of_texts(root: Path, rows: TextRows, labels: TextLabels, request: Re
         classes=tuple(sorted({label for sample in samples for label in sample.labels})),
         is_multilabel=labels.is_multilabel,
         notes=tuple(rows.notes),
-        findings=() if labels.is_multilabel else _unlabelled(rows.num_unlabelled, unlabelled),
+        findings=_unlabelled(
+            len(unlabelled) if labels.is_multilabel else rows.num_unlabelled, unlabelled
+        ),
+        text_columns=labels.texts,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,13 @@ from headstart.data.folders import SPLIT_NAMES, Request
 from headstart.data.listing import series, subfolders_with_pictures
 from headstart.data.table_files import TABLE_READERS, Table, first_rows, table_blocks
 from headstart.data.tables import TableSource, read_labels, table_sources
-from headstart.data.text_columns import TextRoles, find_text_roles, is_text_header, text_column
+from headstart.data.text_columns import (
+    TextRoles,
+    find_text_roles,
+    header_of_texts,
+    is_text_header,
+    text_column,
+)
 from headstart.data.text_rows import TextLabels, TextRow, TextRows, cleaned, dataset_of_texts
 from headstart.errors import DataError
 
@@ -60,12 +66,15 @@ def read_text_tables(path: Path, request: Request) -> Dataset:
     rows = TextRows()
     if sources.others:
         rows.notes.append(f"{series(sources.others)} left out: beside tables called after splits.")
+    is_header = header_of_texts(
+        *(request.text_columns, request.usual_text_columns, request.label_column, request.group)
+    )
     roles: TextRoles | None = None
     columns: list[str] = []
     total = sum(source.path.stat().st_size for source in sources.tables)
     with request.progress.bar("reading texts", total=max(1, total >> 20), unit="MB") as advance:
         for source in sources.tables:
-            blocks = table_blocks(source.path, rows.notes, is_header=is_text_header)
+            blocks = table_blocks(source.path, rows.notes, is_header=is_header)
             with closing(blocks):
                 num_rows = position = 0
                 for block in blocks:
@@ -78,8 +87,12 @@ def read_text_tables(path: Path, request: Request) -> Dataset:
                     num_rows += len(block)
                     advance((block.position >> 20) - (position >> 20))
                     position = block.position
-    names, is_multilabel = read_labels(rows.finish(), rows.notes, noun="text")
-    labels = TextLabels(names, is_multilabel, None if roles is None else roles.group, columns)
+    names, is_multilabel = read_labels(
+        rows.finish(), rows.notes, noun="text", is_multilabel=request.is_multilabel
+    )
+    labels = TextLabels(names, is_multilabel)
+    if roles is not None:
+        labels = replace(labels, group=roles.group, columns=columns, texts=roles.texts)
     return dataset_of_texts(root, rows, labels, request)
 
 
@@ -131,6 +144,12 @@ def split_of(stem: str) -> Split | None:
 
 
 def _require_all(block: Table, roles: TextRoles) -> None:
+    if roles.label not in block.columns and all(name in block.columns for name in roles.texts):
+        raise DataError(
+            f"`{block.path}` has texts, but no column `{roles.label}` with labels, as the table "
+            "before it has. Add the labels, or give the other table alone; to have a model answer, "
+            "take `headstart predict`."
+        )
     for name in (*roles.texts, roles.label, roles.split, roles.group):
         if name is not None:
             require(block, name)

@@ -68,11 +68,14 @@ class Tokeniser:
         self.contract = contract
         self._tokenizer = read_tokenizer(contract.tokenizer)
         self.before, self.after = _added_ids(self._tokenizer)
+        encoded = self._tokenizer.encode(contract.prefix, add_special_tokens=False)
+        self._prefix: list[int] = encoded.ids
         self.room = contract.window - len(self.before) - len(self.after)
-        if self.room < 1:
+        if self.room <= len(self._prefix):
             raise WeightsError(
                 f"The window of this model is {contract.window} tokens, and its tokenizer adds "
-                f"{len(self.before) + len(self.after)} of its own: nothing is left for the text. "
+                f"{contract.window - self.room + len(self._prefix)} of its own: nothing is left "
+                "for the text. "
                 "Correct the `window`, or choose another model."
             )
 
@@ -96,11 +99,10 @@ class Tokeniser:
     def counts(self, texts: Iterable[str]) -> Iterator[TokenCount]:
         """The same, and how many of the tokens stand for what the tokenizer does not know."""
         added = len(self.before) + len(self.after)
-        prefix = self._tokenizer.encode(self.contract.prefix, add_special_tokens=False)
         unknown = _unknown_id(self._tokenizer, self.contract.tokenizer)
         for block in blocks_of(texts):
             for ids in self._contents(block):
-                num_own = max(0, len(ids) - len(prefix.ids))
+                num_own = max(0, len(ids) - len(self._prefix))
                 num_unknown = 0 if unknown is None else ids.count(unknown)
                 yield TokenCount(len(ids) + added, num_own, num_unknown)
 
@@ -130,14 +132,19 @@ class Tokeniser:
         return np.array([*self.before, *ids, *self.after], dtype=np.int32)
 
     def _parts(self, ids: list[int]) -> np.ndarray:
-        """(parts, length): of even lengths, as each part counts the same in the average."""
-        num_parts = -(-len(ids) // self.room)
+        """(parts, length): of even lengths, as each part counts the same in the average.
+
+        Each begins with the prefix, as every text does that the weights have seen.
+        """
+        prefix = self._prefix if ids[: len(self._prefix)] == self._prefix else []
+        ids = ids[len(prefix) :]
+        num_parts = -(-len(ids) // (self.room - len(prefix)))
         ends = [round(i * len(ids) / num_parts) for i in range(num_parts + 1)]
         taken: Sequence[int] = range(num_parts)
         if num_parts > MOST_PARTS:
             step = (num_parts - 1) / (MOST_PARTS - 1)
             taken = [round(i * step) for i in range(MOST_PARTS)]
-        return stacked([self._whole(ids[ends[i] : ends[i + 1]]) for i in taken])
+        return stacked([self._whole([*prefix, *ids[ends[i] : ends[i + 1]]]) for i in taken])
 
 
 def read_tokenizer(text: str) -> Any:

@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from headstart.contracts import Batch
 from headstart.engine.averaging import MovingAverage
@@ -28,6 +28,7 @@ from headstart.engine.checkpoint import (
     under_prefix,
     with_prefix,
 )
+from headstart.engine.gradients import LossOf, add_gradients, out_of_memory
 from headstart.engine.optimizer import check_groups, make_fabric, make_optimizer
 from headstart.engine.plan import (
     FitResult,
@@ -44,19 +45,6 @@ from headstart.protocols import Objective, Strategy
 
 # Of the time that is left after the first epoch: those that follow vary a little.
 _SHARE_OF_THE_REST = 0.95
-
-
-class LossOf(nn.Module):
-    """A model whose forward is its loss, so that Fabric sees one forward a step."""
-
-    def __init__(self, model: Model, objective: Objective) -> None:
-        super().__init__()
-        self.model = model
-        self.objective = objective
-
-    def forward(self, batch: Batch) -> Tensor:
-        """The loss of a batch, a scalar."""
-        return self.objective.loss(self.model, batch)
 
 
 class Training:
@@ -90,19 +78,26 @@ class Training:
 
         Raises:
             InterruptedFit: After Ctrl-C or SIGTERM, with the state saved.
-            TrainingError: The loss was not finite, at a named step.
+            TrainingError: The loss was not finite, at a named step, or memory ran out.
         """
+        try:
+            return self._fit(plan, surroundings)
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(out_of_memory(surroundings.device)) from error
+
+    def _fit(self, plan: TrainingPlan, surroundings: Surroundings) -> FitResult:
         self._set_up(plan, surroundings)
         if surroundings.checkpoint.is_file():
             self._restore()
         elif plan.is_rehearsed:
             self._rehearse()
         stopped = self._train()
+        self._count_seconds()
         self.model.load_state_dict(self.kept[0])
         self.model.eval()
         return FitResult(
             num_epochs=self.state.epoch,
-            best_epoch=self.state.kept_epochs[0],
+            kept_epochs=tuple(self.state.kept_epochs),
             best_score=self.state.kept_scores[0],
             stopped=stopped,
             num_steps=self.state.step,
@@ -200,7 +195,7 @@ class Training:
     def _plan_anew(self, epoch_s: float) -> None:
         """As many epochs as the budget holds by a whole one: two rehearsed steps tell it poorly."""
         state = self.state
-        if self.where.deadline is None:
+        if self.where.deadline is None or self.plan.ends_after is not None:
             return
         left_s = _SHARE_OF_THE_REST * max(self.where.deadline - time.monotonic(), 0.0)
         num_epochs = min(self.plan.num_epochs, 1 + max(int(left_s / epoch_s), 1))
@@ -219,9 +214,9 @@ class Training:
         batch = batch.to(self.where.device)
         if batch.inputs is not None and self.where.compute_format.channels_last:
             batch.inputs = batch.inputs.contiguous(memory_format=torch.channels_last)
-        loss: Tensor = self.loss_of(batch)
-        self.fabric.backward(loss * share)
-        return loss.detach()
+        return add_gradients(
+            self.fabric, self.loss_of, batch, share=share, most_inputs=self.plan.most_inputs
+        )
 
     def _optimizer_step(self) -> None:
         if self.plan.clip_norm is not None:
@@ -251,14 +246,13 @@ class Training:
         raise TrainingError(
             f"The loss is {value} at step {self.state.step + 1} (epoch {self.state.epoch + 1}, "
             f"learning rate {lr:.2g}, batch of {first} and {max(len(batch) - 3, 0)} more). "
-            f"Lower the rate (`--lr {self.plan.lr / 10:.1g}`), or try `--precision float32`. "
-            "The weights of the last checkpoint are kept."
+            f"Lower the rate (`--lr {self.plan.lr / 10:.1g}`), or try `--precision float32`."
         )
 
     # --- the epochs ---------------------------------------------------------------------------
 
     def _train(self) -> str:
-        while self.state.epoch < self.state.num_epochs:
+        while self.state.epoch < self._last_epoch:
             is_cut = self._train_epoch()
             if self._finish_epoch():
                 return "patience"
@@ -267,13 +261,17 @@ class Training:
         asked = self.plan.num_epochs
         return "epochs" if self.state.num_epochs == asked else "budget"
 
+    @property
+    def _last_epoch(self) -> int:
+        return self.plan.ends_after or self.state.num_epochs
+
     def _train_epoch(self) -> bool:
         """Train an epoch, or the rest of it; True when the budget cut it short."""
         state, plan = self.state, self.plan
         state.phase = self.strategy.on_epoch(self.model, state.epoch, num_epochs=state.num_epochs)
         self.strategy.train_mode(self.model)
         self.epoch_began = time.monotonic() if state.batch == 0 else None
-        label = f"epoch {state.epoch + 1} of {state.num_epochs}"
+        label = f"epoch {state.epoch + 1} of {self._last_epoch}"
         num_batches, is_cut = len(self.train), False
         batches = self.train.batches(state.epoch, start=state.batch)
         try:
@@ -335,7 +333,7 @@ class Training:
         state.epoch += 1
         state.batch = state.num_seen = 0
         state.loss_sum = 0.0
-        is_last = state.epoch >= state.num_epochs
+        is_last = state.epoch >= self._last_epoch
         is_out_of_patience = plan.patience is not None and state.num_bad_epochs >= plan.patience
         if not is_last and not is_out_of_patience:
             self._save()
@@ -351,7 +349,7 @@ class Training:
         shown = ", ".join(f"{name} {scores[name]:.3f}" for name in names)
         mark = " (best)" if is_better else ""
         self.where.progress.epoch(
-            f"epoch {state.epoch + 1}/{state.num_epochs}, {state.phase}: "
+            f"epoch {state.epoch + 1}/{self._last_epoch}, {state.phase}: "
             f"train loss {train_loss:.3f}, validation {shown}{mark}",
             epoch=state.epoch + 1,
             train_loss=train_loss,
@@ -392,10 +390,14 @@ class Training:
 
     # --- the checkpoint -----------------------------------------------------------------------
 
-    def _save(self, path: Path | None = None) -> None:
+    def _count_seconds(self) -> None:
         now = time.monotonic()
         self.state.seconds += now - self.started
-        self.started = self.last_checkpoint = now
+        self.started = now
+
+    def _save(self, path: Path | None = None) -> None:
+        self._count_seconds()
+        self.last_checkpoint = self.started
         tensors = {
             **with_prefix("model", self.model.state_dict()),
             **with_prefix("optimizer", optimizer_tensors(self.raw_optimizer)),

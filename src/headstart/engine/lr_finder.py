@@ -13,7 +13,7 @@ import torch
 
 from headstart.contracts import Batch
 from headstart.engine.checkpoint import model_tensors
-from headstart.engine.loop import LossOf
+from headstart.engine.gradients import LossOf, add_gradients, out_of_memory
 from headstart.engine.optimizer import make_fabric, make_optimizer
 from headstart.engine.plan import Surroundings, TrainBatches, TrainingPlan
 from headstart.errors import InterruptedFit, TrainingError
@@ -40,7 +40,7 @@ def find_lr(
     model is left as it was.
 
     Raises:
-        TrainingError: The loss fell at no rate.
+        TrainingError: The loss fell at no rate, or memory ran out.
         InterruptedFit: After Ctrl-C or SIGTERM.
     """
     before = model_tensors(model)
@@ -63,11 +63,14 @@ def find_lr(
             for group, described in zip(raw_optimizer.param_groups, groups, strict=True):
                 group["lr"] = lr * described.lr_scale
             torch.manual_seed(hash((plan.seed, number)))
-            loss = loss_of(batch.to(surroundings.device))
-            fabric.backward(loss)
+            batch = batch.to(surroundings.device)
+            try:
+                loss = add_gradients(fabric, loss_of, batch, most_inputs=plan.most_inputs)
+            except torch.OutOfMemoryError as error:
+                raise TrainingError(out_of_memory(surroundings.device)) from error
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            smooth = _SMOOTHING * smooth + (1 - _SMOOTHING) * float(loss.detach())
+            smooth = _SMOOTHING * smooth + (1 - _SMOOTHING) * float(loss)
             unbiased = smooth / (1 - _SMOOTHING ** (number + 1))
             advance()
             if not math.isfinite(unbiased) or (losses and unbiased > 4 * min(losses)):

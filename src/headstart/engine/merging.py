@@ -27,12 +27,16 @@ class Merged:
         recipe: In words.
         score: Its own; higher is better.
         tried: recipe -> score, of all.
+        members: Places of the epochs that are averaged in it, among those given.
+        share: How far it is from the beginning towards their average.
     """
 
     state: State
     recipe: str
     score: float
     tried: Mapping[str, float]
+    members: tuple[int, ...]
+    share: float
 
 
 def merge_weights(
@@ -51,27 +55,32 @@ def merge_weights(
     zero-shot models" (CVPR, WiSE-FT).
     """
     tried: dict[str, float] = {}
-    states: dict[str, State] = {}
+    found: dict[str, Merged] = {}
 
-    def judge(recipe: str, state: State) -> float:
-        found = score(state)
-        tried[recipe] = -math.inf if math.isnan(found) else found
-        states[recipe] = state
+    def judge(members: tuple[int, ...], share: float = 1.0) -> float:
+        state: State = ends[0] if len(members) == 1 else average([ends[i] for i in members])
+        state = state if share == 1 else interpolate(begin, state, share=share)
+        recipe = _recipe(len(members), share)
+        value = score(state)
+        tried[recipe] = -math.inf if math.isnan(value) else value
+        found[recipe] = Merged(state, recipe, tried[recipe], tried, members, share)
         return tried[recipe]
 
-    soup, members = ends[0], [ends[0]]
-    best = judge("the best epoch", soup)
-    for end in ends[1:]:
-        wider = average([*members, end])
-        found = judge(f"the average of {len(members) + 1} epochs", wider)
-        if found > best:
-            best, soup, members = found, wider, [*members, end]
-    name = "the best epoch" if len(members) == 1 else f"the average of {len(members)} epochs"
+    members: tuple[int, ...] = (0,)
+    best = judge(members)
+    for place in range(1, len(ends)):
+        value = judge((*members, place))
+        if value > best:
+            best, members = value, (*members, place)
     for share in SHARES:
-        recipe = f"{name}, {share:.0%} of the way from the linear head"
-        judge(recipe, interpolate(begin, soup, share=share))
-    chosen = max(tried, key=lambda recipe: tried[recipe])  # the first of equals: the simplest
-    return Merged(states[chosen], chosen, tried[chosen], tried)
+        judge(members, share)
+    return found[max(tried, key=lambda recipe: tried[recipe])]  # the first of equals: the simplest
+
+
+def _recipe(num_epochs: int, share: float) -> str:
+    """In words."""
+    name = "the best epoch" if num_epochs == 1 else f"the average of {num_epochs} epochs"
+    return name if share == 1 else f"{name}, {share:.0%} of the way from the linear head"
 
 
 def interpolate(begin: State, end: State, *, share: float) -> dict[str, Tensor]:

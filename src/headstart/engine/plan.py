@@ -44,8 +44,12 @@ class TrainingPlan:
         num_kept: Weights of so many epochs are kept, those that scored best.
         keep_from: Share of the epochs after which these are looked for; what came before counts
             only where training stops before that.
+        ends_after: The epoch, from 1, after which training is over, at the rates of the whole plan;
+            None: the last one.
         is_rehearsed: Whether the first steps, a validation and a saving are tried beforehand. A
             training of a few seconds needs no rehearsal that takes as long.
+        most_inputs: So many numbers of input, such as token ids, go through the model at once at
+            the most; larger batches go in parts, whose gradients add up. None: no bound.
         checkpoint_s: Write the state at least so often, besides at the end of each epoch.
     """
 
@@ -63,7 +67,9 @@ class TrainingPlan:
     seed: int = 0
     num_kept: int = 1
     keep_from: float = 0.0
+    ends_after: int | None = None
     is_rehearsed: bool = True
+    most_inputs: int | None = None
     checkpoint_s: float = 60.0
 
 
@@ -118,13 +124,20 @@ class FitResult:
 
     Attributes:
         stopped: `epochs`, `patience` or `budget`.
-        kept: Weights of the best epochs, the best first.
+        kept_epochs: Numbers of the best epochs, from 1, the best first.
+        seconds: Of all epochs, also of those before an interruption.
+        kept: Their weights.
     """
 
     num_epochs: int
-    best_epoch: int
+    kept_epochs: tuple[int, ...]
     best_score: float
     stopped: str
     num_steps: int
     seconds: float
     kept: tuple[dict[str, Tensor], ...] = field(default=(), compare=False)
+
+    @property
+    def best_epoch(self) -> int:
+        """The number of the best one."""
+        return self.kept_epochs[0]

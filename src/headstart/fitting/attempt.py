@@ -150,11 +150,14 @@ class Attempt(ABC, Generic[TaskT_co]):
         out_of_fold: (n, num_classes) logits of the samples it was fitted on, see `Initialised`.
         basis: For later linear fits on the same features, see `Initialised`.
         trivial: The same of colour and brightness alone, where a ladder asked for it.
+        seconds: Of learning, in this process.
+        epochs_s: Seconds of its epochs, also of those before an interruption.
         num_kept: Weights of so many of the best epochs are wanted.
         training_s: Seconds that its epochs may take in all, or None.
         num_looked_at_after: Pictures that will be looked at to choose among those weights.
         begin: The weights that training began with, if several are wanted.
         kept: The weights of the best epochs, the best first.
+        kept_epochs: Their numbers, from 1.
         climb: The ladder that led here, if one was climbed.
     """
 
@@ -174,6 +177,7 @@ class Attempt(ABC, Generic[TaskT_co]):
         self.classes = where.data.dataset.classes
         self.facts: dict[str, Any] = {}
         self.seconds = 0.0
+        self.epochs_s = 0.0
         self.out_of_fold: Tensor | None = None
         self.basis: Tensor | None = None
         self.trivial: Tensor | None = None
@@ -182,6 +186,7 @@ class Attempt(ABC, Generic[TaskT_co]):
         self.num_looked_at_after = 0
         self.begin: State | None = None
         self.kept: tuple[State, ...] = ()
+        self.kept_epochs: tuple[int, ...] = ()
         self.climb: Climb | None = None
         self._training: MeasuredFormat | None = None
         self._settle()
@@ -210,6 +215,16 @@ class Attempt(ABC, Generic[TaskT_co]):
     def num_epochs(self) -> int:
         """How many epochs it trains for."""
         return int(self.value("epochs"))
+
+    @property
+    def ends_after(self) -> int | None:
+        """The epoch after which its training is over, before the last; None: the last."""
+        return None
+
+    @property
+    def most_inputs(self) -> int | None:
+        """How much of a batch goes through the model at once, see `TrainingPlan`."""
+        return None
 
     @property
     def monitor(self) -> str:
@@ -319,7 +334,8 @@ class Attempt(ABC, Generic[TaskT_co]):
             train=data.samples("train"),
             validation=data.samples("validation"),
             tables=tables if self.is_frozen else (),
-            uses_views=bool(self.value("views")),
+            # No text is ever changed, so that its features are the same in each epoch.
+            uses_views=bool(self.value("views")) or self.task.unit == "text",
             on_unreadable=data.note_unreadable,
             read=self.read,
         )
@@ -425,22 +441,21 @@ def measure_format(
     choices: Choices,
     precision: str | None = None,
 ) -> MeasuredFormat:
-    """The fastest format; of a resumed fit the one it began with, for the same bits.
+    """The fastest format, and its speed; of a resumed fit the one it began with, for the same bits.
 
     Only those of a precision are measured, if one is given; else by what the user asked for.
     """
     name = f"{mode} format"
     is_dense = where.task.is_dense
+    measured = choose_format(
+        model if is_dense else EmbedOnly(model),
+        typical_input(backbone.contract, where.data.samples("train"), where.device),
+        mode=mode,
+        precision=precision or where.options.precision,
+        name=speed_name(model, backbone.spec.reference, is_dense=is_dense),
+    )
     if name in choices.earlier:
-        value = choices.earlier[name]
-        measured = MeasuredFormat(ComputeFormat.parse(value), 0.0, "as when the fit began")
-    else:
-        measured = choose_format(
-            model if is_dense else EmbedOnly(model),
-            typical_input(backbone.contract, where.data.samples("train"), where.device),
-            mode=mode,
-            precision=precision or where.options.precision,
-            name=speed_name(model, backbone.spec.reference, is_dense=is_dense),
-        )
+        begun = ComputeFormat.parse(choices.earlier[name])
+        measured = replace(measured, compute_format=begun, reason="as when the fit began")
     choices.add(Choice(name, str(measured.compute_format), measured.reason))
     return measured

@@ -53,8 +53,17 @@ def load_chosen(
         reference, reason = resolve_auto(where.task.unit)
         choices.add(Choice("backbone", reference, reason))
     backbone = load_backbone_for(
-        where.task.unit, reference, weights=weights, progress=where.progress
+        where.task.unit,
+        reference,
+        weights=weights,
+        # What a resumed fit began with has been agreed to.
+        trust_remote_code=where.options.trust_remote_code and (not choices.earlier or "as-agreed"),
+        progress=where.progress,
     )
+    code = backbone.spec.arguments.get("code")
+    if code is not None:
+        names = ", ".join(code["files"])
+        choices.add(Choice("code", names, f"of {code['origin']}, run as --trust-remote-code says"))
     backbone.module.to(where.device)
     return backbone
 

@@ -1,4 +1,4 @@
-"""A fit of image classification, from split data to a verified model. Only wiring."""
+"""A fit of pictures or texts with labels, from split data to a verified model. Only wiring."""
 
 from __future__ import annotations
 
@@ -263,8 +263,12 @@ class Classifying:
         samples, folder = self.tested[:NUM_TRIED], self.where.folder
         silent = Progress()
         expected = self.attempt.predictor.predict(samples, progress=silent).probabilities
-        loaded = load_model(folder, device=str(self.where.device))
-        found = loaded.predictor.predict(samples, progress=silent).probabilities
+        try:
+            loaded = load_model(folder, device=str(self.where.device))
+            found = loaded.predictor.predict(samples, progress=silent).probabilities
+        except BaseException:  # whatever it is, this is no finished run
+            folder.metrics.unlink()
+            raise
         difference = float(np.abs(expected - found).max())
         if difference > 1e-4:
             folder.metrics.unlink()

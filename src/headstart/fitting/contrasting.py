@@ -94,19 +94,17 @@ def _autocast(device: torch.device, compute_format: ComputeFormat) -> torch.auto
 
 
 class ContrastiveAttempt(LabelAttempt):
-    """The strategy `contrastive` with all that was settled for it; see `Attempt`.
-
-    Attributes:
-        held_out_distances: (n,) how far texts lay from those that another such fit had learnt from
-            without them, where a ladder asked for it; see `trust.strangers`.
-    """
-
-    held_out_distances: Tensor | None = None
+    """The strategy `contrastive` with all that was settled for it; see `Attempt`."""
 
     @property
     def objective(self) -> Objective:
         """Pairs of a batch; the head has no part in it."""
         return ContrastiveLoss()
+
+    @property
+    def most_inputs(self) -> int | None:
+        """Pairs are of a whole batch."""
+        return None
 
     @property
     def num_epochs(self) -> int:
@@ -138,13 +136,12 @@ class ContrastiveAttempt(LabelAttempt):
     @property
     def is_rehearsed(self) -> bool:
         """Unless it is over in seconds."""
-        return not 0 < self.predicted_s(len(samples_for_table(self))) < _LONG_S
+        return self.predicted_s(len(samples_for_table(self))) >= _LONG_S
 
     def predicted_s(self, num_samples: int) -> float:
-        """Seconds of its steps; 0 in a fit that is resumed, which measures nothing anew."""
-        rate = self.embedder.inference.samples_per_s
+        """Seconds of its steps."""
         num_steps, batch_size = self.num_steps(num_samples)
-        return _STEP_COST * num_steps * batch_size / rate if rate else 0.0
+        return _STEP_COST * num_steps * batch_size / self.embedder.inference.samples_per_s
 
     @property
     def training(self) -> MeasuredFormat:

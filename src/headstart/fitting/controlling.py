@@ -31,7 +31,7 @@ from headstart.report.record import read_record
 # Options that the control shares. The others suit pretrained weights, and would do it wrong.
 _SHARED = (
     *("augment", "mixup", "cutmix", "balance", "batch_size", "label_smoothing", "monitor"),
-    *("device", "precision", "workers", "seed"),
+    *("device", "precision", "workers", "seed", "trust_remote_code"),
 )
 # More passes bring random weights nothing. Source: Wightman, Touvron and Jegou, "ResNet strikes
 # back" (2021), whose longest but one procedure has 300; the time given nearly always ends before.
@@ -184,7 +184,7 @@ def _seconds_of(kept: LabelAttempt) -> float:
     rate = kept.embedder.inference.samples_per_s
     uses_features = kept.strategy.needs_features or kept.is_frozen
     num_passed = len(kept.where.data.samples("train", "validation")) * (1 + kept.num_views)
-    computed = num_passed / rate if rate and uses_features else 0.0
+    computed = num_passed / rate if uses_features else 0.0
     return max(measured, computed) + kept.seconds
 
 
@@ -197,7 +197,11 @@ def _new_control(kept: LabelAttempt, *, where: Situation[LabelTask]) -> LabelAtt
     """An attempt with the same architecture, and nothing learnt."""
     reference = kept.value("backbone")
     backbone = load_backbone_for(
-        where.task.unit, reference, weights="random", progress=where.progress
+        where.task.unit,
+        reference,
+        weights="random",
+        trust_remote_code=where.options.trust_remote_code and "as-agreed",
+        progress=where.progress,
     )
     backbone.module.to(where.device)
     read_as_stored(backbone, where.data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from headstart.contracts import Prediction, Sample
 from headstart.fitting.explaining import explain_chosen
 from headstart.predictor import Predictor
 from headstart.report.word_tint import kept_of
-from headstart.trust.words import word_weights
+from headstart.trust.words import MOST_ASKED, word_weights
 
-# Texts that are not reached by then are left out.
+# Texts that are not reached by then are left out. The model is asked about a text as often as the
+# rest of the time holds, and not at all if that is less often than it takes to tell its parts.
 _MOST_SECONDS = 4.0
+_LEAST_ASKED = 8
 
 
 def explain_texts(
@@ -30,12 +33,21 @@ def explain_texts(
         samples: With their labels, in the order of the prediction.
     """
 
-    def tell(sample: Sample, index: int) -> dict[str, Any]:
+    until = time.monotonic() + _MOST_SECONDS
+
+    def tell(sample: Sample, index: int) -> dict[str, Any] | None:
+        began = time.monotonic()
+        logits_of(predictor, [sample.text or ""])
+        each_s = time.monotonic() - began
+        most_asked = min(MOST_ASKED, int((until - time.monotonic()) / max(each_s, 1e-6)))
+        if most_asked < _LEAST_ASKED:
+            return None
         [weights] = word_weights(
             [sample.text or ""],
             [index],
             lambda texts: logits_of(predictor, texts),
             is_multilabel=prediction.is_multilabel,
+            most_asked=most_asked,
         )
         spans = [(each.start, each.end, each.weight) for each in weights]
         text, words = kept_of(sample.text or "", spans)

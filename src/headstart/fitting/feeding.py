@@ -62,7 +62,7 @@ class Feed:
         validation: What the best epoch is chosen by; where there are none, the training samples.
         tables: Cached features, sample id -> (num_features,): as evaluation sees the pictures
             first, then augmented views. Empty where the backbone learns.
-        uses_views: Whether to train on these features; else on pictures, augmented anew each epoch.
+        uses_views: Whether to train on these features; else on samples, augmented anew each epoch.
         on_unreadable: Told of validation samples that cannot be read.
         read: Gives samples as evaluation sees them, in any order and without targets; None where
             they bring these, and are read window by window.

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from headstart.compute import optimizer_seconds
 from headstart.contracts import Batch, Prediction, Sample
-from headstart.engine.merging import SHARES, State, merge_weights
+from headstart.engine.merging import SHARES, Merged, State, merge_weights
 from headstart.engine.plan import score_of
 from headstart.fitting.attempt import Embedder
 from headstart.fitting.label_attempt import LabelAttempt
@@ -24,9 +24,9 @@ from headstart.fitting.settle import Choices
 
 # Weights of so many epochs are kept for the soup.
 NUM_KEPT = 3
-# Validation pictures that mixtures of weights are judged on, each some six times; they are held in
-# memory (0.15 MB each at 224 x 224).
-_MOST_JUDGED = 500
+# Validation samples that mixtures of weights are judged on, each some six times; pictures are held
+# in memory meanwhile (0.15 MB each at 224 x 224).
+_MOST_JUDGED = {"picture": 500, "text": 5_000}
 # Steps cost more than forward, backward and optimizer, which are measured: loading, for one.
 _STEP_OVERHEAD = 1.1
 
@@ -42,12 +42,15 @@ class FineTuning:
     Attributes:
         attempt: The strategy `full` as it was settled.
         validation: What weights are chosen by.
-        epoch_s: Seconds of one epoch; None in a resumed fit, which measures nothing anew.
+        num_judged: How many of them mixtures of weights are judged on, at the most.
+        merged: The weights that were taken, once it has trained.
+        epoch_s: Seconds of one epoch.
         after_s: Seconds from the last epoch to the end of the fit.
         predicted_s: Seconds of the whole training as planned, and of what follows it.
     """
 
     def __init__(self, probe: LabelAttempt, choices: Choices, *, until: float) -> None:
+        self.probe = probe
         shared = probe.backbone
         backbone = replace(shared, module=copy.deepcopy(shared.module))
         self.attempt = LabelAttempt(
@@ -59,19 +62,17 @@ class FineTuning:
         self.attempt.num_kept = NUM_KEPT
         self.data = probe.where.data
         self.validation = self.data.samples("validation")
+        self.merged: Merged | None = None
         self.epoch_s = self._epoch_s()
-        num_scores = (NUM_KEPT + len(SHARES)) * min(len(self.validation), _MOST_JUDGED)
+        self.num_judged = min(len(self.validation), _MOST_JUDGED[probe.task.unit])
+        num_scores = (NUM_KEPT + len(SHARES)) * self.num_judged
         self.attempt.num_looked_at_after = num_scores + len(self.validation)
         self.after_s = seconds_after_training(self.attempt) + TAIL_S
-        self.predicted_s: float | None = None
-        if self.epoch_s is not None:
-            self.predicted_s = self.attempt.value("epochs") * self.epoch_s + self.after_s
+        self.predicted_s = self.attempt.value("epochs") * self.epoch_s + self.after_s
 
-    def _epoch_s(self) -> float | None:
+    def _epoch_s(self) -> float:
         training = self.attempt.training.samples_per_s
         inference = self.attempt.embedder.inference.samples_per_s
-        if not training or not inference:
-            return None
         num_train = len(self.data.samples("train"))
         a_step = int(self.attempt.value("batch_size")) * int(self.attempt.value("accumulate"))
         num_steps = math.ceil(num_train / a_step)
@@ -129,17 +130,22 @@ class FineTuning:
         """Take the best of best epoch, soup and interpolation, on validation samples."""
         attempt = self.attempt
         assert attempt.begin is not None
-        stride = math.ceil(len(self.validation) / _MOST_JUDGED)
+        stride = math.ceil(len(self.validation) / self.num_judged)
         judged = {sample.id: sample for sample in self.validation[::stride]}
         note = self.data.note_unreadable
         held = list(attempt.predictor.batches(list(judged.values()), on_error=note))
-        merged = merge_weights(
+        self.merged = merge_weights(
             attempt.begin, attempt.kept, score=lambda state: self._score(state, held, judged)
         )
-        attempt.model.load_state_dict(merged.state)
+        attempt.model.load_state_dict(self.merged.state)
         attempt.renew_predictor()
-        scores = {recipe: score for recipe, score in merged.tried.items() if math.isfinite(score)}
-        attempt.facts["merged"] = {"recipe": merged.recipe, "scores": scores}
+        tried = self.merged.tried
+        scores = {recipe: score for recipe, score in tried.items() if math.isfinite(score)}
+        attempt.facts["merged"] = {
+            "recipe": self.merged.recipe,
+            "is_mixed": len(self.merged.members) > 1 or self.merged.share < 1,
+            "scores": scores,
+        }
 
     def _score(
         self, state: State, batches: Sequence[Batch], samples: Mapping[str, Sample]

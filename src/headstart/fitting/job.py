@@ -5,6 +5,7 @@ What is read, and the run's folder, are alike for all tasks; the work between th
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
-from headstart.errors import InterruptedFit
+from headstart.errors import HeadstartError, InterruptedFit
 from headstart.fitting.attempt import Situation, TaskT
 from headstart.fitting.classifying import Classifying
 from headstart.fitting.dropping import drop_suspects, without_samples
@@ -22,6 +23,7 @@ from headstart.fitting.segmenting import Segmenting
 from headstart.fitting.settle import (
     GRADIENT_STRATEGIES,
     Choices,
+    refuse_format,
     refuse_other_task,
     refuse_pointless,
 )
@@ -81,6 +83,7 @@ class FitJob:
             budget = self.options.budget
             try:
                 device = choose_device(self.options.device)
+                refuse_format(self.options, device_type=device.type)
 
                 def situated(task: TaskT) -> Situation[TaskT]:
                     return Situation(
@@ -103,12 +106,14 @@ class FitJob:
             except (KeyboardInterrupt, InterruptedFit):
                 folder.metrics.unlink(missing_ok=True)  # written, but not verified
                 if not folder.config.is_file():
-                    raise InterruptedFit(
-                        f"Stopped before anything was done; `{folder.path}` can be removed."
-                    ) from None
+                    rest = "" if folder.remove_if_unused() else f"; remove `{folder.path}`"
+                    raise InterruptedFit(f"Stopped before anything was done{rest}.") from None
                 raise InterruptedFit(
-                    f"Stopped. Go on with: headstart fit --resume {folder.path}"
+                    f"Stopped. Go on with: headstart fit --resume {shlex.quote(str(folder.path))}"
                 ) from None
+            except HeadstartError:
+                folder.remove_if_unused()  # so that the mended command finds its place free
+                raise
             work.control()
         return folder
 

@@ -18,15 +18,27 @@ from headstart.predictor import Predictor
 from headstart.progress import Progress
 from headstart.protocols import LabelTask
 
+# Texts that are read in parts have up to 16 windows each. For its gradients a step keeps some 80 kB
+# a token of MiniLM and four times that of BERT, besides attention. Source: 34 bytes a layer and
+# feature: Korthikanti et al., "Reducing activation recomputation in large transformer models"
+# (2022), equation 1.
+_TOKENS_AT_ONCE = 16_384
+
 
 class LabelAttempt(Attempt[LabelTask]):
     """A strategy with all that was settled for it, on samples with labels; see `Attempt`.
 
     Attributes:
         predictor: Of the model, as it was when this was last renewed.
+        validated: (n, num_classes) logits to the validation samples of a fit like this one that had
+            not seen them, where this one has.
+        held_out_distances: (n,) how far samples lay from those that such a fit had learnt from
+            without them; see `trust.strangers`. None where there was no such fit.
     """
 
     predictor: Predictor
+    validated: Tensor | None = None
+    held_out_distances: Tensor | None = None
 
     def renew_predictor(self) -> None:
         """From now on predict with the model as it is now."""
@@ -63,6 +75,11 @@ class LabelAttempt(Attempt[LabelTask]):
             size=size,
             device_type=self.where.device.type,
         )
+
+    @property
+    def most_inputs(self) -> int | None:
+        """Of texts as many tokens as in a batch of 32 full windows of BERT."""
+        return _TOKENS_AT_ONCE if self.task.unit == "text" else None
 
     @property
     def target(self) -> Callable[[Sample], Any]:

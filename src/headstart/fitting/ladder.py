@@ -105,7 +105,6 @@ class Ladder:
         Raises:
             DataError: Only one class is left.
             InterruptedFit: The user asked to stop; the state is saved, and a usable model.
-            TrainingError: The loss of fine-tuning was not finite.
         """
         refuse_one_class(self.samples, self.probe.classes)
         table = feature_table(self.probe, self.tables[:1], self.samples)
@@ -125,8 +124,9 @@ class Ladder:
         # By accuracy alone: how sure the linear head is will be calibrated.
         if knn is not None and is_more_often_right(self.judge.compare(linear, knn)):
             leader = knn
-            self._take_neighbours(*neighbours)
         best, deep = self._climb_depths(leader)
+        if leader is not linear and deep is None:
+            self._take_neighbours(*neighbours)
         leading = (deep, self.depths) if deep else (self.probe, self.tables[0])
         above = best
         best, about_words = self._words_if_best(trivial, best)
@@ -198,7 +198,7 @@ class Ladder:
         so_much = f"no more than a standard error ({100 * error:.1f})"
         is_what = "less" if gain.high < 0 else so_much
         why = "words alone were kept; what was tried above them is " + str(tried)
-        attempt.choices.add(Choice("backbone", "none", why))
+        attempt.choices.add(Choice("language model", "none", why))
         return trivial, f"Words alone (TF-IDF) were kept: {told}, which is {is_what}."
 
     def _climb_knn(

@@ -60,7 +60,9 @@ def measure_leakage(
         else:
             sentences.append("All test samples also stand, or nearly, in training.")
     twin = random_twin(data.split, data.dataset, seed=attempt.where.options.seed)
-    strength = attempt.facts.get("C")
+    # Of a support vector machine C is something else.
+    is_logistic = attempt.facts.get("classifier") == "logistic"
+    strength = attempt.facts.get("C") if is_logistic else None
     if twin is not None and strength is not None and features:
         grouped, shuffled = _scores(attempt, features, (data.split, twin), strength)
         if grouped is not None and shuffled is not None:

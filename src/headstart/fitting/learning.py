@@ -148,7 +148,8 @@ def _train(attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]]) -> No
         batches.close()
     attempt.strategy.finish(attempt.model)
     attempt.complete()
-    attempt.kept = result.kept
+    attempt.kept, attempt.kept_epochs = result.kept, result.kept_epochs
+    attempt.epochs_s = result.seconds
     attempt.facts.update(
         epochs=result.num_epochs,
         best_epoch=result.best_epoch,
@@ -173,7 +174,7 @@ def _renew_norms(
     score: Callable[[Model], Mapping[str, float]],
 ) -> str:
     """Norms that learned take the statistics of the weights that were kept, if that is better."""
-    from headstart.engine.loop import LossOf
+    from headstart.engine.gradients import LossOf
     from headstart.engine.norms import renew_norms
     from headstart.engine.plan import score_of
 
@@ -248,6 +249,8 @@ def _plan(attempt: Attempt[Task]) -> TrainingPlan:
         monitor=attempt.monitor,
         is_rehearsed=attempt.is_rehearsed,
         num_kept=attempt.num_kept,
+        ends_after=attempt.ends_after,
+        most_inputs=attempt.most_inputs,
         keep_from=_SETTLED if attempt.task.is_dense and values["schedule"] in _ENDING else 0.0,
         **values,
     )
@@ -268,14 +271,11 @@ def seconds_after_training(
 ) -> float:
     """How long a trained backbone will look at pictures until the fit is over.
 
-    A resumed fit, which measures nothing anew, goes by how long its features took.
-
     Args:
         attempt: Settled.
         tables: Cached features, sample id -> (num_features,).
     """
-    rate = attempt.embedder.inference.samples_per_s
-    seconds_each = _READING / rate if rate else 0.0
+    seconds_each = _READING / attempt.embedder.inference.samples_per_s
     if tables:
         took_s = attempt.where.seconds["features"]
         seconds_each = max(seconds_each, took_s / max(len(tables[0]), 1))

@@ -21,6 +21,7 @@ import numpy as np
 
 from headstart.contracts import Sample
 from headstart.decoders import Decoder
+from headstart.errors import TrainingError
 from headstart.fitting.judging_masks import judge
 from headstart.fitting.learning import TAIL_S, learn, seconds_after_training
 from headstart.fitting.mask_attempt import MaskAttempt
@@ -94,7 +95,6 @@ class MaskLadder:
         Raises:
             DataError: A sample cannot be read, or nothing is labelled.
             InterruptedFit: The user asked to stop; the state is saved, and a usable model.
-            TrainingError: The loss of fine-tuning was not finite.
         """
         if not self.data.samples("validation"):
             return self._only_full()
@@ -111,11 +111,24 @@ class MaskLadder:
             record_usable(self.where.folder, self.probe.record())
         full = self.new_full()
         if self._has_time_for(full):
-            full.choices.tell()
-            learn(full, ())
-            candidates.append(self._judged(full, self._how_full_starts()))
+            candidates += self._try(full)
         # Of equals the one that learned most.
         return self._kept(max(reversed(candidates), key=lambda each: each.miou))
+
+    def _try(self, full: MaskAttempt) -> list[_Candidate]:
+        """Fine-tuning as one more candidate; none where its loss was not finite."""
+        started = time.monotonic()
+        full.choices.tell()
+        try:
+            learn(full, ())
+        except TrainingError as error:
+            # A resumed fit would go on from there to the same step.
+            self.where.folder.checkpoint_tensors.unlink(missing_ok=True)
+            why = f"Fine-tuning was tried, and left: {error}"
+            self.where.progress.warn(why)
+            self.untried.append(Rung("full", why, seconds=time.monotonic() - started))
+            return []
+        return [self._judged(full, self._how_full_starts())]
 
     def _how_full_starts(self) -> str:
         if isinstance(self.probe.backbone.pretrained_head, Decoder):
@@ -125,9 +138,9 @@ class MaskLadder:
     def _for_the_probe(self) -> list[Sample]:
         """Training chips, evenly spread: as many as a small share of the budget has time for."""
         samples = self.data.samples("train")
-        rate = self.probe.embedder.inference.samples_per_s
-        if self.where.deadline is None or not rate:
+        if self.where.deadline is None:
             return samples
+        rate = self.probe.embedder.inference.samples_per_s
         left_s = self.where.deadline - time.monotonic()
         most = max(_LEAST_CHIPS, int(_PROBE_SHARE * left_s * rate / self.probe.crops_a_chip))
         return samples[:: -(-len(samples) // most)]
@@ -185,8 +198,6 @@ class MaskLadder:
         num_train, num_validation = (
             len(self.data.samples(name)) * full.crops_a_chip for name in ("train", "validation")
         )
-        if not training or not inference:
-            return 0.0
         return _STEP_OVERHEAD * num_train / training + num_validation / inference
 
     # --- the end ------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import TAIL_S, feature_table, learn, samples_for_table
 from headstart.fitting.recording import record_usable
 from headstart.fitting.rungs import Rung
-from headstart.fitting.settle import Choices
+from headstart.fitting.settle import Choice, Choices
 from headstart.fitting.settle_texts import FEW_A_CLASS
 from headstart.progress import Progress
 from headstart.report.wording import duration
@@ -100,8 +100,8 @@ class PairTuning:
             return _skipped(reason)
         whole = self._attempt(held_out=())
         left_s = self.until - started - TAIL_S
-        predicted_s = self._predicted_s(whole)
-        if predicted_s is not None and predicted_s > left_s:
+        predicted_s = (_NUM_FOLDS + 1) * whole.predicted_s(len(self.samples))
+        if predicted_s > left_s:
             return _skipped(
                 f"it may take {duration(predicted_s)}, and of the budget "
                 f"{duration(max(left_s, 0.0))} were left.",
@@ -144,7 +144,7 @@ class PairTuning:
         best: Judged,
         judge: Judge,
         *,
-        predicted_s: float | None,
+        predicted_s: float,
     ) -> PairRung:
         """Judge it out of fold; then, if it is to be kept, fit it on all samples."""
         started = time.monotonic()
@@ -186,10 +186,6 @@ class PairTuning:
         )
         return PairRung(rung, whole, why) if is_kept else PairRung(rung)
 
-    def _predicted_s(self, whole: ContrastiveAttempt) -> float | None:
-        """Seconds of all refits and of the last fit; None in a fit that is resumed."""
-        return (_NUM_FOLDS + 1) * whole.predicted_s(len(self.samples)) or None
-
     def _out_of_fold(self) -> tuple[Tensor, Tensor]:
         """What fits give that had not seen a sample: logits (n, num_classes), distances (n,)."""
         ids = {sample.id: torch.zeros(1) for sample in self.samples}
@@ -219,8 +215,12 @@ class PairTuning:
 
     def _attempt(self, *, held_out: tuple[Sample, ...] | list[Sample]) -> ContrastiveAttempt:
         """One on a copy of the backbone, without some of the samples."""
-        shared = self.probe.backbone
+        shared, choices = self.probe.backbone, self.choices.branch(is_held=True)
         backbone = replace(shared, module=copy.deepcopy(shared.module))
+        if backbone.contract.long == "windows" and self.where.options.long is None:
+            backbone.contract = replace(backbone.contract, long="head-tail")
+            why = "pairs are of a whole batch, and all windows of its texts may not fit into memory"
+            choices.add(Choice("long", "head-tail", why))
         data = self.where.data
         if held_out:
             out = dict.fromkeys((sample.id for sample in held_out), "held out")
@@ -229,7 +229,7 @@ class PairTuning:
             "contrastive",
             replace(self.where, data=data, deadline=self.until),
             embedder=Embedder(backbone, self.probe.embedder.inference),
-            choices=self.choices.branch(is_held=True),
+            choices=choices,
         )
 
     def _learn(self, attempt: ContrastiveAttempt, progress: Progress) -> None:

@@ -6,12 +6,10 @@ what the answers to the test set add. Wiring of `trust` and `metrics`.
 
 from __future__ import annotations
 
-import math
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,14 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from headstart.contracts import Finding, Prediction, Sample, Strangeness
+from headstart.contracts import Finding, Prediction, Sample
 from headstart.data.sixteen_bit import WHOLE_RANGE, is_wide
 from headstart.errors import DataError
 from headstart.fitting.baselines import Baseline
-from headstart.fitting.contrasting import ContrastiveAttempt
+from headstart.fitting.knowing import know_strangers
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.leakage import measure_leakage
-from headstart.fitting.learning import NUM_NEIGHBOURS, feature_table, samples_for_table
+from headstart.fitting.learning import feature_table, samples_for_table
+from headstart.fitting.looking import Look, numbers
 from headstart.fitting.proof import Proof, SuspectRow
 from headstart.metrics.calibration import fit_temperature, reliability
 from headstart.metrics.selective import coverage_curve
@@ -35,18 +34,10 @@ from headstart.strategies.logistic import answer_by_parts
 from headstart.strategies.probe import hold_out_folds
 from headstart.trust.alarms import check_beats_baseline, check_features, check_pixels
 from headstart.trust.learning_curve import trace_learning_curve
-from headstart.trust.letters import Letters, LettersAlone
-from headstart.trust.strangers import Neighbourhood
 from headstart.trust.suspects import find_suspects
 
 # Training pictures whose range is looked at.
 _NUM_LOOKED_AT = 32
-# Held-out samples from which on they set the threshold of strangers: a 99% quantile of fewer is
-# their largest score.
-_LEAST_HELD_OUT = 100
-# Where the training samples' own scores cannot set it, so many do: beyond the largest of 20 lies,
-# by chance, one in 21 others.
-_LEAST_UNLEARNT = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +69,7 @@ class Prover:
         self.attempt = attempt
         self.where = attempt.where
         self.features = tables[0] if tables else {}
+        self.look = Look(attempt, self.features)
         self.baseline = baseline
         self.proof = Proof()
 
@@ -89,8 +81,7 @@ class Prover:
         """
         started = time.monotonic()
         held_out = self._held_out()
-        is_of_it = self.attempt.is_frozen or self._has_learnt_from_validation
-        unseen = held_out if held_out and is_of_it else self._on_validation()
+        unseen = held_out if held_out and self._is_held_out_of_it else self._on_validation()
         if unseen is not None:
             self._calibrate(unseen)
         if self.attempt.task.unit == "picture":
@@ -116,7 +107,7 @@ class Prover:
         """
         task, classes = self.attempt.task, self.attempt.classes
         truth = np.array([task.target(sample, classes) for sample in samples])
-        groups = _numbers([sample.group or sample.id for sample in samples])
+        groups = numbers([sample.group or sample.id for sample in samples])
         found = reliability(prediction.probabilities, truth, groups=groups)
         self.proof.metrics.setdefault("calibration", {}).update(
             ece={"value": found.ece},
@@ -169,37 +160,28 @@ class Prover:
         samples = [s for s in samples_for_table(self.attempt) if s.id in self.features]
         return self._labelled(samples, logits[: len(samples)])  # augmented views come after
 
-    def _on_validation(self) -> _Unseen | None:
-        """Answers of the model to the validation samples, which only chose among its weights."""
-        samples = self.where.data.samples("validation")
-        if not samples or self.attempt.name == "as-is" or self._has_learnt_from_validation:
-            return None
-        return self._labelled(samples, self.attempt.predictor.logits(self._validation_features))
-
     @property
-    def _has_learnt_from_validation(self) -> bool:
-        """Whether a trained backbone knows these samples already."""
-        return self.attempt.learns_from_all and not self.attempt.is_frozen
+    def _is_held_out_of_it(self) -> bool:
+        """Whether the answers out of fold are of fits like the one that is kept."""
+        is_refitted = self.attempt.is_frozen or self.look.knows_validation
+        return is_refitted and self.attempt.validated is None
 
-    @cached_property
-    def _validation_features(self) -> Tensor:
-        """(n, num_features) of the validation samples, by the backbone as it is now."""
-        return self._features_of(self.where.data.samples("validation"))
+    def _on_validation(self) -> _Unseen | None:
+        """Answers to the validation samples, which only chose among its weights, of the model.
 
-    def _features_of(self, samples: Sequence[Sample]) -> Tensor:
-        """(n, num_features) by the backbone as it is now; from the cache where it is frozen."""
-        if self.attempt.is_frozen:
-            return torch.stack([self.features[sample.id] for sample in samples])
-        return self._embed(samples)
+        Of one that was learnt again from these, too, the answers of the one before it.
+        """
+        samples = self.where.data.samples("validation")
+        if self.attempt.validated is not None:
+            return self._labelled(samples, self.attempt.validated)
+        if not samples or self.attempt.name == "as-is" or self.look.knows_validation:
+            return None
+        return self._labelled(samples, self.attempt.predictor.logits(self.look.validation))
 
     def _labelled(self, samples: Sequence[Sample], logits: Tensor) -> _Unseen:
         task, classes = self.attempt.task, self.attempt.classes
         targets = np.array([task.target(sample, classes) for sample in samples])
-        return _Unseen(samples, logits, targets, self._groups_of(samples))
-
-    def _embed(self, samples: Sequence[Sample]) -> Tensor:
-        """(n, num_features) by the backbone as it is now. What cannot be read raises."""
-        return torch.stack(list(self.attempt.predictor.features(samples).values()))
+        return _Unseen(samples, logits, targets, self.look.groups_of(samples))
 
     def _calibrate(self, unseen: _Unseen) -> None:
         found = fit_temperature(unseen.logits, unseen.targets, groups=unseen.groups)
@@ -245,7 +227,7 @@ class Prover:
             self.proof.findings.append(finding)
 
     def _look_at_features(self) -> None:
-        features = self._features_of(self.where.data.samples("train"))
+        features = self.look.features_of(self.where.data.samples("train"))
         findings = check_features(features, unit=self.attempt.task.unit)
         if self.attempt.backbone.spec.weights == "random":  # these see little but brightness
             findings = tuple(finding for finding in findings if finding.severity == "error")
@@ -331,76 +313,15 @@ class Prover:
         self.proof.metrics["learning_curve"] = curve.to_json()
 
     def _know_strangers(self) -> None:
-        """Keep what training samples look like, so that a stranger is known when it comes."""
+        """Keep what tells strangers with the run, and with the model."""
+        predictor = self.attempt.predictor
         if self._is_of_words:  # found when it learnt
-            self.proof.strangers = self.attempt.predictor.strangers
+            self.proof.strangers = predictor.strangers
             return
-        if self.attempt.is_frozen and not self.features:
-            return
-        train = self._familiar
-        if not self.attempt.is_frozen:
-            train = train[:: math.ceil(len(train) / NUM_NEIGHBOURS)]
-        groups = torch.from_numpy(self._groups_of(train))
-        if len(torch.unique(groups)) < 2:
-            return
-        near: Strangeness | None = self._neighbourhood(train, groups)
-        if self.attempt.task.unit == "text":
-            letters = self._know_letters()
-            if near is None and letters is not None:
-                near = LettersAlone(letters.threshold)
-        self.proof.strangers = near
-        self.attempt.predictor.strangers = near
-
-    @property
-    def _familiar(self) -> list[Sample]:
-        """What the model learnt from, less what its thresholds may be set by."""
-        if self._has_learnt_from_validation:
-            return samples_for_table(self.attempt)
-        return self.where.data.samples("train")
-
-    def _groups_of(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
-        groups = self.where.data.split.groups
-        return _numbers([groups[sample.id] for sample in samples])
-
-    def _neighbourhood(self, train: Sequence[Sample], groups: Tensor) -> Neighbourhood | None:
-        """By features; None where nothing tells how far those of familiar samples may lie.
-
-        Contrastive tuning draws the texts that it learns from together, class by class, and others
-        less so, so that by the distances between those hardly any other is familiar: of the test
-        of TREC 65 and 79% were strangers with 8 texts a class, and 16 and 28% with 32 (two draws of
-        bench/few_shot.py). By texts that refits had not seen, and letters, 1 and 2% are, and 0.2
-        and 0%.
-        """
-        attempt = self.attempt
-        near = Neighbourhood.of(self._features_of(train), groups=groups)
-        num_held_out = len(self.where.data.samples("validation"))
-        is_unlearnt = num_held_out > 0 and not self._has_learnt_from_validation
-        if isinstance(attempt, ContrastiveAttempt):
-            of_refits = attempt.held_out_distances
-            scores = [] if of_refits is None else [of_refits]
-            if is_unlearnt:
-                scores.append(near.scores(self._validation_features))
-            num_scores = sum(map(len, scores))
-            return near.judged_by(torch.cat(scores)) if num_scores >= _LEAST_UNLEARNT else None
-        if is_unlearnt and num_held_out >= _LEAST_HELD_OUT:
-            return near.calibrated(self._validation_features)
-        return near
-
-    def _know_letters(self) -> Letters | None:
-        """None where the training texts have none."""
-        train = self._familiar
-        texts = [sample.text or "" for sample in train]
-        letters = Letters.of(texts, groups=self._groups_of(train))
-        if math.isinf(letters.threshold):
-            return None
-        self.proof.letters = letters
-        self.attempt.predictor.letters = letters
-        return letters
-
-
-def _numbers(names: Sequence[str]) -> NDArray[np.int64]:
-    """(n,) a number for each different name."""
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+        known = know_strangers(self.look)
+        self.proof.strangers = predictor.strangers = known.near
+        if known.letters is not None:
+            self.proof.letters = predictor.letters = known.letters
 
 
 def _is_right(logits: Tensor, targets: NDArray[Any]) -> NDArray[np.bool_]:

@@ -211,7 +211,7 @@ def _config(record: Record) -> dict[str, Any]:
     options = record.options.model_dump(mode="json")
     options.update({name: value for name, value in settled.items() if name in options})
     num_parameters = sum(p.numel() for p in record.model.parameters())
-    legend = record.dataset.legend
+    legend, text_columns = record.dataset.legend, record.dataset.text_columns
     return {
         "headstart_version": headstart.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -229,6 +229,7 @@ def _config(record: Record) -> dict[str, Any]:
             "classes": list(record.dataset.classes),
             "is_multilabel": record.dataset.is_multilabel,
             **({"legend": legend.to_json()} if legend is not None else {}),
+            **({"text_columns": list(text_columns)} if text_columns else {}),
             "num_parameters": num_parameters,
         },
         "fit": dict(record.fit),

@@ -329,14 +329,20 @@ class Segmenting:
         """
         folder = self.where.folder
         samples = [each.sample for each in self.judged[:NUM_TRIED]]
-        loaded = load_segmenter(folder, device=str(self.where.device))
-        pairs = zip(
-            self.attempt.predictor.answers(samples), loaded.predictor.answers(samples), strict=True
-        )
-        difference = max(
-            float((mine.softmax(dim=1) - theirs.softmax(dim=1)).abs().max())
-            for (_, mine), (_, theirs) in pairs
-        )
+        try:
+            loaded = load_segmenter(folder, device=str(self.where.device))
+            pairs = zip(
+                self.attempt.predictor.answers(samples),
+                loaded.predictor.answers(samples),
+                strict=True,
+            )
+            difference = max(
+                float((mine.softmax(dim=1) - theirs.softmax(dim=1)).abs().max())
+                for (_, mine), (_, theirs) in pairs
+            )
+        except BaseException:  # whatever it is, this is no finished run
+            folder.metrics.unlink()
+            raise
         if difference > 1e-3:
             folder.metrics.unlink()
             raise RunError(

@@ -187,8 +187,15 @@ def refuse_pointless(options: FitOptions) -> None:
     """Refuse what would have no effect, or no meaning, before anything takes long.
 
     Raises:
-        ConfigError: A control would compare a model with its like, as nothing pretrained is fitted.
+        ConfigError: A control would compare a model with its like, as nothing pretrained is fitted;
+            or a refit is asked for where no ladder chooses by validation samples.
     """
+    if options.refit is not None and options.strategy != "auto":
+        raise ConfigError(
+            f"--{'refit' if options.refit else 'no-refit'} is of the ladder, which chooses by the "
+            f"validation samples, but --strategy {options.strategy} was asked for. Leave one of "
+            "both away."
+        )
     if options.control is None:
         return
     if options.strategy in ("scratch", "tfidf") or options.weights == "random":
@@ -197,6 +204,20 @@ def refuse_pointless(options: FitOptions) -> None:
         raise ConfigError(
             f"--control scratch tells what pretrained weights bring, but {why} uses none. Leave "
             "one of both away."
+        )
+
+
+def refuse_format(options: FitOptions, *, device_type: str) -> None:
+    """Refuse a precision that nothing can be trained in, before what can be done without.
+
+    Raises:
+        ConfigError: float16 on anything but CUDA, where a backbone may learn.
+    """
+    may_train = options.strategy == "auto" or options.strategy in GRADIENT_STRATEGIES
+    if options.precision == "float16" and device_type != "cuda" and may_train:
+        raise ConfigError(
+            f"--precision float16 needs loss scaling to train, which is only there on CUDA, and "
+            f"this is {device_type}. Use bfloat16 or float32, or --strategy probe."
         )
 
 
@@ -229,6 +250,11 @@ def refuse_other_task(options: FitOptions, task: str) -> None:
                 f"--{name.replace('_', '-')} is of texts, but the data is for {task}. Leave it "
                 "away."
             )
+    if options.trust_remote_code and task != "text-classification":
+        raise ConfigError(
+            f"--trust-remote-code is of models of texts, but the data is for {task}, whose models "
+            "bring no code. Leave it away."
+        )
     if options.strategy == "contrastive" and task != "text-classification":
         raise ConfigError(
             f"--strategy contrastive is for texts, of which there are few a class, but the data is "
@@ -246,6 +272,11 @@ def refuse_other_task(options: FitOptions, task: str) -> None:
                 f"--{name} is for masks, where each pixel has a class, but the data is for {task}. "
                 f"Leave --{name} away."
             )
+    if options.refit and has_masks:
+        raise ConfigError(
+            "--refit is of pictures and texts with labels; what is fine-tuned on masks does not "
+            "learn from its validation chips yet. Leave it away."
+        )
     if options.balance == "root-weights" and task == "semantic-segmentation":
         raise ConfigError(
             "--balance root-weights is of samples with labels, but the data is for "

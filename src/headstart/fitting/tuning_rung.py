@@ -14,10 +14,12 @@ import torch
 from torch import Tensor
 
 from headstart.contracts import Measure, Sample
+from headstart.errors import TrainingError
 from headstart.fitting.finetuning import FineTuning
 from headstart.fitting.judging import Judge, Judged, is_better, is_more_often_right
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.recording import record_usable
+from headstart.fitting.refitting import learn_again
 from headstart.fitting.rungs import Rung
 from headstart.fitting.settle import Choices
 from headstart.metrics.comparison import Comparison
@@ -78,7 +80,6 @@ class WholeTuning:
 
         Raises:
             InterruptedFit: The user asked to stop; the state is saved, and a usable model.
-            TrainingError: The loss was not finite.
         """
         validation = self.where.data.samples("validation")
         is_under_way = self.where.folder.has_checkpoint
@@ -94,12 +95,27 @@ class WholeTuning:
             return _skipped(why)
         tuning = FineTuning(self.probe, self.choices, until=self.until)
         left_s = self.until - time.monotonic()
-        predicted_s = tuning.predicted_s or 0.0
-        if predicted_s > left_s and not is_under_way:
-            return _skipped(self._too_long(tuning, left_s), predicted_s=predicted_s)
+        if tuning.predicted_s > left_s and not is_under_way:
+            why = self._too_long(tuning, left_s)
+            return _skipped(why, predicted_s=tuning.predicted_s)
         self.where.progress.note("Trying fine-tuning (full):")
         record_usable(self.where.folder, leading[0].record())
-        return self._run(tuning, held_out, tables, left_s=left_s)
+        started = time.monotonic()
+        try:
+            return self._run(tuning, held_out, tables, left_s=left_s)
+        except TrainingError as error:
+            # A resumed fit would go on from there to the same step.
+            self.where.folder.checkpoint_tensors.unlink(missing_ok=True)
+            why = f"Fine-tuning was tried, and left: {error}"
+            self.where.progress.warn(why)
+            return TuningRung(
+                Rung(
+                    "full",
+                    why,
+                    seconds=time.monotonic() - started,
+                    predicted_seconds=tuning.predicted_s,
+                )
+            )
 
     def _too_long(self, tuning: FineTuning, left_s: float) -> str:
         """Why fine-tuning is not begun that could not be ended.
@@ -107,7 +123,6 @@ class WholeTuning:
         Cut short it costs the whole budget and loses: on solar cells 3 or 4 epochs gave 0.83 to
         0.85 on the test, the linear head before them 0.87, and 12 epochs 0.89.
         """
-        assert tuning.predicted_s is not None
         epochs, passed_s = tuning.attempt.value("epochs"), time.monotonic() - self.where.started
         minutes = math.ceil(1.1 * (passed_s + tuning.predicted_s) / 60)
         return (
@@ -132,7 +147,7 @@ class WholeTuning:
         if leader.strategy == "probe" and start is not None:  # learnt from as many samples
             before = self.judge.judge("probe", start, seconds=0.0)
         comparison = self.judge.compare(before, after)
-        gain, predicted_s = comparison.metrics["accuracy"], tuning.predicted_s
+        gain = comparison.metrics["accuracy"]
         rung = Rung(
             "full",
             self._tell(comparison, after, recipe=tuning.attempt.facts["merged"]["recipe"]),
@@ -141,9 +156,11 @@ class WholeTuning:
             gain=Measure(gain.value, gain.low, gain.high, comparison.n),
             over=before.strategy,
             seconds=after.seconds,
-            predicted_seconds=None if predicted_s is None else min(predicted_s, left_s),
+            predicted_seconds=min(tuning.predicted_s, left_s),
         )
-        return TuningRung(rung, tuning.attempt if is_better(comparison) else None)
+        if not is_better(comparison):
+            return TuningRung(rung)
+        return TuningRung(rung, learn_again(tuning, tables, until=self.until))
 
     def _tell(self, comparison: Comparison, after: Judged, *, recipe: str) -> str:
         """What fine-tuning gave, for how much time, in a sentence."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -40,7 +41,7 @@ def begin_words(where: Situation[LabelTask], choices: Choices) -> LabelAttempt:
     """
     nothing = WeighedTerms((), np.zeros(0, np.float32), torch.zeros(_num_classes(where), 0))
     backbone = terms_backbone({"words": nothing}, num_classes=_num_classes(where), num_texts=0)
-    exact = MeasuredFormat(ComputeFormat(), 0.0, "sums of some ten numbers need no other")
+    exact = MeasuredFormat(ComputeFormat(), math.inf, "sums of some ten numbers need no other")
     return LabelAttempt("tfidf", where, embedder=Embedder(backbone, exact), choices=choices)
 
 

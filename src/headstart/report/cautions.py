@@ -70,7 +70,12 @@ def cautions(record: RunRecord) -> tuple[Caution, ...]:
         *_about_data(record),
     ]
     told = " ".join(caution.message for caution in found)
-    found += [Caution(message) for message in record.warnings if message not in told]
+    found += [
+        Caution(message)
+        for message in record.warnings
+        # Findings are warned of with what to do about them behind.
+        if message not in told and not any(message.startswith(each.message) for each in found)
+    ]
     if record.num_damaged_lines:
         lines = count(record.num_damaged_lines, "line")
         found.append(
@@ -141,7 +146,8 @@ def _about_evidence(record: RunRecord) -> Iterator[Caution]:
         yield Caution(
             f"{count(len(suspects), 'label looks', plural='labels look')} wrong, which is more "
             "than in most data sets.",
-            f"Look through them below, then fit with `--drop-suspects {record.folder.suspects}`.",
+            f"Look through them below, then fit with `--drop-suspects "
+            f"{shlex.quote(str(record.folder.suspects))}`.",
         )
 
 
@@ -266,7 +272,7 @@ def _about_training(record: RunRecord) -> Iterator[Caution]:
     if fit.get("stopped") == "interrupted":
         yield Caution(
             "Training was interrupted before its end.",
-            f"Go on with `headstart fit --resume {record.folder.path}`.",
+            f"Go on with `headstart fit --resume {shlex.quote(str(record.folder.path))}`.",
             is_serious=True,
         )
     elif fit.get("stopped") == "budget":

@@ -127,7 +127,7 @@ def _shares(counts: Sequence[Sequence[int]]) -> list[list[str]]:
 
 def _epoch_charts(record: RunRecord) -> dict[str, Drawing]:
     best = record.best_epoch
-    mark = None if best is None else Mark(float(best), "kept")
+    mark = None if best is None else Mark(float(best), "best")
     x = Axis("epoch")
     charts = {}
     losses = _lines(record.epochs, {"train_loss": "training", "val_loss": "validation"})
@@ -146,9 +146,9 @@ def _epoch_charts(record: RunRecord) -> dict[str, Drawing]:
 def _drawing(
     lines: Sequence[Series], title: str, *, x: Axis, y: Axis, mark: Mark | None = None
 ) -> Drawing:
-    """Lines over the epochs, the mark at the epoch that was kept."""
-    kept = "" if mark is None else f" The weights of epoch {mark.x:.0f} were kept."
-    chart = line_chart(lines, title=title, description=_ends(lines) + kept, x=x, y=y, mark=mark)
+    """Lines over the epochs, the mark at the one that scored best."""
+    told = "" if mark is None else f" Epoch {mark.x:.0f} scored best."
+    chart = line_chart(lines, title=title, description=_ends(lines) + told, x=x, y=y, mark=mark)
     rows = (
         (f"{epoch:.0f}", *(f"{line.ys[i]:.4g}" for line in lines))
         for i, epoch in enumerate(lines[0].xs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ _OF_PICTURES = (
     *("views", "decoder", "loss"),
 )
 _OF_TEXTS_ALONE = ("text_column", "long")
+# Options that another fit has its own of.
+_OF_ONE_FIT = ("output", "drop_suspects")
 # What the id of a text from a table has behind the name of that: the number of its row.
 _ROW = re.compile(r"#\d+$")
 
@@ -118,6 +121,21 @@ class RunRecord:
         options: Mapping[str, Any] = self.config["options"]
         return {name: value for name, value in options.items() if name not in others}
 
+    def fit_command(self, *more: str) -> str:
+        """The fit that this run came from, as it is typed, with more behind it."""
+        options: Mapping[str, Any] = self.config["options"]
+        words = ["headstart", "fit", self.config["data"]]
+        for name in self.config.get("given", ()):
+            value, flag = options[name], f"--{name.replace('_', '-')}"
+            if name in _OF_ONE_FIT or value is None:
+                continue
+            if isinstance(value, bool):
+                words.append(flag if value else f"--no-{name}")
+            else:
+                listed = isinstance(value, list)
+                words += [flag, ",".join(map(str, value)) if listed else str(value)]
+        return shlex.join([*words, *more])
+
     @property
     def counted(self) -> str:
         """What its answers are counted in: `pixel` where each has one, else as `unit`."""
@@ -157,7 +175,7 @@ class RunRecord:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch whose weights were kept; None without any."""
+        """The epoch that scored best on the validation samples; None without any."""
         return self.fit.get("best_epoch") or None
 
     @property

@@ -31,20 +31,22 @@ def read_suspects(folder: RunFolder) -> tuple[SuspectLabel, ...] | None:
     if not path.is_file():
         return None
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:  # as spreadsheets write it
             reader = csv.DictReader(file, restval="")
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 raise RunError(
-                    f"`{path}` has no column `{missing[0]}`; it needs {', '.join(_COLUMNS)}. "
-                    "Fit again."
+                    f"`{path}` has no column `{missing[0]}`; it needs {', '.join(_COLUMNS)}, with "
+                    "commas between them. Save it like that, or remove it."
                 )
             return tuple(
                 SuspectLabel(row["id"], row["label"], row["likely label"], _number(row["score"]))
                 for row in reader
             )
-    except UnicodeDecodeError as error:
-        raise RunError(f"`{path}` is no UTF-8 text ({error}). Fit again.") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise RunError(
+            f"`{path}` is no CSV in UTF-8 ({error}). Save it as such, or remove it."
+        ) from None
 
 
 def _number(text: str) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from headstart.report.record import RunRecord
+from headstart.report.wording import count
 
 _EPOCH_COLUMNS = {
     "epoch": "Epoch",
@@ -49,6 +50,8 @@ def training_context(record: RunRecord) -> dict[str, Any]:
         "fit_facts": plain,
         "stopped": _STOPPED.get(fit.get("stopped", ""), ""),
         "best_epoch": record.best_epoch,
+        "taken": _taken_told(fit, best_epoch=record.best_epoch),
+        "refit": _refit_told(fit, unit=record.unit),
         "epoch_columns": list(columns.values()),
         "epoch_rows": [
             (e["epoch"], [_cell(key, e.get(key)) for key in columns]) for e in record.epochs
@@ -59,6 +62,29 @@ def training_context(record: RunRecord) -> dict[str, Any]:
         "phases": _phases(record.epochs),
         "seconds": record.metrics.get("seconds") or {},
     }
+
+
+def _taken_told(fit: Mapping[str, Any], *, best_epoch: int | None) -> str:
+    """Which weights were taken, in a sentence; empty where nothing was trained."""
+    if best_epoch is None:
+        return ""
+    merged = fit.get("merged", {})
+    if not merged.get("is_mixed"):
+        return f"The weights of epoch {best_epoch} were kept."
+    return f"Epoch {best_epoch} scored best of all; better still, and taken: {merged['recipe']}."
+
+
+def _refit_told(fit: Mapping[str, Any], *, unit: str) -> str:
+    """What was learnt again, in sentences; empty where nothing was."""
+    if "refit" not in fit:
+        return ""
+    num_epochs, share = fit["refit"]["epochs"], fit["refit"]["share"]
+    way = "" if share == 1 else f", {share:.0%} of the way from the linear head"
+    return (
+        f"Then it learnt once more, by the same plan, from the validation {unit}s too: the model "
+        f"has the weights after {count(num_epochs, 'epoch')}{way}. The curves are of the training "
+        "before that, as only it can be judged on them."
+    )
 
 
 def _phases(epochs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -126,7 +126,10 @@ class Contrastive:
         return [group for group in groups if group.parameters]
 
     def train_mode(self, model: Model) -> None:
-        """Nothing is dropped out: with so few steps, noise costs more than it saves."""
+        """No feature is dropped out: with so few steps, noise costs more than it saves.
+
+        Attention is, where a model's config says so: transformers does that within a function.
+        """
         frozen_stay_in_eval(model)
         for module in model.modules():
             if isinstance(module, nn.Dropout):

@@ -256,11 +256,16 @@ def check_cs(cs: Sequence[float]) -> tuple[float, ...]:
 
 
 def fit_at(
-    rotated: RotatedFeatures, data: LabelledFeatures, loss: LinearLoss, *, c: float
+    rotated: RotatedFeatures,
+    data: LabelledFeatures,
+    loss: LinearLoss,
+    *,
+    c: float,
+    start: Tensor | None = None,
 ) -> LinearFit:
-    """The linear layer that minimises the loss on all samples."""
-    seen = torch.ones_like(data.weights[:, :1])
-    solutions = solve(rotated, data, loss, seen=seen, cs=[c], tolerance=loss.final_tolerance)
+    """The linear layer that minimises the loss on all samples; see `solve` for `start`."""
+    seen, tolerance = torch.ones_like(data.weights[:, :1]), loss.final_tolerance
+    solutions = solve(rotated, data, loss, seen=seen, cs=[c], tolerance=tolerance, start=start)
     coefficients = data.widen(solutions.coefficients[:, :, 0])
     weight, bias = rotated.to_raw(coefficients)
     return LinearFit(weight, bias, bool(solutions.has_converged.all()))
@@ -292,16 +297,19 @@ def choose_c(
     losses: list[Tensor] = []
     logits_at: list[Tensor] = []
     changes: list[Calibration | None] = []
-    for decisions in _out_of_fold(rotated, data, loss, folds=folds, cs=cs):
+    starts: list[Tensor] = []
+    for decisions, mean in _out_of_fold(rotated, data, loss, folds=folds, cs=cs):
         change = calibrate(decisions, data) if calibrate else None
         logits = change.apply(decisions) if change else decisions
         losses.append(data.losses(logits))
         logits_at.append(logits)
         changes.append(change)
+        starts.append(mean)
         if losses[-1].mean() > _RISE * min(each.mean() for each in losses):
             break
     place = simplest_of_the_best(torch.stack(losses))
-    fit, change = fit_at(rotated, data, loss, c=cs[place]), changes[place]
+    change = changes[place]
+    fit = fit_at(rotated, data, loss, c=cs[place], start=starts[place])
     return CrossValidation(
         Cs=tuple(cs[: len(losses)]),
         log_loss=tuple(float(each.mean()) for each in losses),
@@ -342,16 +350,23 @@ def _out_of_fold(
     *,
     folds: Tensor,
     cs: Sequence[float],
-) -> Iterator[Tensor]:
-    """For each C, (n, num_classes) logits of which each row is from a fit that had not seen it."""
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each C, what fits of the other folds answer, and their mean, from which others can start.
+
+    Yields:
+        (n, num_classes) logits of which each row is from a fit that had not seen it, and
+        (r + 1, K, 1) coefficients.
+    """
     n = len(data.coded)
     numbers = check_folds(folds, num_samples=n)
     place = torch.searchsorted(torch.tensor(numbers, device=folds.device), folds)
     seen = torch.stack([folds != number for number in numbers], dim=1).to(data.features)
-    rows = torch.arange(n, device=place.device)
+    rows, tolerance = torch.arange(n, device=place.device), loss.search_tolerance
+    start: Tensor | None = None
     for c in cs:
-        solutions = solve(rotated, data, loss, seen=seen, cs=[c], tolerance=loss.search_tolerance)
-        yield data.widen(solutions.logits[rows, :, place])
+        found = solve(rotated, data, loss, seen=seen, cs=[c], tolerance=tolerance, start=start)
+        start = found.coefficients
+        yield data.widen(found.logits[rows, :, place]), start.mean(dim=2, keepdim=True)
 
 
 def solve(
@@ -362,8 +377,12 @@ def solve(
     seen: Tensor,
     cs: Sequence[float],
     tolerance: float,
+    start: Tensor | None = None,
 ) -> Solutions:
-    """Problems for each C and each column of `seen` (n, S); the last dimension is C-major."""
+    """Problems for each C and each column of `seen` (n, S); the last dimension is C-major.
+
+    `start` is what to begin with, (r + 1, K, len(cs) * S); None: 0.
+    """
     weights = (data.weights[:, :, None] * seen[:, None, :]).repeat(1, 1, len(cs))  # (n, ., P)
     by_problem = seen.repeat(1, len(cs))  # (n, P)
     positives = data.coded.T @ by_problem  # (K, P)
@@ -372,7 +391,7 @@ def solve(
         is_live = is_live & (positives < by_problem.sum(dim=0))
     scale = torch.tensor(cs, dtype=weights.dtype, device=weights.device)
     problems = Problems(loss, data.coded, weights, is_live, scale.repeat_interleave(seen.shape[1]))
-    solutions = minimise(features, problems, tolerance=tolerance)
+    solutions = minimise(features, problems, tolerance=tolerance, start=start)
     if bool(is_live.all()):
         return solutions
     rest = loss.rest(solutions.logits, data.coded[:, :, None], weights)

@@ -45,6 +45,14 @@ class LinearLoss(Protocol):
         """About the greatest second derivative by one logit."""
         ...
 
+    def curvature(self, response: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """The second derivative by the logits, averaged over the samples as `weights` count them.
+
+        Returns:
+            (K, P), or (P, K, K) where the outputs compete.
+        """
+        ...
+
     def silence(self, logits: Tensor, is_silent: Tensor) -> Tensor:
         """`logits` in which the outputs of `is_silent` (K, P) take no part."""
         ...
@@ -82,6 +90,12 @@ class Softmax:
         """At equal probabilities; Böhning's strict bound is 1/2, which slows many outputs down."""
         return 1.0 / num_outputs
 
+    def curvature(self, response: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        by_problem = response.permute(2, 1, 0)  # (P, K, n)
+        weighed = by_problem * weights.permute(2, 1, 0)
+        shared = weighed @ by_problem.transpose(1, 2) / len(response)
+        return torch.diag_embed(weighed.mean(dim=2)) - shared
+
     def silence(self, logits: Tensor, is_silent: Tensor) -> Tensor:
         return logits.masked_fill(is_silent, _NEVER)
 
@@ -109,6 +123,9 @@ class Sigmoid:
 
     def bound(self, num_outputs: int) -> float:
         return 0.25
+
+    def curvature(self, response: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return ((response - response.square()) * weights).mean(dim=0)
 
     def silence(self, logits: Tensor, is_silent: Tensor) -> Tensor:
         return logits
@@ -143,6 +160,10 @@ class SquaredHinge:
 
     def bound(self, num_outputs: int) -> float:
         return 2.0
+
+    def curvature(self, response: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        is_inside = (2.0 * targets - 1.0) * response < 1.0
+        return 2.0 * (is_inside * weights).mean(dim=0)
 
     def silence(self, logits: Tensor, is_silent: Tensor) -> Tensor:
         return logits

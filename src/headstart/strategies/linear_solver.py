@@ -20,12 +20,17 @@ import torch
 from torch import Tensor
 
 from headstart.strategies.linear_losses import LinearLoss
+from headstart.strategies.linear_steering import Steering
 from headstart.strategies.sparse_design import SparseDesign
 
 # A line search ends when the slope fell to this share of the first one; conjugate gradients need a
 # fairly exact search (Nocedal and Wright, "Numerical Optimization", 2006, section 3.1: 0.1).
 _SLOPE_SHARE = 0.1
 _MAX_TRIALS = 12
+# After so many steps the curvature is taken anew: at the start all answers are equal, and soon most
+# are decided. Measured on 5,452 questions in 6 classes, features of 1,152: 79 steps to the last fit
+# instead of 144; more often, or later, is no better.
+_STEERS_ANEW_AT = (3, 10)
 # A feature is constant when it deviates by no more than float32 rounding of its size, or of what
 # the middle one of all features deviates by. (Of MiniLM's 384 three are dead, of 1e-9 and less. A
 # weight that makes them count is some 1e7, and the first step of fine-tuning then throws the loss
@@ -224,7 +229,12 @@ class _State:
 
 
 def minimise(
-    features: Solvable, problems: Problems, *, tolerance: float, max_steps: int = 1000
+    features: Solvable,
+    problems: Problems,
+    *,
+    tolerance: float,
+    start: Tensor | None = None,
+    max_steps: int = 1000,
 ) -> Solutions:
     """Solve all problems; those that are done leave the batch.
 
@@ -234,18 +244,19 @@ def minimise(
         tolerance: A problem has converged when the squared gradient, measured in the bound on the
             curvature, is below this times C times the summed sample weights: twice the decrease in
             mean loss that one more step at the bound is sure to bring.
+        start: (r + 1, K, P) coefficients to begin with, such as those of problems alike; None: 0.
         max_steps: After so many the rest is returned as not converged.
     """
-    state = _start(features.design, problems)
+    state = _start(features.design, problems, start)
     coefficients, logits = torch.empty_like(state.coefficients), torch.empty_like(state.logits)
     has_converged = torch.zeros_like(problems.Cs, dtype=torch.bool)
     active = torch.arange(problems.Cs.numel(), device=has_converged.device)
-    inverse = _preconditioner(features.gram, problems)
     floor = tolerance * problems.Cs * problems.weights.mean(dim=1).sum(dim=0)
-    _aim(state, inverse, previous=None)
+    steering = _steering(features, problems, state)
+    _aim(state, steering, previous=None)
     step = 0
     while True:
-        is_done = state.decrement <= floor
+        is_done = _decrease(features.gram, problems, state.gradient) <= floor
         has_converged[active[is_done]] = True
         is_last = step == max_steps or bool(is_done.all())
         if is_last or int(is_done.sum()) * 4 >= active.numel():
@@ -254,39 +265,56 @@ def minimise(
             logits[:, :, active[leaving]] = state.logits[:, :, leaving]
             if is_last:
                 break
-            active, state, problems = (
-                active[~is_done],
-                state.only(~is_done),
-                problems.only(~is_done),
-            )
-            inverse, floor = inverse[:, :, ~is_done], floor[~is_done]
+            active, floor = active[~is_done], floor[~is_done]
+            state, problems = state.only(~is_done), problems.only(~is_done)
+            steering = steering.only(~is_done)
         _advance(features.design, problems, state)
-        previous = state.gradient
+        previous: Tensor | None = state.gradient
         state.gradient = _gradient(features.design, problems, state)
-        _aim(state, inverse, previous=previous)
         step += 1
+        if step in _STEERS_ANEW_AT:
+            steering, previous = _steering(features, problems, state), None
+        _aim(state, steering, previous=previous)
     return Solutions(coefficients, logits, has_converged, step)
 
 
-def _preconditioner(gram: Tensor, problems: Problems) -> Tensor:
-    """(r + 1, 1, P): one over the curvature in each rotated direction, about.
+def _decrease(gram: Tensor, problems: Problems, gradient: Tensor) -> Tensor:
+    """(P,): the squared gradient in the bound on the curvature.
 
     Source: Böhning 1992 for curvature = bound of the loss * Gram + ridge. It need not hold
-    strictly, as the line search makes up for it, so that mean weights stand for the samples seen.
+    strictly, so that mean weights stand for the samples seen.
     """
     bound = problems.loss.bound(problems.targets.shape[1])
     seen = problems.weights.mean(dim=(0, 1))  # (P,)
     ridge = torch.ones_like(gram)
     ridge[-1] = 0.0  # the bias
     curvature = bound * gram[:, None] * (seen * problems.Cs) + ridge[:, None]
-    return (1.0 / curvature)[:, None, :]
+    return (gradient.square().sum(dim=1) / curvature).sum(dim=0)
 
 
-def _start(design: Tensor | SparseDesign, problems: Problems) -> _State:
-    """All coefficients 0, and outputs that are not live out of the way."""
-    num_outputs, num_problems = problems.is_live.shape
-    coefficients = problems.weights.new_zeros(design.shape[1], num_outputs, num_problems)
-    logits = problems.weights.new_zeros(design.shape[0], num_outputs, num_problems)
+def _steering(features: Solvable, problems: Problems, state: _State) -> Steering:
+    return Steering.of(
+        features.gram,
+        problems.Cs,
+        problems.loss,
+        response=state.response,
+        targets=problems.targets[:, :, None],
+        weights=problems.weights * problems.is_live,
+    )
+
+
+def _start(
+    design: Tensor | SparseDesign, problems: Problems, coefficients: Tensor | None
+) -> _State:
+    """At these coefficients, or all of them 0; outputs that are not live are out of the way."""
+    if coefficients is None:
+        num_outputs, num_problems = problems.is_live.shape
+        coefficients = problems.weights.new_zeros(design.shape[1], num_outputs, num_problems)
+        logits = problems.weights.new_zeros(design.shape[0], num_outputs, num_problems)
+    else:
+        coefficients = coefficients * problems.is_live
+        product = _product(design, coefficients.flatten(1))
+        logits = product.view(design.shape[0], *coefficients.shape[1:])
     logits = problems.loss.silence(logits, ~problems.is_live)
     state = _State(
         coefficients=coefficients,
@@ -319,12 +347,12 @@ def _product(matrix: Tensor | SparseDesign, columns: Tensor) -> Tensor:
     return (columns.T.contiguous() @ matrix.T).T.contiguous()
 
 
-def _aim(state: _State, inverse: Tensor, *, previous: Tensor | None) -> None:
+def _aim(state: _State, steering: Steering, *, previous: Tensor | None) -> None:
     """Set the next direction: conjugate to the last, or steepest descent where that leads up.
 
     Source: Polak and Ribière, restarted (Nocedal and Wright 2006, equations 5.44 and 5.45).
     """
-    steepest = state.gradient * inverse
+    steepest = steering.apply(state.gradient)
     decrement = (state.gradient * steepest).sum(dim=(0, 1))
     if previous is None:
         state.direction = -steepest

@@ -48,7 +48,7 @@ class Lora(Full):
         return [*head_groups(model), ParameterGroup("lora", changes, weight_decay_scale=0.0)]
 
     def train_mode(self, model: Model) -> None:
-        """Dropout of frozen layers is off; nothing normalises by batches in a transformer."""
+        """Frozen layers are as in evaluation; nothing normalises by batches in a transformer."""
         frozen_stay_in_eval(model)
 
     def on_epoch(self, model: Model, epoch: int, *, num_epochs: int) -> str:

@@ -304,11 +304,15 @@ class _Part:
         )
         self.data = _rows(data, seen)
         self._answers: dict[float, Tensor] = {}
+        self._last: Tensor | None = None  # coefficients, from which the next search begins
 
     def answer(self, c: float) -> Tensor:
         """(m, num_classes) logits of the texts of this fold; what was asked once is kept."""
         if c not in self._answers:
-            weight, bias = _solve(self.features, self.data, c=c, tolerance=_SEARCH_TOLERANCE)
+            self._last = _solve(
+                self.features, self.data, c=c, tolerance=_SEARCH_TOLERANCE, start=self._last
+            )
+            weight, bias = _layer(self._last, self.data)
             logits = torch.from_numpy(np.asarray(self.asked @ weight.T.numpy())) + bias
             self._answers[c] = logits
         return self._answers[c]
@@ -319,20 +323,30 @@ def _fit(
 ) -> TfidfModel:
     learnt = [learn_terms(each) for each in counts]
     features = sparse_features(beside([rows for _, rows in learnt]))
-    weight, bias = _solve(features, data, c=c, tolerance=tolerance)
+    weight, bias = _layer(_solve(features, data, c=c, tolerance=tolerance), data)
     return TfidfModel(tuple(terms for terms, _ in learnt), weight, bias)
 
 
 def _solve(
-    features: SparseFeatures, data: LabelledFeatures, *, c: float, tolerance: float
-) -> tuple[Tensor, Tensor]:
-    """(num_classes, num_terms) weights and (num_classes,) biases."""
+    features: SparseFeatures,
+    data: LabelledFeatures,
+    *,
+    c: float,
+    tolerance: float,
+    start: Tensor | None = None,
+) -> Tensor:
+    """(num_terms + 1, K, 1) coefficients, the biases last; `start`: as many, to begin with."""
     is_apart = data.is_multilabel or data.has_one_output
     loss: LinearLoss = Sigmoid() if is_apart else Softmax()
     seen = torch.ones(len(data.targets), 1)
-    found = solve(features, data, loss, seen=seen, cs=[c], tolerance=tolerance)
-    coefficients = data.widen(found.coefficients[:, :, 0])  # (num_terms + 1, num_classes)
-    return coefficients[:-1].T.contiguous(), coefficients[-1]
+    found = solve(features, data, loss, seen=seen, cs=[c], tolerance=tolerance, start=start)
+    return found.coefficients
+
+
+def _layer(coefficients: Tensor, data: LabelledFeatures) -> tuple[Tensor, Tensor]:
+    """(num_classes, num_terms) weights and (num_classes,) biases."""
+    wide = data.widen(coefficients[:, :, 0])  # (num_terms + 1, num_classes)
+    return wide[:-1].T.contiguous(), wide[-1]
 
 
 def _rows(data: LabelledFeatures, places: Tensor) -> LabelledFeatures:

@@ -239,7 +239,7 @@ def check_beats_baseline(
     chance = _sign_test(wins, losses)
     if chance < _LEVEL:
         return None
-    noun = "samples" if groups is None else "groups"
+    noun = "samples" if len(ahead) == len(mine) else "groups"
     return Finding(
         "no-better-than-trivial",
         "warning",

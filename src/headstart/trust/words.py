@@ -140,7 +140,10 @@ class _Search:
         if part == _NOTHING:
             return self.text
         start, end = self._bounds(part)
-        return self.text[:start] + self.text[end:]
+        before, after = self.text[:start], self.text[end:]
+        if not before or before[-1].isspace():  # one space is left, and none at an end
+            after = after.lstrip()
+        return before + after if after else before.rstrip()
 
     def cut(self, most: int) -> list[_Part]:
         """The parts to leave out next, in the place of those they were cut from; none at the end.

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from headstart.backbones import load_backbone, load_text_backbone, pull
+from headstart.backbones import build_backbone, load_backbone, load_text_backbone, pull
 from headstart.backbones.text_depths import with_places, with_text_depths
 from headstart.data.tokenising import Tokeniser, as_ids
 from headstart.errors import ConfigError, UnreachableError, WeightsError
@@ -153,12 +153,12 @@ def test_a_repository_of_pickled_weights_alone_is_refused_with_the_way_round(
     assert loaded.spec.weights == given
 
 
-def test_code_of_a_repository_is_never_run(hub: Any) -> None:
+def test_code_of_a_repository_is_not_run_unasked(hub: Any) -> None:
     config = {"model_type": "own", "auto_map": {"AutoModel": "modeling_own.OwnModel"}}
     hub.add("org/own", "config.json", json.dumps(config).encode())
     hub.add("org/own", "model.safetensors", b"")
     hub.add("org/own", "modeling_own.py", b"raise SystemExit('code of the repository was run')")
-    expected = r"needs code from its own repository \(modeling_own\.py\), which is never run"
+    expected = r"needs code of its own \(modeling_own\.py\), which is not run unless you say so"
     with pytest.raises(WeightsError, match=expected):
         load_text_backbone("hf:org/own")
     assert not any("modeling_own" in request for request in hub.requests)
@@ -259,6 +259,14 @@ def test_the_packaged_minilm_finds_the_sentence_that_means_the_same() -> None:
 
 
 # --- from a folder ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "t5"])
+def test_random_weights_are_built_again_alike(kind: str, tmp_path: Path) -> None:
+    folder = TINY.write_model(kind, tmp_path / kind)
+    backbone = load_text_backbone(str(folder), weights="random")
+    built = build_backbone(backbone.spec)
+    assert built.state_dict().keys() == backbone.module.state_dict().keys()
 
 
 def test_random_weights_need_no_weights(folder: Path) -> None:

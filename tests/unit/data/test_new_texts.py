@@ -235,3 +235,108 @@ def test_where_everything_is_left_out_that_is_said(tmp_path: Path) -> None:
 def test_a_column_that_is_not_there_is_never_skipped(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no column `body`"):
         find_texts([write_rows(tmp_path / "a.csv", 3)], columns=("body",), on_error=LeftOut())
+
+
+# --- the columns of the fit -------------------------------------------------------------------
+
+PAIR = "id,hypothesis,premise\n1,It is wet,It rains all day\n"
+
+
+def test_a_pair_of_columns_is_read_as_a_pair(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text(PAIR, encoding="utf-8")
+    notes: list[str] = []
+    [found] = find_texts([tmp_path / "new.csv"], notes=notes)
+    assert found.text == "premise: It rains all day\nhypothesis: It is wet"
+    assert notes == ["Columns `premise` and `hypothesis` of new.csv hold pairs of texts."]
+
+
+def test_columns_of_the_fit_go_before_others(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("text,remark\nthe sun,what was said of it\n", encoding="utf-8")
+    notes: list[str] = []
+    [found] = find_texts([path], usual=("remark",), notes=notes)
+    assert found.text == "what was said of it"
+    assert notes == ["Column `remark` of new.csv holds the texts, as in the fit."]
+    [found] = find_texts([path], usual=("elsewhere",))  # a single one may be called otherwise
+    assert found.text == "the sun"
+
+
+def test_half_of_the_columns_of_the_fit_is_not_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text("id,premise\n1,It rains all day\n", encoding="utf-8")
+    usual = ("premise", "hypothesis")
+    with pytest.raises(DataError, match="fitted on `premise` and `hypothesis` together") as error:
+        find_texts([path], usual=usual)
+    assert "has `id`, `premise`" in str(error.value)
+    assert "--text-column" in str(error.value)
+    given_to_standard_input(monkeypatch, b'{"text": "It rains", "premise": "It rains"}\n')
+    with pytest.raises(DataError, match="no entry `hypothesis`"):
+        find_texts(["-"], usual=usual)
+
+
+def test_objects_are_read_by_the_entries_of_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_to_standard_input(
+        monkeypatch, b'{"text": "no", "premise": "Rain", "hypothesis": "Wet"}\n'
+    )
+    [found] = find_texts(["-"], usual=("premise", "hypothesis"))
+    assert found.text == "premise: Rain\nhypothesis: Wet"
+    given_to_standard_input(monkeypatch, b'{"text": "this", "other": "that"}\n')
+    assert [sample.text for sample in find_texts(["-"], usual=("remark",))] == ["this"]
+
+
+# --- what is no text --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["new.json", "new.XLSX", "mails.pdf"])
+def test_files_that_are_no_texts_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text('[{"text": "one"}]')
+    with pytest.raises(DataError, match="neither a plain text nor a table") as error:
+        find_texts([tmp_path / name])
+    assert name in str(error.value)
+    told: list[str] = []
+    (tmp_path / "a.txt").write_text("a text")
+    found = find_texts(
+        [tmp_path / name, tmp_path / "a.txt"], on_error=lambda sample, why: told.append(sample.id)
+    )
+    assert ([sample.id for sample in found], told) == (["a.txt"], [name])
+
+
+def test_bytes_are_no_text_whatever_the_file_is_called(tmp_path: Path) -> None:
+    (tmp_path / "new.csv.gz").write_bytes(b"\x1f\x8b\x08\x00\x00\x00binary")
+    with pytest.raises(DataError, match="neither a plain text nor a table"):
+        find_texts([tmp_path / "new.csv.gz"])
+
+
+def test_folders_are_walked_as_for_a_fit(tmp_path: Path) -> None:
+    for name in ("mails/1.txt", "mails/._1.txt", "mails/__MACOSX/1.txt", "elsewhere/2.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    (tmp_path / "mails/more").symlink_to(tmp_path / "elsewhere")
+    found = find_texts([tmp_path / "mails"])
+    assert [sample.id for sample in found] == ["1.txt", "more/2.txt"]
+
+
+def test_an_empty_cell_of_a_single_column_keeps_its_place(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text('text\nfirst\n""\n\nthird\n')
+    found = find_texts([tmp_path / "new.csv"])
+    assert [(s.id, s.text) for s in found] == [
+        ("new.csv#1", "first"),
+        ("new.csv#2", ""),
+        ("new.csv#3", "third"),
+    ]
+
+
+def test_a_header_of_two_words_is_one_where_the_fit_knew_it(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("Customer feedback\nso good\n")
+    assert len(find_texts([tmp_path / "new.csv"])) == 2
+    [found] = find_texts([tmp_path / "new.csv"], usual=("Customer feedback",))
+    assert found.text == "so good"
+
+
+def test_a_column_with_a_comma_in_its_name_is_read(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text('"why, and how",id\nso good,1\n')
+    [found] = find_texts([tmp_path / "new.csv"], columns=("why", "and how"))
+    assert found.text == "so good"

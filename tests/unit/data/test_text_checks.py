@@ -86,3 +86,14 @@ def test_the_fingerprint_is_of_texts_and_labels_not_of_their_order(tmp_path: Pat
     first = check(checked(tmp_path, rows)).fingerprint
     assert check(checked(tmp_path, rows[::-1])).fingerprint == first
     assert check(checked(tmp_path, [("one two", "b"), *rows[1:]])).fingerprint != first
+
+
+def test_a_leak_is_of_splits_that_are_given(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    head = "text,label,split\n"
+    path.write_text(head + "same,a,train\nsame,a,\nother,b,train\nnew,a,test\n")
+    assert "leaked-duplicate" not in by_kind(check(open_dataset(path)))
+    path.write_text(head + "same,a,train\nsame,a,val\nother,b,train\nnew,a,test\n")
+    leak = by_kind(check(open_dataset(path)))["leaked-duplicate"]
+    assert "the test flatters" not in leak.message
+    assert "validation samples flatters the model" in leak.message

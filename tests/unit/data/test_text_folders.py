@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,15 @@ def test_of_too_many_files_an_even_sample_is_read(
     dataset = open_dataset(tmp_path)
     assert 40 <= len(dataset) <= 50
     assert any("200 texts are more" in note for note in dataset.notes)
+
+
+def test_names_in_another_encoding_are_named(tmp_path: Path) -> None:
+    for name in ("a/1.txt", "b/2.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a text")
+    try:
+        (tmp_path / "a" / os.fsdecode(b"caf\xe9.txt")).write_text("a text")
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    with pytest.raises(DataError, match=r"1 name .* such as `a/caf\\xe9\.txt`.*convmv"):
+        open_dataset(tmp_path)

@@ -283,3 +283,98 @@ def test_of_a_sample_only_labelled_texts_are_kept(
     assert len(dataset) == 181
     (finding,) = dataset.findings
     assert finding.message.startswith("8,820 texts without a label")
+
+
+def test_rows_of_nothing_but_separators_are_an_empty_table(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(",,,\n" * 30)
+    with pytest.raises(DataError, match=r"t\.csv` is empty"):
+        open_dataset(path, text_columns=("text",))
+
+
+# --- headers ----------------------------------------------------------------------------------
+
+
+def test_columns_without_a_name_do_not_hide_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "spam.csv"
+    path.write_text(
+        "v1,v2,,,\nham,Go until the point,,,\nspam,Free entry for you,,,\nham,Ok then,,,\n"
+    )
+    dataset = open_dataset(path, text_columns=("v2",), label_column="v1")
+    assert texts(dataset)["spam.csv#1"] == "Go until the point"
+    assert dataset.classes == ("ham", "spam")
+    assert open_dataset(path).classes == ("ham", "spam")
+
+
+def test_columns_that_are_asked_for_tell_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("Nachricht,Spam\nwas kostet das,Ham\nhier gewinnen Sie,Spam\n")
+    dataset = open_dataset(path, text_columns=("Nachricht",), label_column="Spam")
+    assert dataset.classes == ("Ham", "Spam")
+    assert len(dataset) == 2
+
+
+def test_a_label_that_is_called_like_a_column_is_no_header(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("what is it for,question\nit is for me,answer\nwho has seen it,question\n")
+    dataset = open_dataset(path)
+    assert len(dataset) == 3
+    assert dataset.classes == ("answer", "question")
+
+
+def test_a_column_whose_name_has_a_comma_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('id,"What was good, and why?",label\n1,It was warm,a\n2,It was cold,b\n')
+    named = ("What was good", "and why?")  # as it is typed, taken apart at commas
+    assert texts(open_dataset(path, text_columns=named))["t.csv#1"] == "It was warm"
+
+
+# --- what else tables hold --------------------------------------------------------------------
+
+
+def test_texts_without_any_list_of_labels_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    rows = ['{"text": "one", "label": ["a"]}', '{"text": "two", "label": null}']
+    path.write_text("\n".join([*rows, '{"text": "three", "label": []}']))
+    dataset = open_dataset(path)
+    assert list(texts(dataset)) == ["t.jsonl#1", "t.jsonl#3"]
+    [finding] = dataset.findings
+    assert (finding.kind, finding.ids) == ("missing-label", ("t.jsonl#2",))
+
+
+def test_labels_are_of_whole_characters(tmp_path: Path) -> None:
+    path = tmp_path / "t.jsonl"
+    path.write_text(
+        r'{"text": "a b", "label": "x \ud83d"}' + "\n" + r'{"text": "b c", "label": "y"}'
+    )
+    assert open_dataset(path).classes == ("x \ufffd", "y")
+
+
+def test_long_cells_hide_no_semicolon(tmp_path: Path) -> None:
+    import csv
+
+    before = csv.field_size_limit(131_072)  # as in a new process
+    try:
+        path = tmp_path / "t.csv"
+        path.write_text(f"text;label\nshort, and so;a\n{'word ' * 40_000};b\n")
+        assert open_dataset(path).classes == ("a", "b")
+    finally:
+        csv.field_size_limit(max(before, csv.field_size_limit()))
+
+
+def test_a_lone_carriage_return_in_quotes_is_part_of_the_cell(tmp_path: Path) -> None:
+    path = tmp_path / "t.tsv"
+    path.write_bytes(b'text\tlabel\n"one\rtwo"\ta\nthree\tb\n')
+    assert texts(open_dataset(path)) == {"t.tsv#1": "one\ntwo", "t.tsv#2": "three"}
+
+
+def test_texts_without_labels_are_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    with pytest.raises(DataError, match=r"has no column besides `text`.*headstart predict"):
+        open_dataset(tmp_path / "t.jsonl")
+    folder = tmp_path / "kaggle"
+    folder.mkdir()
+    (folder / "train.csv").write_text("id,text,target\n1,so it is,0\n2,it is not,1\n")
+    (folder / "test.csv").write_text("id,text\n3,who knows\n")
+    with pytest.raises(DataError, match=r"test\.csv` has texts, but no column `target`"):
+        open_dataset(folder)

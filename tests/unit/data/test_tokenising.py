@@ -173,3 +173,15 @@ def test_texts_are_read_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     batches = text_batches(stream(), Tokeniser(contract()))  # type: ignore[arg-type]
     assert len(next(batches)) == 5
     assert taken == 5
+
+
+def test_every_part_of_a_long_text_begins_with_the_prefix() -> None:
+    (row,) = Tokeniser(contract(prefix="w99 ", long="windows")).rows([words(20)])
+    assert row.shape == (3, 10)
+    assert [part[:2].tolist() for part in row] == [[1, 102]] * 3
+    assert [t for part in row for t in part if 2 < t < 102] == list(range(3, 23))
+
+
+def test_a_window_that_the_prefix_fills_is_refused() -> None:
+    with pytest.raises(WeightsError, match="nothing is left for the text"):
+        Tokeniser(contract(prefix=words(8) + " "))

@@ -180,6 +180,22 @@ def test_accuracy_is_maximised_when_it_is_monitored(lab: Callable[..., Any]) -> 
     assert (result.best_epoch, result.best_score) == (2, 0.9)
 
 
+def test_a_plan_may_end_before_its_last_epoch_at_its_own_rates(lab: Callable[..., Any]) -> None:
+    plan = replace(PLAN, num_epochs=4, schedule="cosine", warmup=0.0)
+    whole, part = lab(plan=plan), lab("part", plan=replace(plan, ends_after=2))
+    whole.fit()
+    result = part.fit()
+    assert (result.stopped, result.num_epochs) == ("epochs", 2)
+    rates = [[event.values["lr"] for event in each.recorder.of("epoch")] for each in (whole, part)]
+    assert rates[1] == rates[0][:2]
+    assert rates[1][-1] > 0.004  # where a training of two epochs ends near 0
+
+
+def test_seconds_are_those_of_all_epochs(lab: Callable[..., Any]) -> None:
+    result = lab().fit()
+    assert 0 < result.seconds < 60
+
+
 def test_patience_ends_it(lab: Callable[..., Any]) -> None:
     plan = replace(PLAN, num_epochs=9, patience=2)
     result = lab(validate=Scripted(1.0, 0.5, 0.6, 0.7, 0.8), plan=plan).fit()
@@ -341,3 +357,42 @@ def test_a_damaged_checkpoint_is_refused_with_a_way_out(lab: Callable[..., Any])
     run.checkpoint.write_bytes(b"half a fi")
     with pytest.raises(RunError, match=r"state\.safetensors.* is damaged .*Remove it"):
         run.fit()
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole(lab: Callable[..., Any]) -> None:
+    whole = lab(with_norms=False, batch_size=8)
+    whole.fit()
+    numbers = whole.training.train.batches(0).__next__().inputs[0].numel()
+    parts = lab(
+        "parts", with_norms=False, batch_size=8, plan=replace(PLAN, most_inputs=3 * numbers)
+    )
+    parts.fit()
+    assert_close(parts.weights, whole.weights)
+
+
+def test_a_batch_is_cut_into_parts_of_bounded_size() -> None:
+    batch = Batch(tuple("abcde"), inputs=torch.arange(20).view(5, 4), targets=torch.arange(5))
+    parts = batch.parts(9)
+    assert [part.ids for part in parts] == [("a", "b"), ("c", "d"), ("e",)]
+    assert torch.equal(
+        torch.cat([part.inputs for part in parts if part.inputs is not None]), batch.inputs
+    )
+    assert [part.targets.tolist() for part in parts if part.targets is not None] == [
+        [0, 1],
+        [2, 3],
+        [4],
+    ]
+    assert [len(part) for part in batch.parts(1)] == [1] * 5  # one at the least
+    assert batch.parts(20) == [batch]
+    assert batch.parts(None) == [batch]
+
+
+def test_memory_that_runs_out_is_told_with_what_to_do(lab: Callable[..., Any]) -> None:
+    def run_out(epoch: int, batch: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(TrainingError, match=r"memory of cpu ran out.*--batch-size"):
+        lab(on_batch=run_out).fit()

@@ -38,6 +38,7 @@ def test_an_epoch_that_does_not_improve_the_soup_is_left_out_of_it() -> None:
     merged = merge_weights(state(-9.0), epochs, score=nearness(2.0))
     assert merged.recipe == "the average of 2 epochs"
     assert float(merged.state["weight"]) == 2.0  # of the first and the third
+    assert (merged.members, merged.share) == ((0, 2), 1.0)
 
 
 def test_weights_on_the_way_are_chosen_where_they_score_best() -> None:
@@ -53,6 +54,7 @@ def test_the_soup_is_what_is_pulled_back() -> None:
     merged = merge_weights(state(0.0), [state(5.0), state(3.0)], score=nearness(2.0))
     assert merged.recipe == "the average of 2 epochs, 50% of the way from the linear head"
     assert float(merged.state["weight"]) == 2.0
+    assert (merged.members, merged.share) == ((0, 1), 0.5)
 
 
 def test_of_equals_the_simplest_is_taken() -> None:

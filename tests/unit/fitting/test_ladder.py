@@ -161,6 +161,29 @@ def test_nearest_neighbours_are_kept_with_all_that_is_told_about_them(
     assert "learning_curve" not in run.metrics  # it is one of the linear head
 
 
+def test_of_neighbours_that_features_of_several_depths_beat_nothing_is_kept(
+    fit: Fit,
+    see: See,
+    say_nothing: Features,
+    draw_table: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headstart.fitting import ladder
+
+    told = ladder.is_more_often_right
+    monkeypatch.setattr(
+        ladder,
+        "is_more_often_right",
+        lambda found: found.metrics["accuracy"].value < 2 or told(found),
+    )
+    see(say_nothing, depths=deep_signal)
+    run = fit(draw_table(alternating(60)))
+    assert [name for name, rung in run.rungs.items() if rung["kept"]] == ["depths"]
+    assert run.rungs["depths"]["gain"]["over"] == "knn"
+    assert "classifier" not in run.choices
+    assert run.read("config.json")["fit"]["classifier"] == "logistic"
+
+
 def test_too_few_samples_to_hold_any_out_are_no_trouble(
     fit: Fit, see: See, separable: Features, draw_table: Callable[..., Path]
 ) -> None:
@@ -284,6 +307,30 @@ def test_fine_tuning_that_the_budget_cannot_hold_is_not_tried(
     assert run.metrics["strategy"] == "probe"
     assert (run.path / "model.safetensors").is_file()
     assert not (run.path / "checkpoint").exists()
+
+
+def test_a_loss_that_is_not_finite_leaves_what_was_best_before(
+    fit: Fit,
+    see: See,
+    say_nothing: Features,
+    draw_table: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headstart.engine.loop import Training
+    from headstart.errors import TrainingError
+
+    def fail(training: Training, *_: Any) -> None:
+        raise TrainingError("The loss is nan at step 3.")
+
+    monkeypatch.setattr(Training, "fit", fail)
+    see(say_nothing)
+    run = fit(draw_table(as_given(40, 30, 10)), epochs=1)
+    full = run.rungs["full"]
+    assert full["why"] == "Fine-tuning was tried, and left: The loss is nan at step 3."
+    assert full["was_tried"]
+    assert not full["kept"]
+    assert run.metrics["strategy"] == "probe"
+    assert full["why"] in run.recorder.of("warning")
 
 
 def test_options_of_other_rungs_are_not_said_to_have_no_effect(

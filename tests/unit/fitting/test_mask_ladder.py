@@ -13,6 +13,7 @@ import pytest
 import headstart.fitting.mask_ladder as mask_ladder
 from headstart.compute import MeasuredFormat
 from headstart.contracts import ComputeFormat, Sample
+from headstart.errors import TrainingError
 from headstart.fitting.mask_ladder import MaskLadder
 from headstart.fitting.mask_rungs import judged_rung
 from headstart.fitting.settle import Choice
@@ -54,7 +55,7 @@ class FakeAttempt:
 
 
 @pytest.fixture
-def climbed(monkeypatch: pytest.MonkeyPatch) -> Any:
+def climbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Climbs with rungs of given mIoU: (kept attempt, attempts by name)."""
 
     def climb(
@@ -65,7 +66,9 @@ def climbed(monkeypatch: pytest.MonkeyPatch) -> Any:
         as_is: float | None = None,
         left_s: float = 1e6,
         is_resumed: bool = False,
+        error: TrainingError | None = None,
     ) -> FakeAttempt:
+        """`error` is what fine-tuning ends with."""
         warned: list[str] = []
         where = SimpleNamespace(
             data=SimpleNamespace(
@@ -75,7 +78,7 @@ def climbed(monkeypatch: pytest.MonkeyPatch) -> Any:
             ),
             started=time.monotonic(),
             deadline=time.monotonic() + left_s,
-            folder=None,
+            folder=SimpleNamespace(checkpoint_tensors=tmp_path / "state.safetensors"),
             progress=SimpleNamespace(warn=warned.append),
         )
         found = {"probe": probe, "full": full, "as-is": as_is}
@@ -91,10 +94,15 @@ def climbed(monkeypatch: pytest.MonkeyPatch) -> Any:
             counts: Any = counts_of(found[name])
             return [SimpleNamespace(sample=s, counts=counts[s.id]) for s in samples]
 
+        def learn(attempt: Any, tables: Any) -> None:
+            if error is not None and attempt.name == "full":
+                where.folder.checkpoint_tensors.write_bytes(b"half way")
+                raise error
+
         monkeypatch.setattr(mask_ladder, "cheap_rungs", cheap)
         monkeypatch.setattr(mask_ladder, "judge", judge)
         monkeypatch.setattr(mask_ladder, "fit_mask_probe", lambda attempt, samples: None)
-        monkeypatch.setattr(mask_ladder, "learn", lambda attempt, tables: None)
+        monkeypatch.setattr(mask_ladder, "learn", learn)
         monkeypatch.setattr(mask_ladder, "seconds_after_training", lambda attempt: 0.0)
         for name in ("record_start", "record_usable"):
             monkeypatch.setattr(mask_ladder, name, lambda folder, record: None)
@@ -164,6 +172,16 @@ def test_fine_tuning_is_begun_where_five_epochs_fit(climbed: Any) -> None:
     assert untried.predicted_seconds == pytest.approx(14.0)
     assert "--budget 1m would hold all 10" in untried.why
     assert untried.why in kept.climb.verdict
+
+
+def test_a_loss_that_is_not_finite_leaves_the_probe(climbed: Any, tmp_path: Path) -> None:
+    error = TrainingError("The loss is nan.")
+    kept = climbed(trivial=0.3, probe=0.6, full=0.9, error=error)
+    assert kept.name == "probe"
+    assert kept.warned == ["Fine-tuning was tried, and left: The loss is nan."]
+    assert not (tmp_path / "state.safetensors").exists()
+    told = {rung.strategy: rung.why for rung in kept.climb.rungs}["full"]
+    assert told == "Fine-tuning was tried, and left: The loss is nan."
 
 
 def test_what_had_begun_goes_on_whatever_the_budget(climbed: Any) -> None:

@@ -11,6 +11,7 @@ from headstart.fitting.settle import (
     Choice,
     Choices,
     DataSize,
+    refuse_format,
     refuse_other_task,
     refuse_pointless,
     settle_training,
@@ -46,6 +47,7 @@ def test_every_auto_of_training_is_settled(strategy: str) -> None:
         "image_column",
         "text_column",
         "long",
+        "refit",
         "label_column",
         "group",
         "output",
@@ -135,6 +137,15 @@ def test_what_has_nothing_to_do_with_words_alone_has_no_effect_on_them() -> None
         refuse_pointless(make_options({"strategy": "tfidf", "control": "scratch"}))
 
 
+@pytest.mark.parametrize("refit", [True, False])
+def test_a_refit_without_a_ladder_is_refused(refit: bool) -> None:
+    with pytest.raises(ConfigError, match=r"-refit is of the ladder.*--strategy full was asked"):
+        refuse_pointless(make_options({"strategy": "full", "refit": refit}))
+    refuse_pointless(make_options({"refit": refit}))
+    with pytest.raises(ConfigError, match="does not learn from its validation chips"):
+        refuse_other_task(make_options({"refit": True}), "semantic-segmentation")
+
+
 @pytest.mark.parametrize(
     ("strategy", "given", "told"),
     [
@@ -187,3 +198,18 @@ def test_unequal_classes_of_texts_are_weighed_by_the_root() -> None:
 def test_root_weights_are_not_of_masks() -> None:
     with pytest.raises(ConfigError, match="weighs pixels"):
         refuse_other_task(FitOptions(balance="root-weights"), "semantic-segmentation")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "is_refused"), [("auto", True), ("full", True), ("probe", False)]
+)
+def test_a_precision_that_nothing_learns_in_is_refused_at_once(
+    strategy: str, is_refused: bool
+) -> None:
+    options = make_options({"strategy": strategy, "precision": "float16"})
+    refuse_format(options, device_type="cuda")
+    if is_refused:
+        with pytest.raises(ConfigError, match="only there on CUDA"):
+            refuse_format(options, device_type="cpu")
+    else:
+        refuse_format(options, device_type="cpu")

@@ -98,7 +98,7 @@ def test_the_control_reads_what_the_model_reads(
     monkeypatch.setattr(Attempt, "__init__", spy)
 
     def as_if_pretrained(unit: str, reference: str, **options: Any) -> Any:
-        found = load_backbone(reference, **{**options, "weights": "random"})
+        found = load_backbone(reference, weights="random", progress=options["progress"])
         return replace(found, spec=replace(found.spec, weights="as if fetched"))
 
     monkeypatch.setattr(choosing, "load_backbone_for", as_if_pretrained)

@@ -80,7 +80,10 @@ def test_a_licence_to_mind_is_told(make_run: MakeRun, licence: str, words: str) 
 def test_a_warning_of_the_fit_is_told_once(make_run: MakeRun) -> None:
     folder = make_run("ants", "bees", per=80)
     lines = [
-        {"time": 1, "kind": "warning", "message": "2 pictures are exact copies of others."},
+        {
+            **{"time": 1, "kind": "warning"},
+            "message": "2 pictures are exact copies of others. Look at them.",
+        },
         {"time": 2, "kind": "warning", "message": "The hub did not answer."},
         {"time": 3, "kind": "warning", "message": "The hub did not answer."},
     ]

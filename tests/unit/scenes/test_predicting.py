@@ -418,8 +418,9 @@ def test_memory_does_not_grow_with_the_scene(write_scene: WriteScene) -> None:
 
     small = peak(320, 1568)  # 16 windows wide: four whole batches
     assert small > 2 * 4 * 128 * 128  # what NumPy holds is counted
-    assert peak(320, 6176) < 1.15 * small
-    assert peak(1280, 1568) < 1.15 * small
+    # How many batches wait at the peak varies by one; a byte a pixel would double it.
+    assert peak(320, 6176) < 1.5 * small
+    assert peak(1280, 1568) < 1.5 * small
 
 
 def test_wrong_specs_are_told_all_at_once(write_scene: WriteScene) -> None:

@@ -109,8 +109,20 @@ def test_the_fit_of_a_search_is_the_fit_with_the_chosen_c() -> None:
     features, targets = samples(60, 90, num_classes=3)
     found = cross_validate_logistic(features, targets, torch.arange(60) // 3 % 4, num_classes=3)
     alone = fit_logistic(features, targets, num_classes=3, C=found.C)
-    torch.testing.assert_close(found.fit.weight, alone.weight)
-    torch.testing.assert_close(found.fit.bias, alone.bias)
+    got, expected = found.fit.logits(features), alone.logits(features)
+    torch.testing.assert_close(got.softmax(dim=1), expected.softmax(dim=1), atol=1e-4, rtol=0.0)
+
+
+def test_a_solution_is_where_the_next_search_may_begin() -> None:
+    features, targets = samples(50, 20, num_classes=3)
+    data, rotated = label_features(features, targets, num_classes=3), rotate(features)
+    is_live = torch.ones(3, 1, dtype=torch.bool)
+    problem = Problems(Softmax(), data.coded, torch.ones(50, 1, 1), is_live, torch.ones(1))
+    found = minimise(rotated, problem, tolerance=1e-8)
+    again = minimise(rotated, problem, tolerance=1e-7, start=found.coefficients)
+    assert found.num_steps > 3
+    assert again.num_steps == 0
+    torch.testing.assert_close(again.coefficients, found.coefficients)
 
 
 def test_the_chosen_c_is_within_noise_of_the_least_loss_and_no_larger() -> None:

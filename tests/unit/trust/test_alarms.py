@@ -207,3 +207,10 @@ def test_thousands_of_samples_can_be_compared() -> None:
 def test_answers_about_other_samples_are_refused() -> None:
     with pytest.raises(DataError, match="same samples"):
         check_beats_baseline(np.ones(3, bool), np.ones(4, bool))
+
+
+def test_samples_on_their_own_are_no_groups() -> None:
+    right = np.r_[np.ones(30, bool), np.zeros(20, bool)]
+    finding = check_beats_baseline(right, right, groups=np.arange(50))
+    assert finding is not None
+    assert "of 50 samples" in finding.message

@@ -138,3 +138,17 @@ def test_answers_that_do_not_fit_are_told() -> None:
         word_weights(["a"], [2], MadeUpModel({}))
     with pytest.raises(DataError, match="shape"):
         word_weights(["a"], [0], lambda texts: torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("one two three", {"two three", "one three", "one two"}),
+        ("one\ntwo", {"one", "two"}),
+        ("one, two", {", two", "one two", "one,"}),
+    ],
+)
+def test_no_space_is_left_where_a_word_was(text: str, asked: set[str]) -> None:
+    model = MadeUpModel({"one": 1.0})
+    word_weights([text], [1], model)
+    assert set(model.asked) - {text} == asked
