@@ -67,6 +67,17 @@ class Clock:
         self.reserved += _SPARE * (time.time() - before) * num / len(some)
 
 
+def computes_bfloat16() -> bool:
+    """Whether this processor has such arithmetic; without, a step would take minutes."""
+    import torch
+
+    seconds = []
+    for dtype in (torch.float32, torch.bfloat16):
+        matrix = torch.ones(256, 256, dtype=dtype)
+        seconds.append(seconds_of(lambda matrix=matrix: matrix @ matrix))
+    return seconds[1] < 4 * seconds[0]
+
+
 def read(path: Path) -> tuple[list[str], list[str]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -135,7 +146,7 @@ def trainer(told: dict[str, Any], clock: Clock) -> dict[str, Any]:
         )
         return half < whole
 
-    is_half = clock.not_counted(quicker_in_bfloat16)
+    is_half = computes_bfloat16() and clock.not_counted(quicker_in_bfloat16)
 
     class InTime(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> Any:

@@ -8,6 +8,7 @@ Knows modules and tensors, nothing of tasks, data or runs.
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import json
 import platform
@@ -35,6 +36,11 @@ _PROBE_TOKENS, _MOST_TEXTS = 512, 32
 _PROBE_ROUNDS = 4
 _MOST_ROUNDS = 12
 _STEADY = 1.3
+# A product of matrices of so many rows and columns tells whether bfloat16 is worth measuring: where
+# it takes more than so many times the time of float32, measuring it on a model takes minutes. On
+# two cores without AVX-512 it took 30 times, and a whole layer of convolutions 20 times.
+_PRODUCT_SIZE = 128
+_MUCH_SLOWER = 4
 # Of as many parameters a step of the optimizer is timed: too many for a processor's caches.
 _TIMED_PARAMETERS = 8_000_000
 # On CPU batches of 8 and 16 are the fastest and alike (bench/formats.py), and 8 needs less memory.
@@ -89,6 +95,25 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+@functools.cache
+def computes_bfloat16() -> bool:
+    """Whether this processor has arithmetic in bfloat16, which many laptops have not.
+
+    By the time of a small product in one thread, so that what else runs does not count.
+    """
+
+    def product_s(dtype: torch.dtype) -> float:
+        matrix = torch.ones(_PRODUCT_SIZE, _PRODUCT_SIZE, dtype=dtype)
+        return _timed(lambda: matrix @ matrix, matrix.device, float("inf"))[0]
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return product_s(torch.bfloat16) <= _MUCH_SLOWER * product_s(torch.float32)
+    finally:
+        torch.set_num_threads(num_threads)
+
+
 def batch_size_for(device: torch.device) -> int:
     """Pictures a batch for inference."""
     return _BATCH_SIZE.get(device.type, _GPU_BATCH_SIZE)
@@ -122,7 +147,7 @@ def candidate_formats(
         fast_bfloat16 = torch.cuda.get_device_capability(device) >= (8, 0)
         dtypes = ["bfloat16" if fast_bfloat16 else "float16", "float32"]
     elif device.type == "cpu":
-        dtypes = ["bfloat16", "float32"]
+        dtypes = ["bfloat16", "float32"] if computes_bfloat16() else ["float32"]
     else:
         dtypes = ["float32"]
     if mode == "training" and device.type != "cuda" and "float16" in dtypes:
@@ -184,6 +209,8 @@ def choose_format(
     others = ", ".join(f"{c} {r:.0f}" for c, r in rates.items() if c != best)
     reason = f"{rates[best]:.0f} samples a second in {mode}"
     reason += f"; {others}" if others else ""
+    if precision == "bfloat16" and example.device.type == "cpu" and not computes_bfloat16():
+        reason += "; this processor has no arithmetic in it, and is many times faster in float32"
     if not are_steady:  # something else was running: good enough for now, not to be remembered
         return MeasuredFormat(best, rates[best], reason + "; the machine was busy")
     values = {"format": asdict(best), "samples_per_s": rates[best], "reason": reason}
@@ -206,7 +233,7 @@ def _timed(step: Callable[[], object], device: torch.device, best_s: float) -> t
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - started)
-        if len(times) == 2 and min(times) > 4 * best_s:
+        if len(times) == 2 and min(times) > _MUCH_SLOWER * best_s:
             return min(times), True
     return min(times), sorted(times)[1] <= _STEADY * min(times)
 

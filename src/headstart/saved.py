@@ -14,7 +14,12 @@ from headstart.backbones import build_unset_backbone, load_backbone, takes_texts
 from headstart.backbones.pretrained_decoder import brings_decoder
 from headstart.backbones.pyramid import as_pyramid
 from headstart.backbones.remote_code import RemoteCode, agree
-from headstart.compute import choose_device, choose_format, module_fingerprint
+from headstart.compute import (
+    choose_device,
+    choose_format,
+    computes_bfloat16,
+    module_fingerprint,
+)
 from headstart.contracts import (
     Backbone,
     BackboneSpec,
@@ -93,7 +98,11 @@ def agree_to_code(folder: RunFolder) -> None:
 
 
 def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]:
-    """What a predictor is made of besides its task."""
+    """What a predictor is made of besides its task.
+
+    It computes in the format of the fit, or in the fastest of another machine that has not its
+    device, or a processor without its arithmetic.
+    """
     config = folder.read_json(folder.config)
     described = config["model"]
     spec = BackboneSpec.from_json(described["backbone"])
@@ -111,7 +120,8 @@ def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]
     _load_weights(model, folder.weights)
     target = choose_device(device)
     compute_format = ComputeFormat(**described["format"])
-    if target.type != described["device"]:
+    is_half_on_cpu = target.type == "cpu" and compute_format.dtype == "bfloat16"
+    if target.type != described["device"] or (is_half_on_cpu and not computes_bfloat16()):
         model.to(target)
         asked = config["options"].get("precision")
         is_exact = isinstance(contract, TermsContract) or asked == "float32"

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import functools
+
 import pytest
 import timm
 import torch
 from torch import nn
 
+from headstart import compute
 from headstart.compute import (
     FrozenTwin,
     candidate_formats,
@@ -29,6 +32,38 @@ def with_statistics(module: nn.Module) -> nn.Module:
             child.running_mean.normal_(std=0.2)
             child.running_var.uniform_(0.5, 2.0)
     return module.eval()
+
+
+@pytest.mark.parametrize(("ratio", "dtypes"), [(0.3, ["bfloat16", "float32"]), (30, ["float32"])])
+def test_a_processor_without_bfloat16_is_not_tried_in_it(
+    ratio: float, dtypes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([ratio, 1.0])  # of a product in bfloat16, then in float32
+    threads: list[int] = []
+
+    def timed(step: object, device: torch.device, best_s: float) -> tuple[float, bool]:
+        threads.append(torch.get_num_threads())
+        return next(times), True
+
+    monkeypatch.setattr(compute, "_timed", timed)
+    monkeypatch.setattr(
+        compute, "computes_bfloat16", functools.cache(compute.computes_bfloat16.__wrapped__)
+    )
+    before = torch.get_num_threads()
+    found = candidate_formats(torch.device("cpu"), mode="inference", has_layouts=False)
+    assert [f.dtype for f in found] == dtypes
+    assert threads == [1, 1]
+    assert torch.get_num_threads() == before
+
+
+def test_bfloat16_that_was_asked_for_is_measured_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "computes_bfloat16", lambda: False)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1))
+    chosen = choose_format(
+        module, torch.rand(1, 3, 8, 8), mode="training", precision="bfloat16", name="asked"
+    )
+    assert chosen.compute_format.dtype == "bfloat16"
+    assert "many times faster in float32" in chosen.reason
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext", "test_vit"])

@@ -67,6 +67,20 @@ def test_a_run_is_loaded_from_its_folder_alone(finished: Path, copied: RunFolder
     assert np.array_equal(found.probabilities, again.probabilities)
 
 
+@pytest.mark.parametrize(("has_it", "dtype"), [(True, "bfloat16"), (False, "float32")])
+def test_a_run_in_bfloat16_is_read_where_the_processor_has_none(
+    has_it: bool, dtype: str, copied: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fitted_in_bfloat16(values: dict[str, Any]) -> None:
+        values["model"]["format"]["dtype"] = "bfloat16"
+        values["options"]["precision"] = "auto"
+
+    edit(copied.config, fitted_in_bfloat16)
+    for module in ("headstart.saved", "headstart.compute"):
+        monkeypatch.setattr(f"{module}.computes_bfloat16", lambda: has_it)
+    assert load_model(copied).predictor.compute_format.dtype == dtype
+
+
 def test_its_module_takes_raw_pictures_and_gives_logits(finished: Path) -> None:
     module = hs.load(finished).module
     logits = module(torch.zeros(2, 3, 160, 160, dtype=torch.uint8))

@@ -19,6 +19,7 @@ from headstart.backbones import load_backbone, pull
 from headstart.backbones.catalog import catalog
 from headstart.backbones.packages import extract, parse_package_file
 from headstart.backbones.weights import find_local
+from headstart.compute import computes_bfloat16
 from headstart.contracts import Backbone, InputContract
 from headstart.errors import UnreachableError
 from headstart.progress import Progress
@@ -57,12 +58,13 @@ def _read(path: Path, contract: InputContract) -> Tensor:
 
 def _features(module: nn.Module, paths: list[Path], contract: InputContract) -> Tensor:
     """(n, num_features), in bf16 where that is quick, as a fit would do it."""
-    module = module.eval().to(dtype=torch.bfloat16, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    dtype = torch.bfloat16 if computes_bfloat16() else torch.float32
+    module = module.eval().to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = []
     with torch.inference_mode():
         for start in range(0, len(paths), 16):
             images = torch.stack([_read(p, contract) for p in paths[start : start + 16]])
-            images = images.to(torch.bfloat16, memory_format=torch.channels_last)
+            images = images.to(dtype, memory_format=torch.channels_last)
             batches.append(module(images).float())
     return torch.cat(batches)
 
