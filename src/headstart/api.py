@@ -162,6 +162,7 @@ def evaluate(
     image_column: str | None = None,
     text_columns: tuple[str, ...] | None = None,
     label_column: str | None = None,
+    group: str | None = None,
     units: str | None = None,
     on_bad: str = "stop",
     device: str = "auto",
@@ -175,6 +176,8 @@ def evaluate(
         image_column: Of a table; None takes the one the run was fitted with, else guesses.
         text_columns: The same for the texts.
         label_column: The same for the labels.
+        group: A column of groups, or a pattern on names, as of a fit; samples of one group count as
+            one for the intervals.
         units: What the values of rasters with masks mean; None goes by the files, as in the fit.
         on_bad: `stop` at files that cannot be used, or `skip` them with a warning.
         device: See FitOptions.
@@ -188,15 +191,24 @@ def evaluate(
     from headstart.evaluating import Columns, evaluate_labels, evaluate_masks
 
     progress = progress or Progress()
-    used = _options_of(run)
+    fit = _fit_of(run)
+    used = fit.get("options", {})
+    if used.get("group") and group is None:
+        progress.warn(
+            f"The fit kept groups together (--group {used['group']}); here each sample counts by "
+            "itself, so that intervals are too narrow where several belong together. Give --group "
+            "if the data tells of groups."
+        )
     # Columns are those of a file; where texts were read, also of a folder with tables in it.
-    has_columns = has_text_table if used.get("text_column") else Path.is_file
+    reads_texts = fit.get("task") == "text-classification"
+    has_columns = has_text_table if reads_texts else Path.is_file
     if not has_columns(Path(data)):
         used = {}
     columns = Columns(
         image_column or used.get("image_column"),
         text_columns or used.get("text_column"),
         label_column or used.get("label_column"),
+        group,
     )
     if answers_with_masks(run):
         segmenter = ready_segmenter(run, device=device, units=units, progress=progress)
@@ -217,15 +229,15 @@ def evaluate(
     )
 
 
-def _options_of(run: Path | str) -> Mapping[str, Any]:
-    """The options a run was fitted with; none for a pretrained model."""
+def _fit_of(run: Path | str) -> Mapping[str, Any]:
+    """How a run was fitted, its `options` among it; nothing for a pretrained model."""
     from headstart.backbones.model_files import is_model_folder
 
     if not Path(run).is_dir() or is_model_folder(Path(run)):
         return {}
     folder = RunFolder(Path(run))
-    options: Mapping[str, Any] = folder.read_json(folder.config)["options"]
-    return options
+    config: Mapping[str, Any] = folder.read_json(folder.config)
+    return config
 
 
 def report(run: Path | str) -> Path:

@@ -130,7 +130,7 @@ def fit(
 
 @app.command
 def evaluate(
-    run: Path,
+    run: str,
     data: Path,
     /,
     *,
@@ -138,6 +138,7 @@ def evaluate(
     image_column: str | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
+    group: str | None = None,
     units: Units | None = None,
     on_bad: Literal["stop", "skip"] = "stop",
     device: Device = "auto",
@@ -153,6 +154,8 @@ def evaluate(
             by default.
         label_column: The column of a table, or of polygons, that holds labels; as in the fit by
             default.
+        group: A column of groups, such as patients, or a pattern on names with one bracket; samples
+            of one group count as one for the intervals.
         units: What the values of rasters with masks mean, where the files do not say it.
         on_bad: At files that cannot be used, stop, or skip them with a warning.
         device: Where to compute.
@@ -169,6 +172,7 @@ def evaluate(
         image_column=image_column,
         text_columns=columns_of(text_column),
         label_column=label_column,
+        group=group,
         units=units,
         on_bad=on_bad,
         device=device,

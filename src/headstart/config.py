@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Group, Parameter
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from headstart.errors import ConfigError, did_you_mean
 
@@ -37,7 +37,11 @@ def _split_at_commas(_: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
 
 
 class FitOptions(BaseModel):
-    """Every option of `headstart fit`. None means auto: the choice is printed with its reason."""
+    """Every option of `headstart fit`. None means auto: the choice is printed with its reason.
+
+    Each is checked by itself: those of a file and those of the command line make sense together
+    only when they are one, see `fitting.refusing`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -259,7 +263,7 @@ class FitOptions(BaseModel):
         None,
         ge=1,
         description="Samples a step. Auto: 16 pictures or 32 texts, 64 of either on a graphics "
-        "card, or fewer where there are few.",
+        "card, 24 texts of contrastive, or fewer where there are few.",
     )
     accumulate: Annotated[int, Parameter(group=_TRAINING)] = Field(
         1, ge=1, description="Batches whose gradients are added up before a step."
@@ -374,26 +378,6 @@ class FitOptions(BaseModel):
             raise ValueError("losses with a comma between them, each once")
         return tuple(parts)
 
-    @model_validator(mode="after")
-    def _depths_are_for_the_probe(self) -> FitOptions:
-        if self.features == "depths" and self.strategy != "probe":
-            raise ValueError(
-                f"--features depths is for the probe, and the strategy is {self.strategy}. Give "
-                "--strategy probe too, or leave --features away."
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _a_head_has_views_or_mixed_pictures(self) -> FitOptions:
-        # Of the others none has use for both: under auto the probe has the views, and fine-tuning
-        # mixes pictures.
-        if self.strategy == "head" and self.views and (self.mixup or self.cutmix):
-            raise ValueError(
-                "Mixup and cutmix mix the pictures themselves, anew each epoch, so a head cannot "
-                f"learn from --views {self.views} with them. Leave one away, or give --views 0."
-            )
-        return self
-
     @property
     def racing(self) -> tuple[str, ...]:
         """The backbones that are to race, as given; none where there is nothing to find out."""
@@ -414,23 +398,6 @@ class FitOptions(BaseModel):
                 "names with one comma between them, such as `efficientnet-lite0,timm:resnet50`"
             )
         return ",".join(dict.fromkeys(names))
-
-    @model_validator(mode="after")
-    def _backbones_race_for_the_ladder(self) -> FitOptions:
-        if not self.racing:
-            return self
-        several = f"--backbone {self.backbone} stands for several, and"
-        if self.strategy != "auto":
-            raise ValueError(
-                f"{several} only the ladder races them; the strategy is {self.strategy}. Leave "
-                "--strategy away, or name one backbone: `headstart rank` tells which is best."
-            )
-        if self.weights not in (None, "random"):
-            raise ValueError(
-                f"{several} --weights {self.weights} are those of one. Name it, or leave --weights "
-                "away."
-            )
-        return self
 
     @field_validator("budget")
     @classmethod
@@ -586,10 +553,8 @@ def explain(error: ValidationError, *, source: str, known: Sequence[str] = ()) -
     names = known or list(FitOptions.model_fields)
     lines = []
     for item in error.errors():
-        name = str(item["loc"][0]) if item["loc"] else ""
-        if not item["loc"]:  # of several options together, told in full where it is raised
-            lines.append(item["msg"].removeprefix("Value error, "))
-        elif item["type"] == "extra_forbidden":
+        name = str(item["loc"][0])
+        if item["type"] == "extra_forbidden":
             lines.append(f"`{name}` is no option. {did_you_mean(name, names)}")
         elif item["type"] == "literal_error":
             expected = re.findall(r"'([^']*)'", item["ctx"]["expected"])

@@ -30,17 +30,19 @@ _CHANGES_FIGURES = ("missing-label", "conflicting-labels")
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns of a table; None are guessed.
+    """Columns of a table; None are guessed, but for that of groups.
 
     Attributes:
         image: Holds picture paths.
         texts: Hold texts, which are joined.
         label: Holds labels; of polygons, too.
+        group: Holds groups of samples; or a pattern on their names.
     """
 
     image: str | None = None
     texts: Sequence[str] | None = None
     label: str | None = None
+    group: str | None = None
 
 
 def evaluate_labels(
@@ -60,6 +62,7 @@ def evaluate_labels(
     request = Request(
         image_column=columns.image,
         label_column=columns.label,
+        group=columns.group,
         text_columns=None if columns.texts is None else tuple(columns.texts),
         usual_text_columns=fitted.usual_text_columns,
         is_multilabel=fitted.predictor.task.is_multilabel,
@@ -115,6 +118,7 @@ def evaluate_masks(
         data,
         image_column=columns.image,
         label_column=columns.label,
+        group=columns.group,
         ignore_values=fitted.legend.ignored or None,
         outside=_outside(fitted.legend),
     )

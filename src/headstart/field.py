@@ -22,6 +22,8 @@ from headstart.contracts import Sample
 from headstart.errors import MissingExtraError, WeightsError
 from headstart.fitting.attempt import Situation
 from headstart.fitting.learning import samples_for_table
+from headstart.fitting.long_texts import read_long
+from headstart.fitting.settle import Choices
 from headstart.metrics.comparison import Comparison, compare_predictions
 from headstart.progress import Progress
 from headstart.protocols import LabelTask
@@ -104,6 +106,9 @@ def _racer_or_why(name: str, where: Situation[LabelTask]) -> Racer | str:
         )
     except (WeightsError, MissingExtraError) as error:
         return str(error)
+    if where.task.unit == "text":  # as a fit will, so that both share their features
+        silent = replace(where, progress=Progress())
+        backbone, _ = read_long(backbone, silent, Choices(where.options, progress=Progress()))
     measured = new_probe(where, backbone).embedder.inference
     backbone.module.to("cpu")
     return Racer(name, backbone, measured.samples_per_s)

@@ -167,3 +167,12 @@ def test_an_unknown_task_is_refused_with_the_nearest() -> None:
         ConfigError, match=r"no task `image-classification` that answers with masks"
     ):
         make_mask_task("image-classification", Legend(("a", "b"), ((0,), (1,))))
+
+
+def test_answers_that_are_no_finite_numbers_have_no_score(task: LabelTask) -> None:
+    targets = targets_of(task, ("a",), ("b",))
+    sound = task.validation_metrics(torch.zeros(2, 3), targets)
+    broken = task.validation_metrics(torch.tensor([[0.0, 1.0, 2.0], [math.nan, 0.0, 0.0]]), targets)
+    assert sound.keys() == broken.keys()
+    assert all(map(math.isfinite, sound.values()))
+    assert all(map(math.isnan, broken.values()))

@@ -72,7 +72,7 @@ def test_few_texts_a_class_are_learnt_from_in_bounded_pairs(run: hs.Run) -> None
     facts = config["fit"]
     assert facts["num_samples"] == 24  # none was held out of so few
     assert facts["num_steps"] == 12
-    assert facts["num_pairs"] == 12 * 24 * 23 // 2
+    assert facts["most_pairs"] == 12 * 24 * 23 // 2
     assert "tuned by pairs" in (run.path / "README.md").read_text(encoding="utf-8")
 
 

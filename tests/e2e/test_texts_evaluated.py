@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,45 @@ def test_a_table_is_read_by_the_columns_of_the_fit(run: hs.Run, place: str, tmp_
     found = evaluate(run.path, path if place == "new.csv" else path.parent)
     assert found.n == 40
     assert found.metrics["accuracy"].value > 0.9
+
+
+def test_labels_are_those_of_the_fit_where_its_texts_were_guessed(
+    run: hs.Run, tmp_path: Path
+) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    config = tmp_path / "run/config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values["options"]["text_column"] = None
+    config.write_text(json.dumps(values), encoding="utf-8")
+    data = tmp_path / "folder/test.csv"
+    data.parent.mkdir()
+    others = [*WORDS, *reversed(WORDS)] * 10  # half of them as the label is
+    pairs = zip(rows(40, seed=1), others, strict=True)
+    lines = [f"{body},{label},{other}" for (_, body, label), other in pairs]
+    data.write_text("body,verdict,label\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    assert evaluate(tmp_path / "run", data.parent).metrics["accuracy"].value > 0.9
+
+
+def test_texts_of_one_group_count_as_one(run: hs.Run, tmp_path: Path, headstart: Any) -> None:
+    path = tmp_path / "new.csv"
+    lines = [f"desk {i % 5},{body},{label}" for i, (_, body, label) in enumerate(rows(40, seed=1))]
+    path.write_text("desk,body,verdict\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    apart, together = (evaluate(run.path, path, group=name) for name in (None, "desk"))
+    assert together.metrics["accuracy"].value == apart.metrics["accuracy"].value
+    widths = [e.metrics["log_loss"].high - e.metrics["log_loss"].low for e in (apart, together)]
+    assert widths[0] != widths[1]
+    told = headstart("evaluate", run.path, path, "--group", "desks")
+    assert told.code == 2
+    assert "desks" in told.err
+    shutil.copytree(run.path, tmp_path / "run")
+    config = tmp_path / "run/config.json"
+    values = json.loads(config.read_text(encoding="utf-8"))
+    values["options"]["group"] = "desk"
+    config.write_text(json.dumps(values), encoding="utf-8")
+    told = headstart("evaluate", tmp_path / "run", path)
+    assert told.code == 0
+    assert "The fit kept groups together (--group desk)" in " ".join(told.err.split())
+    assert "too narrow" not in headstart("evaluate", run.path, path, "--group", "desk").err
 
 
 def test_other_columns_can_be_named(run: hs.Run, tmp_path: Path, headstart: Any) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from headstart.config import FitOptions, load_options, make_options, parse_duration_s
 from headstart.errors import ConfigError
+from headstart.fitting.refusing import refuse_contradictions
 
 
 @pytest.mark.parametrize(
@@ -69,9 +70,9 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mixing", ["mixup", "cutmix"])
 def test_views_and_mixed_pictures_are_refused_for_a_head_from_the_start(mixing: str) -> None:
     with pytest.raises(ConfigError, match=r"--views 2 with them\. Leave one away"):
-        make_options({"strategy": "head", "views": 2, mixing: 0.2})
-    assert make_options({"strategy": "head", "views": 0, mixing: 0.2}).views == 0
-    assert make_options({"strategy": "auto", "views": 2, mixing: 0.2}).views == 2
+        refuse_contradictions(make_options({"strategy": "head", "views": 2, mixing: 0.2}))
+    refuse_contradictions(make_options({"strategy": "head", "views": 0, mixing: 0.2}))
+    refuse_contradictions(make_options({"strategy": "auto", "views": 2, mixing: 0.2}))
 
 
 @pytest.mark.parametrize(
@@ -108,12 +109,12 @@ def test_what_names_no_backbone_is_refused(given: object) -> None:
 @pytest.mark.parametrize("backbone", ["a,b", "any"])
 def test_several_backbones_are_for_the_ladder_alone(backbone: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        make_options({"backbone": backbone, "strategy": "probe"})
+        refuse_contradictions(make_options({"backbone": backbone, "strategy": "probe"}))
     assert f"--backbone {backbone} stands for several" in str(caught.value)
     assert "the strategy is probe. Leave --strategy away" in str(caught.value)
     assert "`headstart rank` tells which is best" in str(caught.value)
     with pytest.raises(ConfigError, match=r"--weights mine\.pth are those of one"):
-        make_options({"backbone": backbone, "weights": "mine.pth"})
+        refuse_contradictions(make_options({"backbone": backbone, "weights": "mine.pth"}))
     assert make_options({"backbone": backbone, "weights": "random"}).racing
 
 

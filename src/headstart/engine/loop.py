@@ -45,6 +45,8 @@ from headstart.protocols import Objective, Strategy
 
 # Of the time that is left after the first epoch: those that follow vary a little.
 _SHARE_OF_THE_REST = 0.95
+# The score of an epoch whose validation gave no finite number.
+_NEVER_THE_BEST = -sys.float_info.max
 
 
 class Training:
@@ -93,10 +95,16 @@ class Training:
             self._rehearse()
         stopped = self._train()
         self._count_seconds()
+        if self.state.kept_scores[0] == _NEVER_THE_BEST:
+            raise TrainingError(
+                "In none of the epochs were the answers to the validation samples finite numbers. "
+                f"Lower the rate (`--lr {plan.lr / 10:.1g}`), or try `--precision float32`."
+            )
         self.model.load_state_dict(self.kept[0])
         self.model.eval()
         return FitResult(
             num_epochs=self.state.epoch,
+            planned_epochs=self.state.num_epochs,
             kept_epochs=tuple(self.state.kept_epochs),
             best_score=self.state.kept_scores[0],
             stopped=stopped,
@@ -322,7 +330,7 @@ class Training:
         lr = self.raw_optimizer.param_groups[0]["lr"]
         scores = self._validate()
         score = score_of(scores, plan.monitor)
-        score = score if math.isfinite(score) else -sys.float_info.max  # else none is ever better
+        score = score if math.isfinite(score) else _NEVER_THE_BEST  # else none is ever better
         is_better = not state.kept_scores or score > state.kept_scores[0]
         self._keep(score)
         state.num_bad_epochs = 0 if is_better else state.num_bad_epochs + 1

@@ -124,12 +124,14 @@ class FitResult:
 
     Attributes:
         stopped: `epochs`, `patience` or `budget`.
+        planned_epochs: Those that the learning rates went by.
         kept_epochs: Numbers of the best epochs, from 1, the best first.
         seconds: Of all epochs, also of those before an interruption.
         kept: Their weights.
     """
 
     num_epochs: int
+    planned_epochs: int
     kept_epochs: tuple[int, ...]
     best_score: float
     stopped: str

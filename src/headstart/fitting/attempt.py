@@ -26,8 +26,9 @@ from headstart.engine.merging import State
 from headstart.fitting.feeding import Feed, Loading
 from headstart.fitting.preparing import PreparedData
 from headstart.fitting.recording import Record
+from headstart.fitting.refusing import without_effect
 from headstart.fitting.rungs import Climb, only_rung
-from headstart.fitting.settle import Choice, Choices, DataSize, without_effect
+from headstart.fitting.settle import Choice, Choices, DataSize
 from headstart.fitting.typical import typical_input
 from headstart.interrupt import StopSignal
 from headstart.model import Model
@@ -151,6 +152,7 @@ class Attempt(ABC, Generic[TaskT_co]):
         basis: For later linear fits on the same features, see `Initialised`.
         trivial: The same of colour and brightness alone, where a ladder asked for it.
         seconds: Of learning, in this process.
+        planned_epochs: Those that the learning rates of its training went by.
         epochs_s: Seconds of its epochs, also of those before an interruption.
         num_kept: Weights of so many of the best epochs are wanted.
         training_s: Seconds that its epochs may take in all, or None.
@@ -177,6 +179,7 @@ class Attempt(ABC, Generic[TaskT_co]):
         self.classes = where.data.dataset.classes
         self.facts: dict[str, Any] = {}
         self.seconds = 0.0
+        self.planned_epochs = 0
         self.epochs_s = 0.0
         self.out_of_fold: Tensor | None = None
         self.basis: Tensor | None = None
@@ -357,8 +360,9 @@ class Attempt(ABC, Generic[TaskT_co]):
         if self.where.own_augment is not None and is_blind:
             unused.append("augment")
         if unused:
+            verb = "has" if len(unused) == 1 else "have"
             self.where.progress.warn(
-                f"{', '.join(unused)} has no effect with the strategy {self.name}."
+                f"{', '.join(unused)} {verb} no effect with the strategy {self.name}."
             )
 
     @property

@@ -171,10 +171,12 @@ class ContrastiveAttempt(LabelAttempt):
             )
         num_pairs = num_steps * batch_size * (batch_size - 1) // 2
         self.where.progress.note(
-            f"  {num_steps} steps of {batch_size} texts: {num_pairs:,} pairs, "
+            f"  {num_steps} steps of up to {batch_size} texts: up to {num_pairs:,} pairs, "
             f"{num_steps * batch_size:,} texts read."
         )
-        self.facts.update(num_pairs=num_pairs, texts_a_step=batch_size, num_samples=len(train))
+        self.facts.update(
+            most_pairs=num_pairs, most_texts_a_step=batch_size, num_samples=len(train)
+        )
         return PairFeed(
             task=self.task,
             contract=self.backbone.contract,

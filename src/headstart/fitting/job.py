@@ -19,14 +19,14 @@ from headstart.fitting.attempt import Situation, TaskT
 from headstart.fitting.classifying import Classifying
 from headstart.fitting.dropping import drop_suspects, without_samples
 from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data
-from headstart.fitting.segmenting import Segmenting
-from headstart.fitting.settle import (
-    GRADIENT_STRATEGIES,
-    Choices,
+from headstart.fitting.refusing import (
+    refuse_contradictions,
     refuse_format,
     refuse_other_task,
     refuse_pointless,
 )
+from headstart.fitting.segmenting import Segmenting
+from headstart.fitting.settle import GRADIENT_STRATEGIES, Choices
 from headstart.interrupt import StopSignal
 from headstart.progress import JsonlSink, Progress
 from headstart.rundir import RunFolder
@@ -72,11 +72,16 @@ class FitJob:
             HeadstartError: With what to do; nothing that was done is lost.
         """
         started = time.monotonic()
+        refuse_contradictions(self.options)
         refuse_pointless(self.options)
         torch.manual_seed(self.options.seed)
         with StopSignal(self.progress) as stop:
             data = self._read()
-            refuse_other_task(self.options, data.dataset.task)
+            refuse_other_task(
+                self.options,
+                data.dataset.task,
+                has_own_augment=self.own_augment is not None,
+            )
             WORK[data.dataset.task].refuse(self.options, data)
             seconds = {"read": time.monotonic() - started}
             folder, data, choices = self._open_folder(data)

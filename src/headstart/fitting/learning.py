@@ -149,7 +149,7 @@ def _train(attempt: Attempt[Task], tables: Sequence[Mapping[str, Tensor]]) -> No
     attempt.strategy.finish(attempt.model)
     attempt.complete()
     attempt.kept, attempt.kept_epochs = result.kept, result.kept_epochs
-    attempt.epochs_s = result.seconds
+    attempt.planned_epochs, attempt.epochs_s = result.planned_epochs, result.seconds
     attempt.facts.update(
         epochs=result.num_epochs,
         best_epoch=result.best_epoch,

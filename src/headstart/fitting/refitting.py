@@ -74,8 +74,7 @@ class RefitAttempt(LabelAttempt):
     @property
     def num_epochs(self) -> int:
         """Those that the rates of the first training went by."""
-        facts = self.first.facts
-        return int(facts["epochs"]) if facts["stopped"] == "budget" else self.first.num_epochs
+        return self.first.planned_epochs
 
     @property
     def learns_from_all(self) -> bool:

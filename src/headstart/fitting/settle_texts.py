@@ -12,7 +12,7 @@ from headstart.fitting.settle import GRADIENT_STRATEGIES, MONITOR, Choice, DataS
 # questions) full reached 0.942 in one epoch, 0.962 in two, and no more than 0.964 in four.
 _TEXTS = {
     "head": (20_000, 10, 60),
-    "gradual": (20_000, 4, 15),
+    "gradual": (20_000, 5, 15),  # of the head alone, and with each of four stages
     "full": (20_000, 3, 10),
     "lora": (20_000, 3, 10),
     "scratch": (40_000, 10, 60),
@@ -98,7 +98,7 @@ def _for_pairs(num_train: int) -> list[tuple[str, Any, str]]:
     epochs = max(math.ceil(_PAIRS_STEPS * batch_size / max(num_train, 1)), _PAIRS_EPOCHS)
     return [
         ("batch_size", batch_size, "all pairs of a batch are learnt from"),
-        ("epochs", epochs, f"contrastive on {num_train} training texts"),
+        ("epochs", epochs, f"of {num_train:,} training texts, in at most {MOST_STEPS} steps"),
         ("lr", *_LEARNING_RATES["contrastive"]),
         ("layer_decay", _LAYER_DECAY, "each block learns a little slower than the one above it"),
         ("warmup", 0.1, "transformers are easily thrown off by their first steps"),

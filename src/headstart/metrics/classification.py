@@ -222,6 +222,10 @@ def evaluate_multilabel(
     )
 
 
+# What `point_metrics` gives.
+POINT_METRICS = ("loss", "accuracy", "balanced_accuracy", "macro_f1")
+
+
 def point_metrics(probabilities: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
     """`loss`, `accuracy`, `balanced_accuracy` and `macro_f1` without intervals, for validation.
 
@@ -235,8 +239,8 @@ def point_metrics(probabilities: NDArray[Any], truth: NDArray[Any]) -> dict[str,
     answers = answers_of(probabilities, truth, num_classes=probabilities.shape[-1])
     once = answers.values(np.ones((1, len(truth))))
     values = {name: float(value[0]) for name, value in once.items()}
-    names = ("accuracy", "balanced_accuracy", "macro_f1")
-    return {"loss": values["log_loss"], **{name: values[name] for name in names}}
+    values["loss"] = values["log_loss"]
+    return {name: values[name] for name in POINT_METRICS}
 
 
 def answers_of(
@@ -328,7 +332,7 @@ def _check(
     if bad:
         raise DataError(
             f"{bad} of {len(scores)} predictions are not finite, so that nothing can be measured. "
-            "Predict in float32 (--precision float32), or fit anew with a lower learning rate."
+            "Fit anew in float32 (--precision float32), or with a lower learning rate."
         )
     return scores.shape[0], scores.shape[1]
 

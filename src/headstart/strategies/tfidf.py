@@ -270,8 +270,8 @@ def _choose_c(
 
 def _is_promising(part: _Part, data: LabelledFeatures, best: _Chosen) -> bool:
     """Whether more kinds of terms are better on the first fold, beyond the noise."""
-    losses = _rows(data, part.places).losses(part.answer(best.c))
-    return _is_better(losses, best.losses[part.places])
+    asked = _rows(data, part.places)
+    return _is_better(asked.losses(part.answer(best.c)), asked.losses(best.logits[part.places]))
 
 
 def _is_better(losses: Tensor, others: Tensor) -> bool:

@@ -5,6 +5,7 @@ Knows logits, labels and metrics; nothing of pictures or texts, of the engine or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from torch.nn import functional as F
 from headstart.contracts import Backbone, Batch, Evaluation, Prediction, Sample
 from headstart.metrics.calibration import calibrated_log_loss
 from headstart.metrics.classification import (
+    POINT_METRICS,
     evaluate_multilabel,
     evaluate_single_label,
     point_metrics,
@@ -115,10 +117,14 @@ class OneAnswer:
     def validation_metrics(self, logits: Tensor, targets: Tensor) -> dict[str, float]:
         """`loss`, plain and calibrated, `accuracy`, `balanced_accuracy`, `macro_f1`.
 
+        All are NaN where an answer is no finite number: the weights of that epoch are no good.
+
         Args:
             logits: (n, num_classes).
             targets: As the loss takes them.
         """
+        if not logits.isfinite().all():
+            return dict.fromkeys(("calibrated_loss", *POINT_METRICS), math.nan)
         prediction = self.predict(logits, [], [])
         values = point_metrics(prediction.probabilities, targets.numpy())
         return {**values, "calibrated_loss": calibrated_log_loss(logits, targets)}

@@ -207,8 +207,8 @@ def _unit(features: Tensor) -> Tensor:
     if bad:
         raise DataError(
             f"{len(bad)} of {len(features)} samples have features that are not finite (rows "
-            f"{', '.join(map(str, bad[:5]))}). A distance needs finite numbers. Compute the "
-            "features in float32 (--precision float32)."
+            f"{', '.join(map(str, bad[:5]))}). A distance needs finite numbers. Fit anew in "
+            "float32 (--precision float32)."
         )
     return F.normalize(features, dim=1)
 

@@ -159,6 +159,11 @@ def test_a_validation_that_is_not_finite_is_never_the_best(lab: Callable[..., An
     assert result.best_score == -2.0
 
 
+def test_validations_none_of_which_is_finite_give_no_model(lab: Callable[..., Any]) -> None:
+    with pytest.raises(TrainingError, match=r"In none of the epochs .* Lower the rate"):
+        lab(validate=Scripted(math.nan, math.inf, math.nan)).fit()
+
+
 # --- when it ends -----------------------------------------------------------------------------
 
 
@@ -200,6 +205,7 @@ def test_patience_ends_it(lab: Callable[..., Any]) -> None:
     plan = replace(PLAN, num_epochs=9, patience=2)
     result = lab(validate=Scripted(1.0, 0.5, 0.6, 0.7, 0.8), plan=plan).fit()
     assert (result.stopped, result.num_epochs, result.best_epoch) == ("patience", 4, 2)
+    assert result.planned_epochs == 9
 
 
 def test_plateau_lowers_the_rate_after_three_bad_epochs(lab: Callable[..., Any]) -> None:
@@ -252,6 +258,7 @@ def test_epochs_are_planned_anew_by_the_first_whole_one(
     run = lab(plan=plan, task=SlowAtFirst(), deadline=10.0 + 100.0)
     result = run.fit()
     told = [event.values["value"] for event in run.recorder.of("choice")]
+    assert result.planned_epochs == 15
     assert told == [3, 15]  # 0.9 of 100 s at 30 s an epoch; then 0.95 of 94 s at 6 s, and the first
     assert (result.num_epochs, result.stopped) == (15, "budget")
     assert run.recorder.of("epoch")[-1].values["lr"] < 0.001

@@ -1,21 +1,25 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from headstart.config import FitOptions, make_options
+from headstart.config import FitOptions, load_options, make_options
 from headstart.errors import ConfigError
+from headstart.fitting.refusing import (
+    refuse_contradictions,
+    refuse_format,
+    refuse_other_task,
+    refuse_pointless,
+    without_effect,
+)
 from headstart.fitting.settle import (
     GRADIENT_STRATEGIES,
     Choice,
     Choices,
     DataSize,
-    refuse_format,
-    refuse_other_task,
-    refuse_pointless,
     settle_training,
-    without_effect,
 )
 from headstart.fitting.settle_texts import settle_texts
 from headstart.progress import Progress
@@ -213,3 +217,34 @@ def test_a_precision_that_nothing_learns_in_is_refused_at_once(
             refuse_format(options, device_type="cpu")
     else:
         refuse_format(options, device_type="cpu")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"features": "depths"}, "--features depths is for the probe"),
+        ({"strategy": "head", "views": 2, "mixup": 0.2}, "a head cannot learn from --views 2"),
+        ({"strategy": "full", "find_lr": True, "lr": 0.001}, "--lr 0.001 gives it"),
+        ({"backbone": "any", "strategy": "probe"}, "--backbone any stands for several"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(given: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        refuse_contradictions(make_options(given))
+
+
+def test_a_file_and_the_command_line_make_sense_together(tmp_path: Path) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_text("features: depths\n")
+    refuse_contradictions(load_options(path, {"strategy": "probe"}))
+    path.write_text("strategy: probe\n")
+    refuse_contradictions(
+        load_options(path, FitOptions(features="depths").model_dump(exclude_unset=True))
+    )
+
+
+def test_an_augmentation_of_ones_own_is_of_pictures() -> None:
+    options = make_options({"strategy": "full"})
+    refuse_other_task(options, "image-classification", has_own_augment=True)
+    with pytest.raises(ConfigError, match="An augmentation of your own changes pictures"):
+        refuse_other_task(options, "text-classification", has_own_augment=True)

@@ -11,7 +11,7 @@ from headstart.config import DecoderName, FitOptions, LossName, make_options
 from headstart.data.balance import pixel_weights
 from headstart.decoders import DECODERS
 from headstart.errors import ConfigError
-from headstart.fitting.settle import refuse_other_task, without_effect
+from headstart.fitting.refusing import refuse_other_task, without_effect
 from headstart.fitting.settle_masks import MOST_CACHED, MaskSizes, settle_masks, settle_model
 from headstart.tasks.segmentation_losses import LOSSES
 

@@ -7,6 +7,7 @@ import pytest
 from headstart.config import FitOptions
 from headstart.fitting.settle import DataSize
 from headstart.fitting.settle_texts import settle_texts
+from headstart.strategies.gradual import NUM_STAGES
 
 
 def settled(num_train: int, **given: Any) -> dict[str, Any]:
@@ -28,3 +29,11 @@ def test_pairs_are_learnt_from_in_few_steps_of_few_texts(num_train: int) -> None
 def test_what_was_given_for_pairs_is_not_settled() -> None:
     given = {"epochs": 2, "lr": 0.1, "batch_size": 8, "layer_decay": 0.5}
     assert not given.keys() & settled(48, **given).keys()
+
+
+def test_gradual_has_an_epoch_for_the_head_and_one_for_each_stage() -> None:
+    size = DataSize(50_000, {"a": 25_000, "b": 25_000})
+    options = FitOptions(strategy="gradual")
+    choices = settle_texts(options, strategy="gradual", size=size, device_type="cpu")
+    (epochs,) = [choice.value for choice in choices if choice.name == "epochs"]
+    assert epochs == NUM_STAGES + 1
