@@ -12,7 +12,9 @@ import pytest
 
 import headstart as hs
 from headstart.cli import run as command
+from headstart.compute import MeasuredFormat
 from headstart.config import make_options
+from headstart.contracts import ComputeFormat
 from headstart.errors import ConfigError, MissingExtraError, RunError
 from headstart.fitting.preparing import prepare_data
 from headstart.progress import Progress
@@ -170,17 +172,44 @@ def test_before_the_first_label_the_nearest_class_name_answers(
     assert nearest.labels == ["praise", "blame"]
 
 
-def test_long_texts_are_read_in_parts_by_default_and_as_asked_for(
-    table: Path, backbone: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def with_long(table: Path, tmp_path: Path) -> Path:
+    """The table, with every fifth text too long for the model."""
     path = tmp_path / "long.csv"
     with table.open(encoding="utf-8") as file, path.open("w", newline="", encoding="utf-8") as out:
         writer = csv.writer(out)
         for number, row in enumerate(csv.reader(file)):
             writer.writerow([f"{row[0]} " * (9 if number % 5 == 1 else 1), row[1]])
+    return path
+
+
+@pytest.mark.parametrize(("samples_per_s", "long"), [(1e6, "windows"), (0.01, "head-tail")])
+def test_long_texts_are_shortened_where_the_budget_does_not_hold_all_of_each(
+    samples_per_s: float,
+    long: str,
+    with_long: Path,
+    backbone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = MeasuredFormat(ComputeFormat(), samples_per_s, "made up")
+    monkeypatch.setattr("headstart.fitting.long_texts.measure_format", lambda *_, **__: slow)
+    run = hs.fit(
+        with_long, backbone=str(backbone), strategy="probe", budget="1m", output=tmp_path / "run"
+    )
+    choices = json.loads((run.path / "config.json").read_text())["choices"]
+    (choice,) = [choice for choice in choices if choice["name"] == "long"]
+    assert choice["value"] == long
+    told = "and the budget leaves" if long == "head-tail" else "all of each text can be"
+    assert told in choice["reason"]
+
+
+def test_long_texts_are_read_in_parts_by_default_and_as_asked_for(
+    with_long: Path, backbone: Path, tmp_path: Path
+) -> None:
     for given, read in ((None, "windows"), ("head-tail", "head-tail")):
         run = hs.fit(
-            path,
+            with_long,
             backbone=str(backbone),
             strategy="probe",
             long=given,

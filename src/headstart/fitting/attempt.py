@@ -6,6 +6,7 @@ What the attempts of all tasks share; those of labels are in `label_attempt`, th
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,6 +46,9 @@ OWN_AUGMENT = "own"
 # Strategies whose backbone stays as it is, so that features may stand for pictures.
 FROZEN = ("as-is", "probe", "head", "tfidf")
 
+# Of the budget, what reading samples may take before some are left out.
+_READING_SHARE = 0.7
+
 TaskT = TypeVar("TaskT", bound=Task)
 TaskT_co = TypeVar("TaskT_co", bound=Task, covariant=True)
 
@@ -73,6 +77,13 @@ class Situation(Generic[TaskT_co]):
     started: float
     deadline: float | None
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def reading_ends(self) -> float:
+        """`time.monotonic()` by which the samples should have been read through the backbone."""
+        if self.deadline is None:
+            return math.inf
+        return self.started + _READING_SHARE * (self.deadline - self.started)
 
 
 class Situated(Protocol):

@@ -39,9 +39,6 @@ from headstart.rundir import RunFolder
 from headstart.saved import load_model
 from headstart.tasks import make_label_task
 
-# Of the budget, what reading pictures may take before samples are left out.
-_READING_SHARE = 0.7
-
 
 class Classifying:
     """One fit on its way. Its steps run in the order in which they stand here, each once.
@@ -153,15 +150,12 @@ class Classifying:
 
     def _collector(self, attempt: LabelAttempt) -> Collector:
         where = self.where
-        reading_ends = float("inf")
-        if where.deadline is not None:
-            reading_ends = where.started + _READING_SHARE * (where.deadline - where.started)
         return Collector(
             predictor=attempt.predictor,
             embedder=attempt.embedder,
             facts=where.data.checkup.facts,
             seed=self.options.seed,
-            reading_ends=reading_ends,
+            reading_ends=where.reading_ends,
             stops_at_bad=self.options.on_bad == "stop",
             is_stopped=lambda: where.stop.is_set,
             progress=self.progress,

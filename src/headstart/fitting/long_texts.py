@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any, Literal
+
+from torch import nn
 
 from headstart.backbones.text_languages import models_of_many
 from headstart.contracts import Backbone, Finding, TextContract
 from headstart.data.text_lengths import TokenLengths, count_tokens, unknown_findings
 from headstart.data.tokenising import Tokeniser
-from headstart.fitting.attempt import FROZEN, Situation
+from headstart.fitting.attempt import FROZEN, Situation, measure_format
 from headstart.fitting.settle import Choice, Choices
+from headstart.progress import Progress
+from headstart.report.wording import duration
 
 Way = Literal["cut", "head-tail", "windows"]
 # Where fewer texts than this share are too long, what their ends say changes no figure.
@@ -38,13 +43,19 @@ def read_long(
         progress=where.progress,
     )
     findings = unknown_findings(lengths, samples, others=models_of_many())
-    backbone = replace(
-        backbone, contract=replace(backbone.contract, long=_way(lengths, where, choices))
-    )
-    return backbone, findings
+    return _reading(backbone, _way(backbone, lengths, where, choices)), findings
 
 
-def _way(lengths: TokenLengths, where: Situation[Any], choices: Choices) -> Way:
+def _reading(backbone: Backbone[TextContract], how: Way) -> Backbone[TextContract]:
+    return replace(backbone, contract=replace(backbone.contract, long=how))
+
+
+def _way(
+    backbone: Backbone[TextContract],
+    lengths: TokenLengths,
+    where: Situation[Any],
+    choices: Choices,
+) -> Way:
     options = where.options
     how: Way
     if options.long is not None:
@@ -55,8 +66,29 @@ def _way(lengths: TokenLengths, where: Situation[Any], choices: Choices) -> Way:
     else:
         is_read_once = options.strategy in ("auto", *FROZEN)
         how, why = _suits(lengths.num_over / len(lengths.counts), is_read_once=is_read_once)
+        if how == "windows" and where.deadline is not None:
+            left_s = where.reading_ends - time.monotonic()
+            all_s = _reading_s(_reading(backbone, how), where)
+            if all_s > left_s:
+                how, why = (
+                    "head-tail",
+                    (
+                        f"to read all of each takes about {duration(all_s)}, and the budget leaves "
+                        f"{duration(max(left_s, 0.0))} for it"
+                    ),
+                )
         choices.add(Choice("long", how, f"{why}: {lengths.told}".rstrip(".")))
     return how
+
+
+def _reading_s(backbone: Backbone[TextContract], where: Situation[Any]) -> float:
+    """Seconds that all texts take, by the speed of a typical one."""
+    backbone.module.to(where.device)
+    model = where.task.build(backbone, nn.Identity()).to(where.device)
+    silent = Choices(where.options, progress=Progress())
+    measured = measure_format(model, backbone, mode="inference", where=where, choices=silent)
+    num_texts = len(where.data.samples("train", "validation", "test"))
+    return num_texts / measured.samples_per_s
 
 
 def _suits(share: float, *, is_read_once: bool) -> tuple[Way, str]:
