@@ -193,12 +193,7 @@ def evaluate(
     progress = progress or Progress()
     fit = _fit_of(run)
     used = fit.get("options", {})
-    if used.get("group") and group is None:
-        progress.warn(
-            f"The fit kept groups together (--group {used['group']}); here each sample counts by "
-            "itself, so that intervals are too narrow where several belong together. Give --group "
-            "if the data tells of groups."
-        )
+    used_group = used.get("group")
     # Columns are those of a file; where texts were read, also of a folder with tables in it.
     reads_texts = fit.get("task") == "text-classification"
     has_columns = has_text_table if reads_texts else Path.is_file
@@ -214,6 +209,12 @@ def evaluate(
         segmenter = ready_segmenter(run, device=device, units=units, progress=progress)
         return evaluate_masks(
             segmenter, Path(data), columns=columns, on_bad=on_bad, progress=progress
+        )
+    if used_group and group is None:
+        progress.warn(
+            f"The fit kept groups together (--group {used_group}); here each sample counts by "
+            "itself, so that intervals are too narrow where several belong together. Give --group "
+            "if the data tells of groups."
         )
     if units is not None:
         raise ConfigError(

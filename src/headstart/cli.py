@@ -275,7 +275,8 @@ def pull(name: str, /) -> None:
 
     Args:
         name: As `headstart models` lists it; hf:ORG/REPO, a language model with its tokenizer; or
-            weights alone, such as hf://ORG/REPO.
+            weights alone, such as hf://ORG/REPO. Code that a model brings is fetched by the first
+            fit with --trust-remote-code.
     """
     from headstart import api
 

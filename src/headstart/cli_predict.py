@@ -67,14 +67,17 @@ def predict(
     Args:
         model: A run folder; or a pretrained model as it comes, such as timm:resnet50 or
             ukis-csmask-4b-l2a.
-        paths: Folders, files or patterns such as 'new/*.jpg'. Of texts .txt files, folders of them,
-            tables, or - for standard input (one text a line, or JSON objects). For masks also STAC
+        paths: Of pictures folders, files or patterns such as 'new/*.jpg'. Of texts .txt files,
+            folders of them, tables, or - for standard input (one text a line, or JSON objects); a
+            row's id is its table and its place below the header: new.csv#17. For masks also STAC
             items: an address on the web, an item as .json, or a .geojson that `stac search --save`
             wrote.
         output: A .csv, .json or .parquet file. Without it CSV goes to standard output. Of a model
             that answers with masks: a folder for them, in which pictures keep their folders;
             scenes of a catalogue are kept in its folder scenes/.
-        text_column: Of a table of texts, the column to read; several with commas between them.
+        text_column: Of tables of texts, and of JSON objects, the column to read; several with
+            commas between them are joined, each with its name. As in the fit by default, else
+            guessed.
         min_confidence: Leave undecided what is answered less surely than this, such as 0.9. The
             report tells what share is then answered, and how much of that is right.
         masks: What is written beside masks, and how.
@@ -83,7 +86,8 @@ def predict(
         filters: What an item must be like.
         on_bad: At a file, or a row of texts, that cannot be read, stop, or skip it with a warning.
         trust_remote_code: Run the Python code that the model of the run brings, if it does, now and
-            from now on. It can do on this machine whatever you can.
+            from now on, until its line in trusted_code.json in the cache folder is deleted. It can
+            do on this machine whatever you can.
         device: Where to compute.
         quiet: Only warnings and results.
     """

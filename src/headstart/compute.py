@@ -114,6 +114,12 @@ def computes_bfloat16() -> bool:
         torch.set_num_threads(num_threads)
 
 
+def has_arithmetic(compute_format: ComputeFormat, device: torch.device) -> bool:
+    """Whether a device computes in a format by itself, and not number by number."""
+    is_half_on_cpu = device.type == "cpu" and compute_format.dtype == "bfloat16"
+    return not is_half_on_cpu or computes_bfloat16()
+
+
 def batch_size_for(device: torch.device) -> int:
     """Pictures a batch for inference."""
     return _BATCH_SIZE.get(device.type, _GPU_BATCH_SIZE)
@@ -209,7 +215,7 @@ def choose_format(
     others = ", ".join(f"{c} {r:.0f}" for c, r in rates.items() if c != best)
     reason = f"{rates[best]:.0f} samples a second in {mode}"
     reason += f"; {others}" if others else ""
-    if precision == "bfloat16" and example.device.type == "cpu" and not computes_bfloat16():
+    if not has_arithmetic(best, example.device):
         reason += "; this processor has no arithmetic in it, and is many times faster in float32"
     if not are_steady:  # something else was running: good enough for now, not to be remembered
         return MeasuredFormat(best, rates[best], reason + "; the machine was busy")

@@ -18,7 +18,7 @@ from headstart.errors import ConfigError, did_you_mean
 
 _MAIN = Group("The main choices", sort_key=1)
 _DATA = Group("Data", sort_key=2)
-_TRAINING = Group("Training (for head, gradual, full, contrastive and scratch)", sort_key=3)
+_TRAINING = Group("Training (for head, gradual, full, lora, contrastive, scratch)", sort_key=3)
 _MACHINE = Group("Machine and output", sort_key=4)
 
 Preset = Literal["none", "light", "medium", "heavy", "aerial"]
@@ -66,7 +66,8 @@ class FitOptions(BaseModel):
         description="Of texts: run the Python code that the backbone's repository brings, without "
         "which some models cannot be built. It can do on this machine whatever you can: read your "
         "files, send them away, delete them. Only for publishers you trust. The run keeps the "
-        "code; on another machine `headstart predict` wants the same flag once.",
+        "code; on another machine `headstart predict` wants the same flag once. What you agreed to "
+        "is in trusted_code.json in the cache folder: delete a line, or the file, to take it back.",
     )
     strategy: Annotated[
         Literal[
@@ -124,8 +125,10 @@ class FitOptions(BaseModel):
     )
     long: Annotated[Literal["cut", "head-tail", "windows"] | None, Parameter(group=_DATA)] = Field(
         None,
-        description="Texts longer than the model's window: cut them, keep their beginning and end, "
-        "or read them part by part and average the features. Auto: by how many there are.",
+        description="Texts longer than the model's window: cut off their end (cut), keep beginning "
+        "and end (head-tail), or read them part by part and average the features (windows). Auto: "
+        "cut where fewer than 1% are too long; else windows where the backbone stays as it is and "
+        "the budget holds it, and head-tail where not.",
     )
     label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None,
@@ -139,7 +142,9 @@ class FitOptions(BaseModel):
         "matches every file, such as 'patient_(\\d+)'. Copies and near-duplicates always do.",
     )
     on_bad: Annotated[Literal["stop", "skip"], Parameter(group=_DATA)] = Field(
-        "stop", description="Files that cannot be used: stop and list them, or leave them out."
+        "stop",
+        description="Files, or texts with nothing in them, that cannot be used: stop and list "
+        "them, or leave them out. A line of a table that cannot be read always stops.",
     )
     ignore_value: Annotated[
         tuple[int, ...] | None,
@@ -244,13 +249,15 @@ class FitOptions(BaseModel):
     )
     refit: Annotated[bool | None, Parameter(group=_TRAINING)] = Field(
         None,
-        description="When the ladder has chosen fine-tuning by the validation samples, learn once "
-        "more by the same plan, from these too. Auto: where Headstart set them apart itself and "
-        "the budget holds it. It takes about as long again. Measured with and without: TREC 0.968 "
-        "and 0.956 instead of 0.972 and 0.948 (two seeds), SST-2 0.896 instead of 0.890.",
+        description="For the strategy auto: when the ladder has chosen fine-tuning by the "
+        "validation samples, learn once more by the same plan, from these too. Auto: where "
+        "Headstart set them apart itself and the budget holds it. It takes about as long again. "
+        "Measured with and without: TREC 0.968 and 0.956 instead of 0.972 and 0.948 (two seeds), "
+        "SST-2 0.896 instead of 0.890.",
     )
-    find_lr: Annotated[bool, Parameter(group=_TRAINING, negative="")] = Field(
-        False, description="Find the learning rate first, and draw the finder's curve in the run."
+    find_lr: Annotated[bool, Parameter(group=_TRAINING)] = Field(
+        False,
+        description="Find the learning rate first, in place of --lr, and draw the finder's curve.",
     )
     layer_decay: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
         None,
@@ -417,7 +424,8 @@ class RankOptions(BaseModel):
     ] = Field(
         (),
         description="The pretrained models that race: names from `headstart models`, `timm:NAME`, "
-        "or auto. Default: those of the catalogue whose weights are here, and the packaged one.",
+        "of texts `hf:ORG/REPO` or a folder, or auto. Default: those of the catalogue whose "
+        "weights are here, and the packaged one.",
     )
     budget: Annotated[str, Parameter(group=_MAIN)] = Field(
         "5m", description="Time for the whole race, such as 90s, 5m or 2h."
@@ -448,7 +456,9 @@ class RankOptions(BaseModel):
         None, description="What may not straddle a split, as for `headstart fit`."
     )
     on_bad: Annotated[Literal["stop", "skip"], Parameter(group=_DATA)] = Field(
-        "stop", description="Files that cannot be used: stop and list them, or leave them out."
+        "stop",
+        description="Files, or texts with nothing in them, that cannot be used: stop and list "
+        "them, or leave them out. A line of a table that cannot be read always stops.",
     )
     device: Annotated[str, Parameter(group=_MACHINE)] = Field(
         "auto", description="auto, cpu, cuda, cuda:N or mps."

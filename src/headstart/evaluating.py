@@ -148,7 +148,7 @@ def evaluate_masks(
             f"A border counts as found within {pixels} px ({100 * BOUNDARY_SHARE:g}% of a "
             "picture's diagonal)."
         )
-    blocks = spatial_blocks(dataset, checkup).block_of
+    blocks = spatial_blocks(dataset, checkup).block_of  # none where groups are named
     groups = {s.id: s.group or blocks.get(s.id) for s in dataset}
     return evaluate_chips(judged, fitted.predictor, groups=groups)
 

@@ -44,7 +44,8 @@ class InspectOptions(BaseModel):
     backbone: Annotated[str, Parameter(group=_MAIN)] = Field(
         "auto",
         description="Of texts: the model whose tokens are counted, if it is on this machine. Auto: "
-        "the one that a fit would take.",
+        "the first of bge-small-en and minilm that is; a fit takes bge-small-en where a hub is in "
+        "reach.",
     )
     image_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
         None, description="The column of a table that holds picture paths."

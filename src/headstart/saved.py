@@ -17,7 +17,7 @@ from headstart.backbones.remote_code import RemoteCode, agree
 from headstart.compute import (
     choose_device,
     choose_format,
-    computes_bfloat16,
+    has_arithmetic,
     module_fingerprint,
 )
 from headstart.contracts import (
@@ -45,8 +45,15 @@ from headstart.trust.strangers import Neighbourhood
 from headstart.trust.unknown_words import UnknownWords
 
 
-def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
+def load_model(
+    folder: RunFolder, *, device: str = "auto", is_as_fitted: bool = False
+) -> FittedModel:
     """The model of a run.
+
+    Args:
+        folder: Of a finished run.
+        device: Where to compute.
+        is_as_fitted: Compute in the format of the fit, whatever is quick here.
 
     Raises:
         RunError: A file is missing or damaged, or does not fit the others.
@@ -54,7 +61,7 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
     config = folder.read_json(folder.config)
     is_multilabel = config["model"]["is_multilabel"]
     task = make_label_task(config["task"], is_multilabel=is_multilabel)
-    parts = _load_parts(folder, task, device=device)
+    parts = _load_parts(folder, task, device=device, is_as_fitted=is_as_fitted)
     strangers, letters = _load_strangers(folder, parts["device"], contract=parts["contract"])
     columns = config["options"].get("text_column")
     return FittedModel(
@@ -64,8 +71,10 @@ def load_model(folder: RunFolder, *, device: str = "auto") -> FittedModel:
     )
 
 
-def load_segmenter(folder: RunFolder, *, device: str = "auto") -> FittedSegmenter:
-    """The model of a run of semantic segmentation.
+def load_segmenter(
+    folder: RunFolder, *, device: str = "auto", is_as_fitted: bool = False
+) -> FittedSegmenter:
+    """The model of a run of semantic segmentation; see `load_model`.
 
     Raises:
         RunError: A file is missing or damaged, or does not fit the others.
@@ -73,7 +82,8 @@ def load_segmenter(folder: RunFolder, *, device: str = "auto") -> FittedSegmente
     config = folder.read_json(folder.config)
     legend = Legend.from_json(config["model"]["legend"])
     task = make_mask_task(config["task"], legend)
-    predictor = MaskPredictor(task=task, **_load_parts(folder, task, device=device))
+    parts = _load_parts(folder, task, device=device, is_as_fitted=is_as_fitted)
+    predictor = MaskPredictor(task=task, **parts)
     key = f"{module_fingerprint(predictor.model)} {predictor.compute_format}"
     return FittedSegmenter(predictor, legend, key, knows_wide=_has_seen_wide(folder))
 
@@ -97,11 +107,13 @@ def agree_to_code(folder: RunFolder) -> None:
         agree(RemoteCode.from_json(backbone["arguments"]["code"]))
 
 
-def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]:
+def _load_parts(
+    folder: RunFolder, task: Task, *, device: str, is_as_fitted: bool
+) -> dict[str, Any]:
     """What a predictor is made of besides its task.
 
-    It computes in the format of the fit, or in the fastest of another machine that has not its
-    device, or a processor without its arithmetic.
+    It computes in the format of the fit, or in the fastest there is on another kind of device or
+    a processor without its arithmetic.
     """
     config = folder.read_json(folder.config)
     described = config["model"]
@@ -120,8 +132,8 @@ def _load_parts(folder: RunFolder, task: Task, *, device: str) -> dict[str, Any]
     _load_weights(model, folder.weights)
     target = choose_device(device)
     compute_format = ComputeFormat(**described["format"])
-    is_half_on_cpu = target.type == "cpu" and compute_format.dtype == "bfloat16"
-    if target.type != described["device"] or (is_half_on_cpu and not computes_bfloat16()):
+    is_at_home = target.type == described["device"] and has_arithmetic(compute_format, target)
+    if not is_at_home and not is_as_fitted:
         model.to(target)
         asked = config["options"].get("precision")
         is_exact = isinstance(contract, TermsContract) or asked == "float32"

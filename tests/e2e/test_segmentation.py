@@ -135,6 +135,10 @@ def test_a_run_is_evaluated_on_other_masks(run: headstart.Run, tmp_path: Path) -
     assert found.n == 5
     assert found.confusion is not None
     assert np.sum(found.confusion["counts"]) == 5 * SIDE * SIDE
+    grouped = headstart.evaluate(run.path, tmp_path / "more", group=r"([0-4])[^0-9]*$")
+    assert grouped.metrics["miou"].value == found.metrics["miou"].value
+    with pytest.raises(headstart.HeadstartError, match=r"--group sea.* has no bracket"):
+        headstart.evaluate(run.path, tmp_path / "more", group="sea")
     (tmp_path / "more" / "classes.txt").write_text("1 sea\n2 disc\n", encoding="utf-8")
     with pytest.raises(headstart.HeadstartError, match=r"Unknown to it: \W?sea"):
         headstart.evaluate(run.path, tmp_path / "more")

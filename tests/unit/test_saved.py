@@ -76,9 +76,29 @@ def test_a_run_in_bfloat16_is_read_where_the_processor_has_none(
         values["options"]["precision"] = "auto"
 
     edit(copied.config, fitted_in_bfloat16)
-    for module in ("headstart.saved", "headstart.compute"):
-        monkeypatch.setattr(f"{module}.computes_bfloat16", lambda: has_it)
+    monkeypatch.setattr("headstart.compute.computes_bfloat16", lambda: has_it)
     assert load_model(copied).predictor.compute_format.dtype == dtype
+    as_fitted = load_model(copied, is_as_fitted=True)
+    assert as_fitted.predictor.compute_format.dtype == "bfloat16"
+
+
+def test_bfloat16_is_fitted_in_where_it_was_asked_for(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headstart.compute.computes_bfloat16", lambda: False)
+    run = hs.fit(
+        finished.parent / "data",
+        backbone="timm:test_efficientnet.r160_in1k",
+        weights="random",
+        strategy="probe",
+        precision="bfloat16",
+        output=tmp_path / "run",
+    )
+    choices = json.loads((run.path / "config.json").read_text(encoding="utf-8"))["choices"]
+    (told,) = [choice for choice in choices if choice["name"] == "inference format"]
+    assert told["value"].startswith("bfloat16")
+    assert "many times faster in float32" in told["reason"]
+    assert run.load().predictor.compute_format.dtype == "float32"
 
 
 def test_its_module_takes_raw_pictures_and_gives_logits(finished: Path) -> None:

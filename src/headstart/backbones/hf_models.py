@@ -243,7 +243,9 @@ def _config_class(values: Mapping[str, Any], reference: str, code: RemoteCode | 
             "not run unless you say so: it could do on this machine whatever you may do. Choose a "
             "model whose architecture transformers has itself (`headstart models text`); the "
             "publisher may have one of the same weights, often with `-hf` in its name. Or, if you "
-            "trust the publisher, add --trust-remote-code (in Python: trust_remote_code=True)."
+            f"trust the publisher: `headstart fit DATA --backbone {reference} "
+            "--trust-remote-code` (in Python trust_remote_code=True); `rank` and `inspect` run no "
+            "such code."
         )
     import transformers
 
@@ -278,7 +280,7 @@ def _warn_of_code(values: Mapping[str, Any], reference: str, progress: Progress)
             f"not run: it is read as what transformers knows as `{values.get('model_type')}`, and "
             "its features may not be those that its publisher measured. Look what a probe on it "
             "is worth, choose another (`headstart models text`), or, if you trust the publisher, "
-            "let the code be run with --trust-remote-code."
+            "let a fit run the code with --trust-remote-code."
         )
 
 

@@ -96,10 +96,7 @@ class Training:
         stopped = self._train()
         self._count_seconds()
         if self.state.kept_scores[0] == _NEVER_THE_BEST:
-            raise TrainingError(
-                "In none of the epochs were the answers to the validation samples finite numbers. "
-                f"Lower the rate (`--lr {plan.lr / 10:.1g}`), or try `--precision float32`."
-            )
+            raise self._answers_not_finite("in any epoch")
         self.model.load_state_dict(self.kept[0])
         self.model.eval()
         return FitResult(
@@ -157,7 +154,8 @@ class Training:
                 break
         _close(batches)
         started = time.monotonic()
-        self._validate()
+        if not math.isfinite(score_of(self._validate(), self.plan.monitor)):
+            raise self._answers_not_finite("after two steps already")
         validate_s = time.monotonic() - started
         # Under another name: a fit killed here must not be taken up after these two steps.
         trial = self.where.checkpoint.with_name("rehearsal.safetensors")
@@ -257,6 +255,12 @@ class Training:
             f"Lower the rate (`--lr {self.plan.lr / 10:.1g}`), or try `--precision float32`."
         )
 
+    def _answers_not_finite(self, when: str) -> TrainingError:
+        return TrainingError(
+            f"The answers to the validation samples were no finite numbers {when}. Lower the rate "
+            f"(`--lr {self.plan.lr / 10:.1g}`), or try `--precision float32`."
+        )
+
     # --- the epochs ---------------------------------------------------------------------------
 
     def _train(self) -> str:
@@ -331,7 +335,8 @@ class Training:
         scores = self._validate()
         score = score_of(scores, plan.monitor)
         score = score if math.isfinite(score) else _NEVER_THE_BEST  # else none is ever better
-        is_better = not state.kept_scores or score > state.kept_scores[0]
+        best = state.kept_scores[0] if state.kept_scores else _NEVER_THE_BEST
+        is_better = score > best
         self._keep(score)
         state.num_bad_epochs = 0 if is_better else state.num_bad_epochs + 1
         state.plateau.after_epoch(is_better=is_better)

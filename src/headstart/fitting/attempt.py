@@ -17,7 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from headstart.backbones.depths import gives_depths, with_depths
-from headstart.compute import FrozenTwin, MeasuredFormat, batch_size_for, choose_format
+from headstart.compute import (
+    FrozenTwin,
+    MeasuredFormat,
+    batch_size_for,
+    choose_format,
+    has_arithmetic,
+)
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Batch, ComputeFormat, InputContract, Sample, Split
 from headstart.data.balance import class_weights
@@ -458,6 +464,8 @@ def measure_format(
 ) -> MeasuredFormat:
     """The fastest format, and its speed; of a resumed fit the one it began with, for the same bits.
 
+    But not on a processor without that format's arithmetic, where it would take too long.
+
     Only those of a precision are measured, if one is given; else by what the user asked for.
     """
     name = f"{mode} format"
@@ -469,8 +477,8 @@ def measure_format(
         precision=precision or where.options.precision,
         name=speed_name(model, backbone.spec.reference, is_dense=is_dense),
     )
-    if name in choices.earlier:
-        begun = ComputeFormat.parse(choices.earlier[name])
+    begun = ComputeFormat.parse(choices.earlier[name]) if name in choices.earlier else None
+    if begun is not None and has_arithmetic(begun, where.device):
         measured = replace(measured, compute_format=begun, reason="as when the fit began")
     choices.add(Choice(name, str(measured.compute_format), measured.reason))
     return measured

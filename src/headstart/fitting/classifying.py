@@ -258,7 +258,7 @@ class Classifying:
         silent = Progress()
         expected = self.attempt.predictor.predict(samples, progress=silent).probabilities
         try:
-            loaded = load_model(folder, device=str(self.where.device))
+            loaded = load_model(folder, device=str(self.where.device), is_as_fitted=True)
             found = loaded.predictor.predict(samples, progress=silent).probabilities
         except BaseException:  # whatever it is, this is no finished run
             folder.metrics.unlink()

@@ -171,7 +171,7 @@ class ContrastiveAttempt(LabelAttempt):
             )
         num_pairs = num_steps * batch_size * (batch_size - 1) // 2
         self.where.progress.note(
-            f"  {num_steps} steps of up to {batch_size} texts: up to {num_pairs:,} pairs, "
+            f"  {num_steps} steps of up to {batch_size} texts: at most {num_pairs:,} pairs, "
             f"{num_steps * batch_size:,} texts read."
         )
         self.facts.update(

@@ -72,7 +72,8 @@ class FitJob:
             HeadstartError: With what to do; nothing that was done is lost.
         """
         started = time.monotonic()
-        refuse_contradictions(self.options)
+        if self.resume is None:  # what has begun goes on as it began
+            refuse_contradictions(self.options)
         refuse_pointless(self.options)
         torch.manual_seed(self.options.seed)
         with StopSignal(self.progress) as stop:
@@ -80,7 +81,7 @@ class FitJob:
             refuse_other_task(
                 self.options,
                 data.dataset.task,
-                has_own_augment=self.own_augment is not None,
+                has_own_augment=self.own_augment is not None and self.resume is None,
             )
             WORK[data.dataset.task].refuse(self.options, data)
             seconds = {"read": time.monotonic() - started}

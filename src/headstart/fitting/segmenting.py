@@ -330,7 +330,7 @@ class Segmenting:
         folder = self.where.folder
         samples = [each.sample for each in self.judged[:NUM_TRIED]]
         try:
-            loaded = load_segmenter(folder, device=str(self.where.device))
+            loaded = load_segmenter(folder, device=str(self.where.device), is_as_fitted=True)
             pairs = zip(
                 self.attempt.predictor.answers(samples),
                 loaded.predictor.answers(samples),

@@ -3,7 +3,7 @@
 A picture is found again by its path. A row of a table is not: its name, `train.csv#17`, is its
 place, and one row more above it would put another text under the same label, unseen; and to look
 for it would mean to read the whole table. So the fit keeps what its report shows, and nothing else
-of what people wrote.
+of what people wrote: extracts here, and in metrics.json the few texts whose words are explained.
 """
 
 from __future__ import annotations
@@ -91,6 +91,6 @@ def read_extracts(folder: RunFolder) -> dict[str, str]:
     if not all(isinstance(text, str) for text in kept.values()):
         raise RunError(
             f"`{folder.texts}` holds something else than texts. Fit again, or remove it: the "
-            "report is then without texts."
+            "report is then without these extracts."
         )
     return kept

@@ -6,6 +6,7 @@ tasks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -205,10 +206,13 @@ class SegmentationTally:
     def metrics(self) -> dict[str, float]:
         """`loss`, `miou`, `pixel_accuracy` and `macro_f1` of all that was counted.
 
-        The loss is the cross-entropy a labelled pixel in nats, whatever the training minimises.
+        The loss is the cross-entropy a labelled pixel in nats, whatever the training minimises. All
+        are NaN where it is no finite number: the weights of that epoch are no good.
 
         Raises:
             DataError: No pixel is labelled.
         """
-        values = point_metrics(self.confusion)
-        return {"loss": self.loss_sum / int(self.confusion.sum()), **values}
+        values = {"loss": self.loss_sum, **point_metrics(self.confusion)}
+        if not math.isfinite(self.loss_sum):
+            return dict.fromkeys(values, math.nan)
+        return {**values, "loss": self.loss_sum / int(self.confusion.sum())}

@@ -125,6 +125,11 @@ def test_the_rehearsal_leaves_no_trace(
     assert len(run.recorder.of("epoch")) == 3
 
 
+def test_answers_that_are_not_finite_are_found_in_the_rehearsal(lab: Callable[..., Any]) -> None:
+    with pytest.raises(TrainingError, match="no finite numbers after two steps already"):
+        lab(validate=lambda model: {"loss": math.nan}, rehearse=pytest.fail).fit()
+
+
 def test_a_fit_killed_in_its_rehearsal_begins_again(lab: Callable[..., Any]) -> None:
     def killed() -> None:
         raise KeyboardInterrupt
@@ -154,13 +159,16 @@ def test_a_loss_that_is_not_finite_is_found_in_the_rehearsal(lab: Callable[..., 
 
 
 def test_a_validation_that_is_not_finite_is_never_the_best(lab: Callable[..., Any]) -> None:
-    result = lab(validate=Scripted(math.nan, 2.0, math.nan)).fit()
+    run = lab(validate=Scripted(math.nan, 2.0, math.nan))
+    result = run.fit()
     assert result.best_epoch == 2
     assert result.best_score == -2.0
+    told = [event.message for event in run.recorder.of("epoch")]
+    assert ["(best)" in message for message in told] == [False, True, False]
 
 
 def test_validations_none_of_which_is_finite_give_no_model(lab: Callable[..., Any]) -> None:
-    with pytest.raises(TrainingError, match=r"In none of the epochs .* Lower the rate"):
+    with pytest.raises(TrainingError, match=r"no finite numbers in any epoch\. Lower the rate"):
         lab(validate=Scripted(math.nan, math.inf, math.nan)).fit()
 
 

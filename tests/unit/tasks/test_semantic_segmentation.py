@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 
 import numpy as np
@@ -148,6 +149,16 @@ def test_perfect_scores_measure_as_perfect_and_no_labels_are_an_error() -> None:
     assert tally.metrics() == pytest.approx(
         {"loss": 0.0, "miou": 1.0, "pixel_accuracy": 1.0, "macro_f1": 1.0}, abs=1e-6
     )
+
+
+def test_answers_that_are_no_finite_numbers_have_no_score() -> None:
+    tally = SemanticSegmentation(LEGEND).tally()
+    targets = torch.tensor([[[0, 1], [2, IGNORE]]])
+    tally.add(scores_for(targets.clamp(min=0)), targets)
+    names = tally.metrics().keys()
+    tally.add(torch.full((1, 3, 2, 2), math.nan), targets)
+    assert tally.metrics().keys() == names
+    assert all(map(math.isnan, tally.metrics().values()))
 
 
 def test_with_another_loss_it_is_the_same_task() -> None:
