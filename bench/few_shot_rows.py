@@ -37,7 +37,6 @@ def contrastive(told: dict[str, Any]) -> dict[str, Any]:
     # What a fit imports is not timed, as it is not for the peers.
     import jinja2  # noqa: F401
     import lightning_fabric  # noqa: F401
-    import matplotlib.figure  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     from transformers.models.bert import modeling_bert  # noqa: F401
 
