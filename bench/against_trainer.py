@@ -66,6 +66,12 @@ def headstart_row(given: argparse.Namespace, data: Path, seed: int) -> dict[str,
         int(id_.rpartition("#")[2]): answer
         for id_, answer in zip(told["id"], told["prediction"], strict=True)
     }
+    num_rows = len(read_rows(data / "test.csv"))
+    if len(of_row) < num_rows:
+        raise SystemExit(
+            f"Within {given.budget} {len(of_row):,} of the {num_rows:,} test rows were read, so "
+            "that nothing can be compared. Give a longer --budget."
+        )
     rungs = [rung["strategy"] for rung in metrics["rungs"]]
     kept = next(rung["strategy"] for rung in metrics["rungs"] if rung["kept"])
     return {
