@@ -106,7 +106,7 @@ def _racer_or_why(name: str, where: Situation[LabelTask]) -> Racer | str:
         )
     except (WeightsError, MissingExtraError) as error:
         return str(error)
-    if where.task.unit == "text":  # as a fit will, so that both share their features
+    if where.task.unit == "text":  # as a fit in this budget will: both share their features
         silent = replace(where, progress=Progress())
         backbone, _ = read_long(backbone, silent, Choices(where.options, progress=Progress()))
     measured = new_probe(where, backbone).embedder.inference

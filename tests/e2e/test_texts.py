@@ -18,6 +18,7 @@ from headstart.contracts import ComputeFormat
 from headstart.errors import ConfigError, MissingExtraError, RunError
 from headstart.fitting.preparing import prepare_data
 from headstart.progress import Progress
+from headstart.report.wording import duration
 
 pytest.importorskip("transformers", reason="needs the extra `text`")
 
@@ -200,7 +201,11 @@ def test_long_texts_are_shortened_where_the_budget_does_not_hold_all_of_each(
     choices = json.loads((run.path / "config.json").read_text())["choices"]
     (choice,) = [choice for choice in choices if choice["name"] == "long"]
     assert choice["value"] == long
-    told = "and the budget leaves" if long == "head-tail" else "all of each text can be"
+    told = (
+        f"and the budget has {duration(42)} for it"
+        if long == "head-tail"
+        else "all of each text can be"
+    )
     assert told in choice["reason"]
 
 

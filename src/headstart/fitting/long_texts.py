@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -67,15 +66,15 @@ def _way(
         is_read_once = options.strategy in ("auto", *FROZEN)
         how, why = _suits(lengths.num_over / len(lengths.counts), is_read_once=is_read_once)
         if how == "windows" and where.deadline is not None:
-            left_s = where.reading_ends - time.monotonic()
+            # Of the whole budget, whatever is over by now: a fit must not find another way than the
+            # race before it, in which the winner has read.
+            most_s = where.reading_ends - where.started
             all_s = _reading_s(_reading(backbone, how), where)
-            if all_s > left_s:
-                how, why = (
-                    "head-tail",
-                    (
-                        f"to read all of each takes about {duration(all_s)}, and the budget leaves "
-                        f"{duration(max(left_s, 0.0))} for it"
-                    ),
+            if all_s > most_s:
+                how = "head-tail"
+                why = (
+                    f"to read all of each takes about {duration(all_s)}, and the budget has "
+                    f"{duration(most_s)} for it"
                 )
         choices.add(Choice("long", how, f"{why}: {lengths.told}".rstrip(".")))
     return how
