@@ -7,7 +7,10 @@ import io
 import json
 import shutil
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -228,6 +231,89 @@ def test_the_ladder_keeps_words_alone_where_nothing_is_better(table: Path, tmp_p
     (run.path / "metrics.json").unlink()
     again = json.loads((hs.resume(run.path).path / "metrics.json").read_text())
     assert again["verdict"] == metrics["verdict"]
+
+
+@pytest.fixture
+def half_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget that ends when the backbone has read every second text."""
+    from headstart.features import Extraction
+    from headstart.fitting import collecting
+
+    extract = collecting.extract
+
+    def extract_half(digests: Mapping[str, str], **others: Any) -> Extraction:
+        ids = list(digests)
+        found = extract({id_: digests[id_] for id_ in ids[::2]}, **others)
+        return replace(found, not_reached=(*found.not_reached, *ids[1::2]))
+
+    monkeypatch.setattr(collecting, "extract", extract_half)
+
+
+def test_words_that_are_kept_have_learnt_from_texts_that_were_left_unread(
+    table: Path, tmp_path: Path, half_is_read: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers", reason="needs the extra `text`")
+    import pyarrow.parquet as pq
+
+    from tiny_language_models import write_model
+
+    monkeypatch.setattr("headstart.fitting.words_rung.is_better", lambda comparison: False)
+    folder = write_model("bert", tmp_path / "bert")
+    run = hs.fit(table, backbone=str(folder), budget="10m", output=tmp_path / "run")
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    assert metrics["strategy"] == "tfidf"
+    split = json.loads((run.path / "split.json").read_text())["assignment"]
+    tested = {id_ for id_, entry in split.items() if entry["split"] == "test"}
+    assert set(pq.read_table(run.path / "predictions.parquet")["id"].to_pylist()) == tested
+    assert metrics["n"] == len(tested)
+    [trivial] = [rung for rung in metrics["rungs"] if rung["strategy"] == "trivial"]
+    num_read = trivial["metrics"]["accuracy"]["n"]  # judged on what the rungs above it are judged
+    num_learnt = len(split) - len(tested)
+    assert num_read < 0.7 * num_learnt
+    told = (
+        f"Words were learnt from all {num_learnt} training texts; of these the budget let the "
+        f"backbone read {num_read}."
+    )
+    assert metrics["verdict"].endswith(f"{told} {metrics['rungs'][-1]['why']}")
+    assert told.rstrip(".") in trivial["why"]
+    assert metrics["suspects"]["num_judged"] == num_learnt
+    assert json.loads((run.path / "dataset.json").read_text())["left_out"] == []
+
+
+def test_a_probe_that_is_kept_leaves_out_what_was_left_unread(
+    table: Path, tmp_path: Path, half_is_read: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers", reason="needs the extra `text`")
+    from headstart.fitting.judging import Judged
+    from headstart.fitting.words_rung import WordsRung
+    from tiny_language_models import write_model
+
+    def is_best(rung: WordsRung, trivial: Judged, best: Judged) -> tuple[Judged, str]:
+        return best, ""
+
+    monkeypatch.setattr(WordsRung, "keep_if_best", is_best)
+    folder = write_model("bert", tmp_path / "bert")
+    run = hs.fit(table, backbone=str(folder), budget="10m", output=tmp_path / "run")
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    assert metrics["strategy"] != "tfidf"
+    dataset = json.loads((run.path / "dataset.json").read_text())
+    assert len(dataset["left_out"]) == 80
+    assert set(dataset["left_out_because"].values()) == {"no time"}
+
+
+def test_words_are_left_with_the_texts_that_were_read_where_time_is_short(
+    table: Path, tmp_path: Path, half_is_read: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("transformers", reason="needs the extra `text`")
+    from tiny_language_models import write_model
+
+    monkeypatch.setattr("headstart.fitting.words_rung._UNREAD_SHARE", 0.0)
+    folder = write_model("bert", tmp_path / "bert")
+    run = hs.fit(table, backbone=str(folder), budget="10m", output=tmp_path / "run")
+    metrics = json.loads((run.path / "metrics.json").read_text())
+    assert metrics["strategy"] == "tfidf"
+    assert "Words were learnt" not in metrics["verdict"]
+    assert len(json.loads((run.path / "dataset.json").read_text())["left_out"]) == 80
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,8 @@ class Classifying:
         if self.is_climbing:
             found = Found(self.tables, depths=self.depths, baseline=self._baseline)
             self.attempt, self.tables = Ladder(self.attempt, found, choices=self.choices).climb()
+            # Words alone are learnt from texts, too, that the budget left unread.
+            self.where = replace(self.where, data=self.attempt.where.data)
         elif self.options.strategy == "tfidf":
             self.tables = [learn_words(self.attempt)]
         else:

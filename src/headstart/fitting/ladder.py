@@ -29,7 +29,6 @@ from headstart.fitting.judging import (
     Judged,
     is_better,
     is_more_often_right,
-    standard_error,
 )
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import (
@@ -43,7 +42,7 @@ from headstart.fitting.pair_rung import PairRung, PairTuning
 from headstart.fitting.rungs import Climb, Rung
 from headstart.fitting.settle import Choice, Choices
 from headstart.fitting.tuning_rung import WholeTuning
-from headstart.fitting.words import begin_words, take_words
+from headstart.fitting.words_rung import WordsRung
 from headstart.metrics.comparison import Comparison
 from headstart.strategies.probe import CLASSIFIERS
 
@@ -93,11 +92,20 @@ class Ladder:
         self.depths = found.depths
         self.baseline = found.baseline
         self.unit = probe.task.unit
-        self.words: tuple[LabelAttempt, dict[str, Tensor]] | None = None
         self.rungs: list[Rung] = []
         self.judge = Judge(self.where)
         self.until = self.where.deadline or self.where.started + DEFAULT_BUDGET_S
         self.samples = [s for s in samples_for_table(probe) if s.id in self.tables[0]]
+        self.words: WordsRung | None = None
+        if isinstance(found.baseline, OfTexts):
+            self.words = WordsRung(
+                found.baseline,
+                probe,
+                self.samples,
+                choices=choices,
+                judge=self.judge,
+                until=self.until,
+            )
 
     def climb(self) -> tuple[LabelAttempt, list[dict[str, Tensor]]]:
         """The attempt that is kept, fitted, with what was tried; and the features it goes by.
@@ -129,8 +137,11 @@ class Ladder:
             self._take_neighbours(*neighbours)
         leading = (deep, self.depths) if deep else (self.probe, self.tables[0])
         above = best
-        best, about_words = self._words_if_best(trivial, best)
-        leading = self.words or leading
+        about_words, words = "", None
+        if self.words is not None and trivial is not None:
+            best, about_words = self.words.keep_if_best(trivial, best)
+            words = self.words.kept
+        leading = words or leading
         pairs = self._climb_pairs(above, trivial, usable=leading[0])
         if pairs is not None and pairs.attempt is not None:
             return self._kept(pairs.attempt, pairs.verdict, "contrastive")
@@ -140,9 +151,9 @@ class Ladder:
         if tuned.attempt is not None:
             return self._kept(tuned.attempt, tuned.rung.why, "full")
         verdict = f"{about_words} {tuned.rung.why}".lstrip()
-        if self.words is not None:
-            self.tables = [leading[1]]
-            return self._kept(leading[0], verdict, "trivial")
+        if words is not None:
+            self.tables = [words[1]]
+            return self._kept(words[0], verdict, "trivial")
         if deep is not None:
             self.tables = [self.depths]
             verdict = f"{verdict} The linear head on features of several depths was kept."
@@ -159,47 +170,16 @@ class Ladder:
     def _climb_trivial(self, majority: Judged) -> Judged | None:
         started = time.monotonic()
         logits = self.baseline.out_of_fold(self.probe, self.samples)
-        self.probe.trivial = logits
         if logits is None:
             return None
-        judged = self._judge("trivial", logits, seconds=time.monotonic() - started)
         why = f"a logistic regression on {self.baseline.looks_at}; a backbone has to beat it"
+        if self.words is not None:
+            logits = self.words.learn_unread(logits, seconds=time.monotonic() - started)
+            why = ". ".join(filter(None, (why, self.words.told_unread.rstrip("."))))
+        self.probe.trivial = logits
+        judged = self._judge("trivial", logits, seconds=time.monotonic() - started)
         self._add(judged, majority, why)
         return judged
-
-    def _words_if_best(self, trivial: Judged | None, best: Judged) -> tuple[Judged, str]:
-        """Words alone where they are about as good as the best rung above them; else that one.
-
-        What was tried above them costs more, so it has to show that it is worth it. With few texts
-        it cannot do so beyond the noise, however much better it is: words are left where they are
-        more than a standard error worse, by the rule that contrastive tuning is kept by.
-
-        Returns:
-            What is to be beaten from here on, and what to say of words in the verdict.
-        """
-        baseline = self.baseline
-        if trivial is None or not isinstance(baseline, OfTexts) or baseline.fitted is None:
-            return best, ""
-        comparison = self.judge.compare(trivial, best)
-        gain, tried = comparison.metrics["accuracy"], self.choices.value("backbone")
-        error = standard_error(gain)
-        told = (
-            f"right on {100 * gain.value_a:.1f}% out of fold, and the best rung on the features of "
-            f"{tried} on {100 * gain.value_b:.1f}%, a difference of {100 * gain.value:+.1f} points "
-            f"(95% {100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
-        )
-        if is_better(comparison):
-            return best, ""
-        if gain.value > error:
-            so_much = f"more than a standard error ({100 * error:.1f})"
-            return best, f"Words alone (TF-IDF) were not kept: {told}, which is {so_much}."
-        attempt = begin_words(self.where, self.choices.branch(is_held=True))
-        self.words = attempt, take_words(attempt, baseline.fitted, self.samples)
-        so_much = f"no more than a standard error ({100 * error:.1f})"
-        is_what = "less" if gain.high < 0 else so_much
-        why = "words alone were kept; what was tried above them is " + str(tried)
-        attempt.choices.add(Choice("language model", "none", why))
-        return trivial, f"Words alone (TF-IDF) were kept: {told}, which is {is_what}."
 
     def _climb_knn(
         self, table: FeatureTable, before: Judged

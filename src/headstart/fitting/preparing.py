@@ -63,6 +63,11 @@ class PreparedData:
         wanted -= self.left_out.keys()
         return [sample for sample in self.dataset if sample.id in wanted]
 
+    def with_unread(self) -> PreparedData:
+        """The data with the samples again that no time was left to read."""
+        kept = {id_: why for id_, why in self.left_out.items() if why != NO_TIME}
+        return replace(self, left_out=kept)
+
     def note_unreadable(self, sample: Sample, error: DataError) -> None:
         """Leave a sample out that cannot be decoded."""
         self.left_out[sample.id] = str(error)
@@ -209,4 +214,6 @@ def as_when_begun(data: PreparedData, folder: RunFolder) -> PreparedData:
             f"`{data.path}` is not what it was when the run `{folder.path}` began: "
             f"{noun_of(data.dataset)}s, labels or names have changed. Fit anew, without --resume."
         )
-    return replace(data, left_out={**dict.fromkeys(before["left_out"], UNUSABLE), **data.left_out})
+    why_of = before["left_out_because"].items()
+    left_out = {id_: NO_TIME if why == NO_TIME else UNUSABLE for id_, why in why_of}
+    return replace(data, left_out={**left_out, **data.left_out})
