@@ -20,10 +20,10 @@ from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
 from headstart.backbones.weights import find_local
 from headstart.contracts import Sample
 from headstart.errors import MissingExtraError, WeightsError
-from headstart.fitting.attempt import Situation
 from headstart.fitting.learning import samples_for_table
 from headstart.fitting.long_texts import read_long
 from headstart.fitting.settle import Choices
+from headstart.fitting.situation import Situation
 from headstart.metrics.comparison import Comparison, compare_predictions
 from headstart.progress import Progress
 from headstart.protocols import LabelTask

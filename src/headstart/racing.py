@@ -17,11 +17,12 @@ from torch import Tensor
 from headstart.compute import batch_size_for
 from headstart.contracts import Backbone, Prediction, Sample
 from headstart.errors import ConfigError, DataError, InterruptedFit
-from headstart.fitting.attempt import Embedder, Situation
 from headstart.fitting.collecting import Collector
+from headstart.fitting.embedding import Embedder
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import feature_table
 from headstart.fitting.settle import Choices
+from headstart.fitting.situation import Situation
 from headstart.halving import nested_parts, plan_rounds
 from headstart.predictor import example_input
 from headstart.progress import Event, Progress

@@ -20,8 +20,8 @@ from headstart.compute import choose_device
 from headstart.config import RankOptions, parse_duration_s
 from headstart.errors import ConfigError, InterruptedFit
 from headstart.field import default_backbones, enter, in_order, judge, run_race
-from headstart.fitting.attempt import Situation
 from headstart.fitting.preparing import prepare_data
+from headstart.fitting.situation import Situation
 from headstart.interrupt import StopSignal
 from headstart.progress import Progress
 from headstart.protocols import LabelTask

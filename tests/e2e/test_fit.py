@@ -238,7 +238,7 @@ def test_a_budget_too_short_to_read_all_leaves_a_random_part_out(
     headstart: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("headstart.fitting.attempt._READING_SHARE", 0.0)
+    monkeypatch.setattr("headstart.fitting.situation._READING_SHARE", 0.0)
     run = tmp_path / "run"
     found = headstart(
         *("fit", photos, *TINY, "--precision", "float32", "--budget", "1h", "--seed", "1"),
@@ -253,7 +253,7 @@ def test_a_budget_too_short_for_anything_is_said(
     headstart: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("headstart.fitting.attempt._READING_SHARE", 0.0)
+    monkeypatch.setattr("headstart.fitting.situation._READING_SHARE", 0.0)
     monkeypatch.setattr("headstart.compute._BATCH_SIZE", {"cpu": 1})
     found = headstart(
         *("fit", photos, *TINY, "--precision", "float32", "--budget", "1h"),

@@ -108,7 +108,7 @@ def test_a_feature_pass_that_is_stopped_keeps_what_it_read(
     headstart: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
-    from headstart.fitting.attempt import Embedder
+    from headstart.fitting.embedding import Embedder
 
     embed = Embedder.embed_widest
 

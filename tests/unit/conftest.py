@@ -199,7 +199,7 @@ def tiny_racers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Non
 
     monkeypatch.setattr("headstart.field.load_backbone_for", load)
     monkeypatch.setattr("headstart.fitting.choosing.load_backbone_for", load)
-    monkeypatch.setattr("headstart.fitting.attempt.choose_format", measure)
+    monkeypatch.setattr("headstart.fitting.embedding.choose_format", measure)
     monkeypatch.setattr("headstart.racing._LEAST_SAMPLES", 16)
     monkeypatch.setenv("HEADSTART_CACHE", str(tmp_path / "cache"))
     yield

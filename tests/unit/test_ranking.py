@@ -132,7 +132,7 @@ def test_parts_shrink_to_what_the_budget_holds(
     photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = MeasuredFormat(ComputeFormat(), 0.5, "as the test has it")
-    monkeypatch.setattr("headstart.fitting.attempt.choose_format", lambda *_, **__: slow)
+    monkeypatch.setattr("headstart.fitting.embedding.choose_format", lambda *_, **__: slow)
     ranking = headstart.rank(photos, backbones=SEEING, budget="150s")
     assert ranking.parts == (24,)
     assert ranking.notes[0].startswith("At most 24 of 48 samples were looked at")

@@ -6,43 +6,28 @@ What the attempts of all tasks share; those of labels are in `label_attempt`, th
 
 from __future__ import annotations
 
-import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic
 
-import torch
 from torch import Tensor, nn
 
-from headstart.backbones.depths import gives_depths, with_depths
-from headstart.compute import (
-    FrozenTwin,
-    MeasuredFormat,
-    batch_size_for,
-    choose_format,
-    has_arithmetic,
-)
-from headstart.config import FitOptions
-from headstart.contracts import Backbone, Batch, ComputeFormat, InputContract, Sample, Split
+from headstart.compute import MeasuredFormat, batch_size_for
+from headstart.contracts import Batch, Sample, Split
 from headstart.data.balance import class_weights
 from headstart.data.splits import class_counts
 from headstart.decoder_weights import start_decoder
 from headstart.engine.merging import State
+from headstart.fitting.embedding import Embedder, measure_format
 from headstart.fitting.feeding import Feed, Loading
-from headstart.fitting.preparing import PreparedData
 from headstart.fitting.recording import Record
 from headstart.fitting.refusing import without_effect
 from headstart.fitting.rungs import Climb, only_rung
 from headstart.fitting.settle import Choice, Choices, DataSize
-from headstart.fitting.typical import typical_input
-from headstart.interrupt import StopSignal
+from headstart.fitting.situation import Situation, TaskT_co
 from headstart.model import Model
-from headstart.predictor import EmbedOnly, example_input, speed_name
-from headstart.progress import Progress
-from headstart.protocols import Objective, Task
-from headstart.rundir import RunFolder
+from headstart.protocols import Objective
 from headstart.strategies import StrategySettings, make_strategy
 
 # Samples on which what is made is tried out.
@@ -51,107 +36,6 @@ NUM_TRIED = 8
 OWN_AUGMENT = "own"
 # Strategies whose backbone stays as it is, so that features may stand for pictures.
 FROZEN = ("as-is", "probe", "head", "tfidf")
-
-# Of the budget, what reading samples may take before some are left out.
-_READING_SHARE = 0.7
-
-TaskT = TypeVar("TaskT", bound=Task)
-TaskT_co = TypeVar("TaskT_co", bound=Task, covariant=True)
-
-
-@dataclass(frozen=True)
-class Situation(Generic[TaskT_co]):
-    """What a fit has before it tries a strategy, and keeps while it tries several.
-
-    Attributes:
-        options: As the user gave them.
-        own_augment: A Python caller's augmentation, or None.
-        task: With its usual loss.
-        started: `time.monotonic()` at the beginning of the fit.
-        deadline: `time.monotonic()` at which all must be over, or None.
-        seconds: step -> how long it took.
-    """
-
-    data: PreparedData
-    options: FitOptions
-    own_augment: Any
-    task: TaskT_co
-    device: torch.device
-    folder: RunFolder
-    progress: Progress
-    stop: StopSignal
-    started: float
-    deadline: float | None
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def reading_ends(self) -> float:
-        """`time.monotonic()` by which the samples should have been read through the backbone."""
-        if self.deadline is None:
-            return math.inf
-        return self.started + _READING_SHARE * (self.deadline - self.started)
-
-
-class Situated(Protocol):
-    """Gives the situation of a fit once its task is made."""
-
-    def __call__(self, task: TaskT) -> Situation[TaskT]:
-        """The situation, with this task."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Embedder:
-    """A backbone on its device, with what it takes to get features from it.
-
-    One pass gives the features of all depths, which cost little beside it; those of the last layer
-    come last.
-
-    Attributes:
-        inference: The format that was found for it.
-        deep: The same backbone giving features from all depths; None where it does not tell them.
-        twin: The frozen twin of `deep`, or of the backbone where there is none; None for a backbone
-            that is to be trained.
-    """
-
-    backbone: Backbone[Any]
-    inference: MeasuredFormat
-    deep: Backbone[Any] | None = None
-    twin: FrozenTwin | None = None
-
-    @classmethod
-    def of(cls, backbone: Backbone[Any], where: Situation[Task], *, choices: Choices) -> Embedder:
-        """With the fastest format for a backbone that stays as it is; on the fit's device."""
-        backbone.module.to(where.device)
-        read_as_stored(backbone, where.data)
-        headless = where.task.build(backbone, nn.Identity()).to(where.device)
-        inference = measure_format(
-            headless, backbone, mode="inference", where=where, choices=choices
-        )
-        deep = with_depths(backbone) if gives_depths(backbone) else None
-        if deep is not None:
-            headless = where.task.build(deep, nn.Identity()).to(where.device)
-        example = example_input(backbone.contract, where.device)
-        twin = FrozenTwin(EmbedOnly(headless), inference.compute_format, example=example)
-        return cls(backbone, inference, deep, twin)
-
-    @property
-    def widest(self) -> Backbone[Any]:
-        """What a pass gives the features of."""
-        return self.deep or self.backbone
-
-    def embed(self, inputs: Tensor) -> Tensor:
-        """inputs (B, ...) as in batches -> (B, num_features) float32 of the last layer."""
-        return self.embed_widest(inputs)[:, -self.backbone.spec.num_features :]
-
-    def embed_widest(self, inputs: Tensor) -> Tensor:
-        """inputs (B, ...) as in batches -> (B, sum of the widths) float32 of all depths."""
-        assert self.twin is not None
-        return self.twin(inputs)
-
-    def at_depths(self) -> Embedder:
-        """The one whose features are those of all depths, from the same pass."""
-        return replace(self, backbone=self.widest, deep=None)
 
 
 class Attempt(ABC, Generic[TaskT_co]):
@@ -444,41 +328,3 @@ class Attempt(ABC, Generic[TaskT_co]):
             seconds={**where.seconds, "total": time.monotonic() - where.started},
             masks=data.checkup.masks,
         )
-
-
-def read_as_stored(backbone: Backbone[Any], data: PreparedData) -> None:
-    """From now on read 16-bit pictures in the unit of this data set, as the run will tell."""
-    if isinstance(backbone.contract, InputContract):
-        divisor = data.checkup.sixteen_bit_divisor
-        backbone.contract = replace(backbone.contract, sixteen_bit_divisor=divisor)
-
-
-def measure_format(
-    model: Model,
-    backbone: Backbone[Any],
-    *,
-    mode: Literal["inference", "training"],
-    where: Situation[Task],
-    choices: Choices,
-    precision: str | None = None,
-) -> MeasuredFormat:
-    """The fastest format, and its speed; of a resumed fit the one it began with, for the same bits.
-
-    But not on a processor without that format's arithmetic, where it would take too long.
-
-    Only those of a precision are measured, if one is given; else by what the user asked for.
-    """
-    name = f"{mode} format"
-    is_dense = where.task.is_dense
-    measured = choose_format(
-        model if is_dense else EmbedOnly(model),
-        typical_input(backbone.contract, where.data.samples("train"), where.device),
-        mode=mode,
-        precision=precision or where.options.precision,
-        name=speed_name(model, backbone.spec.reference, is_dense=is_dense),
-    )
-    begun = ComputeFormat.parse(choices.earlier[name]) if name in choices.earlier else None
-    if begun is not None and has_arithmetic(begun, where.device):
-        measured = replace(measured, compute_format=begun, reason="as when the fit began")
-    choices.add(Choice(name, str(measured.compute_format), measured.reason))
-    return measured

@@ -19,9 +19,9 @@ from headstart.backbones import load_backbone_for, resolve_auto
 from headstart.config import ANY_BACKBONE
 from headstart.contracts import Backbone, Measure
 from headstart.field import Field, default_backbones, enter, in_order, judge, run_race
-from headstart.fitting.attempt import Situation
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.settle import Choice, Choices
+from headstart.fitting.situation import Situation
 from headstart.protocols import LabelTask, Task
 from headstart.report.ranking import Contender
 from headstart.report.wording import count, figure, metric_words

@@ -17,7 +17,7 @@ from headstart.backbones.text_depths import with_places
 from headstart.backbones.text_features import Place, TextFeatures
 from headstart.compute import FrozenTwin
 from headstart.contracts import FeatureTable, Sample
-from headstart.fitting.attempt import Embedder
+from headstart.fitting.embedding import Embedder
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import feature_table, refuse_one_class, samples_for_table
 from headstart.fitting.settle import Choice

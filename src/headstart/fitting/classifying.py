@@ -14,7 +14,7 @@ from headstart.backbones.depths import with_depths
 from headstart.config import FitOptions
 from headstart.contracts import Backbone, Dataset
 from headstart.errors import DataError, MissingExtraError, RunError
-from headstart.fitting.attempt import NUM_TRIED, Embedder, Situated, Situation
+from headstart.fitting.attempt import NUM_TRIED
 from headstart.fitting.baselines import Baseline, baseline_for
 from headstart.fitting.choosing import choose_backbone, load_chosen, recall_race
 from headstart.fitting.choosing_depths import at_depths
@@ -22,6 +22,7 @@ from headstart.fitting.class_names import with_class_names
 from headstart.fitting.collecting import Collector
 from headstart.fitting.contrasting import ContrastiveAttempt
 from headstart.fitting.controlling import train_control
+from headstart.fitting.embedding import Embedder
 from headstart.fitting.explaining import explain
 from headstart.fitting.explaining_texts import explain_texts
 from headstart.fitting.label_attempt import LabelAttempt
@@ -32,6 +33,7 @@ from headstart.fitting.preparing import PreparedData, seen_through, with_finding
 from headstart.fitting.proving import Prover
 from headstart.fitting.recording import record_results, record_start, record_transfer
 from headstart.fitting.settle import Choices
+from headstart.fitting.situation import Situated, Situation
 from headstart.fitting.words import begin_words, learn_words
 from headstart.progress import Progress
 from headstart.protocols import LabelTask

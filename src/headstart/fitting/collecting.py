@@ -19,7 +19,7 @@ from headstart.contracts import Batch, Sample
 from headstart.data.checks import FileFacts
 from headstart.errors import DataError, InterruptedFit
 from headstart.features import Extraction, FeatureCache, extract
-from headstart.fitting.attempt import Embedder
+from headstart.fitting.embedding import Embedder
 from headstart.fitting.feeding import Loading, augmented_view
 from headstart.fitting.preparing import NO_TIME, UNUSABLE
 from headstart.predictor import Predictor

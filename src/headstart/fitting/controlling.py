@@ -19,10 +19,12 @@ from headstart.backbones import load_backbone_for
 from headstart.config import FitOptions
 from headstart.contracts import Evaluation, Measure, Prediction, Sample, TextContract
 from headstart.errors import InterruptedFit, TrainingError
-from headstart.fitting.attempt import Attempt, Embedder, Situation, TaskT, read_as_stored
+from headstart.fitting.attempt import Attempt
+from headstart.fitting.embedding import Embedder, read_as_stored
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import learn, samples_for_table
 from headstart.fitting.settle import Choices
+from headstart.fitting.situation import Situation, TaskT
 from headstart.metrics.comparison import CALLED, Comparison, compare_predictions
 from headstart.progress import Event, JsonlSink, Progress, Sink
 from headstart.protocols import LabelTask, Task

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from headstart.fitting.attempt import Situation
 from headstart.fitting.controlling import Sides, curve_points, train_aside, transfer_told
 from headstart.fitting.judging_masks import Judged, evaluate_chips, group_numbers, judge
 from headstart.fitting.mask_attempt import MaskAttempt
+from headstart.fitting.situation import Situation
 from headstart.metrics.comparison import Comparison
 from headstart.metrics.mask_comparison import MaskCounts, compare_masks
 from headstart.protocols import MaskTask

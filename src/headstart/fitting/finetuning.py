@@ -17,7 +17,7 @@ from headstart.compute import optimizer_seconds
 from headstart.contracts import Batch, Prediction, Sample
 from headstart.engine.merging import SHARES, Merged, State, merge_weights
 from headstart.engine.plan import score_of
-from headstart.fitting.attempt import Embedder
+from headstart.fitting.embedding import Embedder
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import TAIL_S, learn, seconds_after_training
 from headstart.fitting.settle import Choices

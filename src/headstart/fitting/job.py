@@ -15,7 +15,6 @@ import torch
 from headstart.compute import choose_device
 from headstart.config import FitOptions, parse_duration_s
 from headstart.errors import HeadstartError, InterruptedFit
-from headstart.fitting.attempt import Situation, TaskT
 from headstart.fitting.classifying import Classifying
 from headstart.fitting.dropping import drop_suspects, without_samples
 from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data
@@ -27,6 +26,7 @@ from headstart.fitting.refusing import (
 )
 from headstart.fitting.segmenting import Segmenting
 from headstart.fitting.settle import GRADIENT_STRATEGIES, Choices
+from headstart.fitting.situation import Situation, TaskT
 from headstart.interrupt import StopSignal
 from headstart.progress import JsonlSink, Progress
 from headstart.rundir import RunFolder

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from headstart.contracts import Evaluation, Prediction, Sample
-from headstart.fitting.attempt import Situation
+from headstart.fitting.situation import Situation
 from headstart.metrics.classification import answers_of
 from headstart.metrics.comparison import Comparison, Difference, compare_predictions
 from headstart.protocols import LabelTask

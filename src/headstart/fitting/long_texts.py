@@ -11,8 +11,10 @@ from headstart.backbones.text_languages import models_of_many
 from headstart.contracts import Backbone, Finding, TextContract
 from headstart.data.text_lengths import TokenLengths, count_tokens, unknown_findings
 from headstart.data.tokenising import Tokeniser
-from headstart.fitting.attempt import FROZEN, Situation, measure_format
+from headstart.fitting.attempt import FROZEN
+from headstart.fitting.embedding import measure_format
 from headstart.fitting.settle import Choice, Choices
+from headstart.fitting.situation import Situation
 from headstart.progress import Progress
 from headstart.report.wording import duration
 

@@ -15,7 +15,8 @@ from headstart.backbones.stem import stem_is_adapted
 from headstart.contracts import Split
 from headstart.data.balance import pixel_weights
 from headstart.errors import ConfigError
-from headstart.fitting.attempt import NUM_TRIED, Attempt, Embedder, Situation
+from headstart.fitting.attempt import NUM_TRIED, Attempt
+from headstart.fitting.embedding import Embedder
 from headstart.fitting.feeding import Feed, Loading
 from headstart.fitting.judging_masks import judge
 from headstart.fitting.map_feed import MOST_IN_MEMORY, MapPass
@@ -23,6 +24,7 @@ from headstart.fitting.recording import record_start
 from headstart.fitting.saving_masks import save_masks
 from headstart.fitting.settle import Choice, Choices, DataSize
 from headstart.fitting.settle_masks import CROP_SIDE, MaskSizes, settle_masks
+from headstart.fitting.situation import Situation
 from headstart.linear_decoder import LINEAR
 from headstart.map_twin import MapTwin
 from headstart.mask_predictor import MaskPredictor

@@ -17,8 +17,8 @@ from headstart.contracts import Measure, Sample
 from headstart.data.class_batches import LEAST_IN_A_BATCH
 from headstart.data.folds import folds
 from headstart.errors import DataError, TrainingError
-from headstart.fitting.attempt import Embedder
 from headstart.fitting.contrasting import ContrastiveAttempt
+from headstart.fitting.embedding import Embedder
 from headstart.fitting.judging import Judge, Judged, is_more_often_right, standard_error
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import TAIL_S, feature_table, learn, samples_for_table

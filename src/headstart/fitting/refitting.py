@@ -30,7 +30,7 @@ from headstart.compute import MeasuredFormat
 from headstart.contracts import ComputeFormat
 from headstart.engine.merging import State, interpolate
 from headstart.errors import TrainingError
-from headstart.fitting.attempt import Embedder
+from headstart.fitting.embedding import Embedder
 from headstart.fitting.feeding import Feed
 from headstart.fitting.finetuning import FineTuning
 from headstart.fitting.knowing import learnt_neighbourhood

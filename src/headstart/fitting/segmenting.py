@@ -15,16 +15,10 @@ from headstart.config import FitOptions
 from headstart.contracts import Backbone, Dataset
 from headstart.data.mask_classes import pixel_counts
 from headstart.errors import ConfigError, DataError, RunError
-from headstart.fitting.attempt import (
-    NUM_TRIED,
-    Embedder,
-    Situated,
-    Situation,
-    measure_format,
-    read_as_stored,
-)
+from headstart.fitting.attempt import NUM_TRIED
 from headstart.fitting.choosing import load_chosen
 from headstart.fitting.controlling_masks import train_mask_control
+from headstart.fitting.embedding import Embedder, measure_format, read_as_stored
 from headstart.fitting.judging_masks import judge
 from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn, samples_for_table
@@ -38,6 +32,7 @@ from headstart.fitting.saving_masks import save_masks
 from headstart.fitting.sensing import refuse_senseless, sensing_backbone
 from headstart.fitting.settle import Choices
 from headstart.fitting.settle_masks import CROP_SIDE, settle_model
+from headstart.fitting.situation import Situated, Situation
 from headstart.map_twin import MapTwin
 from headstart.model import DenseModel
 from headstart.predictor import example_input

@@ -16,11 +16,12 @@ from headstart.backbones.term_scores import WeighedTerms, terms_backbone
 from headstart.compute import MeasuredFormat
 from headstart.contracts import Backbone, ComputeFormat, Initialised, Sample, TermsContract
 from headstart.errors import InterruptedFit
-from headstart.fitting.attempt import Embedder, Situation
 from headstart.fitting.baselines import fit_words
+from headstart.fitting.embedding import Embedder
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.learning import refuse_one_class, samples_for_table
 from headstart.fitting.settle import Choices
+from headstart.fitting.situation import Situation
 from headstart.protocols import LabelTask
 from headstart.report.wording import TERM_WORDS
 from headstart.strategies.heads import LinearHead
