@@ -26,6 +26,7 @@ from headstart.interrupt import StopSignal
 from headstart.progress import Progress
 from headstart.protocols import LabelTask
 from headstart.racing import Race, Racer, new_probe
+from headstart.report.commands import fit_command, reading_options
 from headstart.report.ranking import Ranking, ranking_verdict, write_ranking
 from headstart.rundir import RunFolder
 from headstart.tasks import make_label_task
@@ -80,6 +81,11 @@ def rank(path: Path, options: RankOptions, *, progress: Progress) -> Ranking:
         notes=tuple(race.notes),
         page=options.output,
         unit=where.task.unit,
+        command=fit_command(
+            path,
+            reading_options(options.model_dump(include=options.model_fields_set)),
+            *("--backbone", contenders[0].backbone.reference),
+        ),
     )
     if ranking.page is not None:
         write_ranking(ranking.page, ranking)

@@ -210,7 +210,7 @@ def show_ranking(found: Ranking, progress: Progress) -> None:
         progress.warn(note)
     if found.page is not None:
         progress.note(f"Written: {found.page}")
-    progress.note(f"Fit:     headstart fit {found.data} --backbone {found.best.backbone.reference}")
+    progress.note(f"Fit:     {found.command}")
 
 
 def show_models(cards: Sequence[ModelCard], progress: Progress) -> None:

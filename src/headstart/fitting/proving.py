@@ -6,7 +6,6 @@ what the answers to the test set add. Wiring of `trust` and `metrics`.
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from headstart.fitting.looking import Look, numbers
 from headstart.fitting.proof import Proof, SuspectRow
 from headstart.metrics.calibration import fit_temperature, reliability
 from headstart.metrics.selective import coverage_curve
+from headstart.report.commands import fit_command, reading_options
 from headstart.strategies.heads import divide_logits
 from headstart.strategies.logistic import answer_by_parts
 from headstart.strategies.probe import hold_out_folds
@@ -277,8 +277,9 @@ class Prover:
         """With the command that keeps what does as well, where that is a model of its own."""
         if self.attempt.task.unit != "text":
             return finding
-        data = shlex.quote(str(self.where.data.path))
-        command = f"headstart fit {data} --strategy tfidf"
+        options = self.where.options
+        given = reading_options(options.model_dump(include=options.model_fields_set))
+        command = fit_command(self.where.data.path, given, "--strategy", "tfidf")
         remedy = f"{finding.remedy} Or keep the words alone: {command}"
         return replace(finding, remedy=remedy)
 

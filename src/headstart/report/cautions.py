@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from headstart.report.commands import fit_command, reading_options
 from headstart.report.evidence import Leakage, Rung
 from headstart.report.record import RunRecord
 from headstart.report.suspects import read_suspects
@@ -45,7 +46,7 @@ _TRIVIAL = {
     "text": (
         "The words alone, whatever their order (TF-IDF), do",
         "A classifier of words is enough here: it is the faster, and easier to explain. Keep it "
-        "with `headstart fit {data} --strategy tfidf`.",
+        "with `{command}`.",
     ),
 }
 
@@ -188,10 +189,12 @@ def _about_ladder(record: RunRecord, rungs: Sequence[Rung]) -> Iterator[Caution]
             continue
         if (ours.value if ours.low is None else ours.low) <= theirs.value:
             simple, remedy = _TRIVIAL[record.counted]
+            options = reading_options(record.given)
+            command = fit_command(record.config["data"], options, "--strategy", "tfidf")
             yield Caution(
                 f"{simple} about as well: {told(theirs, is_share=True)} against "
                 f"{told(ours, is_share=True)}. The model may look at nothing else.",
-                remedy.format(data=shlex.quote(str(record.config["data"]))),
+                remedy.format(command=command),
                 is_serious=True,
             )
 

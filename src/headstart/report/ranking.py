@@ -117,6 +117,7 @@ class Ranking:
         n: Samples for training and validation, of which they saw all or a part.
         parts: How many samples each round had.
         verdict: What can be said, in sentences with figures.
+        command: Fits the best to the same samples, with the same test set.
         notes: What limits it, in sentences.
         page: The HTML page, if one was asked for.
         unit: What a sample is called: `picture` or `text`.
@@ -129,6 +130,7 @@ class Ranking:
     n: int
     parts: tuple[int, ...]
     verdict: str
+    command: str
     notes: tuple[str, ...] = ()
     page: Path | None = None
     unit: str = "picture"

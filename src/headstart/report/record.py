@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from headstart.contracts import (
 from headstart.errors import RunError
 from headstart.report.chips import Chips, read_chips
 from headstart.report.colours import Colour, class_colours
+from headstart.report.commands import fit_command
 from headstart.report.evidence import Evidence
 from headstart.report.evidence_file import read_evidence
 from headstart.rundir import RunFolder
@@ -121,20 +121,15 @@ class RunRecord:
         options: Mapping[str, Any] = self.config["options"]
         return {name: value for name, value in options.items() if name not in others}
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that the user gave."""
+        return {name: self.config["options"][name] for name in self.config.get("given", ())}
+
     def fit_command(self, *more: str) -> str:
         """The fit that this run came from, as it is typed, with more behind it."""
-        options: Mapping[str, Any] = self.config["options"]
-        words = ["headstart", "fit", self.config["data"]]
-        for name in self.config.get("given", ()):
-            value, flag = options[name], f"--{name.replace('_', '-')}"
-            if name in _OF_ONE_FIT or value is None:
-                continue
-            if isinstance(value, bool):
-                words.append(flag if value else f"--no-{name}")
-            else:
-                listed = isinstance(value, list)
-                words += [flag, ",".join(map(str, value)) if listed else str(value)]
-        return shlex.join([*words, *more])
+        given = {name: value for name, value in self.given.items() if name not in _OF_ONE_FIT}
+        return fit_command(self.config["data"], given, *more)
 
     @property
     def counted(self) -> str:

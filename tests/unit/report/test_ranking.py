@@ -66,6 +66,7 @@ def ranking() -> Ranking:
         n=N,
         parts=(100, N),
         verdict=ranking_verdict(contenders, "accuracy"),
+        command="headstart fit photos --label-column kind --backbone best",
         notes=("The budget of 5m ended the race.",),
     )
 
@@ -109,7 +110,7 @@ def test_the_page_has_charts_reasons_and_escaped_names(ranking: Ranking, tmp_pat
         "gone</b> took no part. The hub <code>x</code> does not answer.",
         "The budget of 5m ended the race.",
         "100 samples, then 200 samples",
-        "headstart fit photos --backbone best",
+        "headstart fit photos --label-column kind --backbone best",
         "best is right more often than poor",
     ):
         assert words in plain
