@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("HEADSTART_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def any_speed_is_remembered() -> Iterator[None]:
+    """The first speed that is measured is kept, however busy the machine.
+
+    So two fits that must give the same bits compute in one format.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("headstart.compute._STEADY", math.inf)
+        yield
 
 
 @pytest.fixture(scope="session")

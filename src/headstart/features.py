@@ -42,11 +42,12 @@ class FeatureCache:
         key: All that decides a feature besides the file's content; any JSON.
 
     Example:
-        >>> import os, tempfile
-        >>> os.environ["HEADSTART_CACHE"] = tempfile.mkdtemp()
-        >>> table = FeatureCache({"weights": "abc"})
-        >>> table.add(["0" * 64], torch.ones(1, 3))
-        >>> FeatureCache({"weights": "abc"}).get(["0" * 64, "1" * 64])[0]
+        >>> import tempfile
+        >>> from unittest.mock import patch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with patch.dict("os.environ", HEADSTART_CACHE=folder):
+        ...         FeatureCache({"weights": "abc"}).add(["0" * 64], torch.ones(1, 3))
+        ...         FeatureCache({"weights": "abc"}).get(["0" * 64, "1" * 64])[0]
         {'0000000000000000000000000000000000000000000000000000000000000000': tensor([1., 1., 1.])}
     """
 

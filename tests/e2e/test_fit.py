@@ -244,7 +244,7 @@ def test_a_budget_too_short_to_read_all_leaves_a_random_part_out(
         *("fit", photos, *TINY, "--precision", "float32", "--budget", "1h", "--seed", "1"),
         *("--output", run),
     )
-    assert "was too short to read 22 of 30 pictures: a random part was left out" in found.err
+    assert "was too short for the backbone to read 22 of 30 pictures, a random part." in found.err
     assert found.code == 0, found.err
     assert len(read(run / "dataset.json")["left_out"]) == 22
 

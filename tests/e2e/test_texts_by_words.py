@@ -270,14 +270,18 @@ def test_words_that_are_kept_have_learnt_from_texts_that_were_left_unread(
     num_read = trivial["metrics"]["accuracy"]["n"]  # judged on what the rungs above it are judged
     num_learnt = len(split) - len(tested)
     assert num_read < 0.7 * num_learnt
+    assert trivial["metrics"]["accuracy"]["value"] > 0.9
     told = (
-        f"Words were learnt from all {num_learnt} training texts; of these the budget let the "
-        f"backbone read {num_read}."
+        f"Words were learnt from {num_learnt} training and validation texts; of these the budget "
+        f"let the backbone read {num_read}."
     )
     assert metrics["verdict"].endswith(f"{told} {metrics['rungs'][-1]['why']}")
     assert told.rstrip(".") in trivial["why"]
     assert metrics["suspects"]["num_judged"] == num_learnt
     assert json.loads((run.path / "dataset.json").read_text())["left_out"] == []
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert "80 of 160 texts, a random part" in page
+    assert "were left out:" not in page
 
 
 def test_a_probe_that_is_kept_leaves_out_what_was_left_unread(

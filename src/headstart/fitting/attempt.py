@@ -51,7 +51,7 @@ class Attempt(ABC, Generic[TaskT_co]):
         facts: What the strategy and the training told.
         out_of_fold: (n, num_classes) logits of the samples it was fitted on, see `Initialised`.
         basis: For later linear fits on the same features, see `Initialised`.
-        trivial: The same of colour and brightness alone, where a ladder asked for it.
+        trivial: The same of the baseline, fitted on the same samples, where a ladder asked for it.
         seconds: Of learning, in this process.
         planned_epochs: Those that the learning rates of its training went by.
         epochs_s: Seconds of its epochs, also of those before an interruption.

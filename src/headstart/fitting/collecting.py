@@ -205,6 +205,7 @@ class Collector:
     def _tell_no_time(self, ids: Sequence[str], *, of: int) -> None:
         self.left_out.update({id_: NO_TIME for id_ in ids if id_ not in self.left_out})
         self.progress.warn(
-            f"The budget was too short to read {len(ids):,} of {of:,} {self.unit}s: a random part "
-            "was left out. Give more time, or fit again: what was read is in the cache."
+            f"The budget was too short for the backbone to read {len(ids):,} of {of:,} "
+            f"{self.unit}s, a random part. Give more time, or fit again: what was read is in the "
+            "cache."
         )

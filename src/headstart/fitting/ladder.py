@@ -1,13 +1,14 @@
 """The ladder, `--strategy auto`: from the majority class up to fine-tuning, as far as it pays.
 
 Majority, trivial baseline, nearest neighbours, linear probe and the probe on features of several
-depths are judged out of fold on the same folds; where there are few texts a class, contrastive
-tuning out of fold, too, on folds of its own; fine-tuning on the validation samples, against the
-linear head that it starts from. A rung is skipped where its gain could not be told from noise, or
-where the budget cannot hold all of it, and kept where its gain is outside the noise. Two are kept
-where they are about as good, no more than a standard error worse than the best of the others: of
-texts words alone, which cost least, and contrastive tuning, which few texts judge too low. The test
-set is not looked at. Wiring.
+depths are judged out of fold on the same folds (words, where they are learnt from texts that were
+not read, too, on folds of all texts); where there are few texts a class, contrastive tuning out of
+fold, too, on folds of its own; fine-tuning on the validation samples, against the linear head that
+it starts from. A rung is skipped where its gain could not be told from noise, or where the budget
+cannot hold all of it, and kept where its gain is outside the noise. Two are kept where they are
+about as good, no more than a standard error worse than the best of the others: of texts words
+alone, which cost least, and contrastive tuning, which few texts judge too low. The test set is not
+looked at. Wiring.
 
 Source: depths as a candidate of the probe: Evci et al., "Head2Toe" (ICML 2022).
 """
@@ -172,11 +173,11 @@ class Ladder:
         logits = self.baseline.out_of_fold(self.probe, self.samples)
         if logits is None:
             return None
+        self.probe.trivial = logits
         why = f"a logistic regression on {self.baseline.looks_at}; a backbone has to beat it"
         if self.words is not None:
             logits = self.words.learn_unread(logits, seconds=time.monotonic() - started)
             why = ". ".join(filter(None, (why, self.words.told_unread.rstrip("."))))
-        self.probe.trivial = logits
         judged = self._judge("trivial", logits, seconds=time.monotonic() - started)
         self._add(judged, majority, why)
         return judged

@@ -214,6 +214,6 @@ def as_when_begun(data: PreparedData, folder: RunFolder) -> PreparedData:
             f"`{data.path}` is not what it was when the run `{folder.path}` began: "
             f"{noun_of(data.dataset)}s, labels or names have changed. Fit anew, without --resume."
         )
-    why_of = before["left_out_because"].items()
-    left_out = {id_: NO_TIME if why == NO_TIME else UNUSABLE for id_, why in why_of}
+    why_of = before.get("left_out_because", {})  # not told by early versions
+    left_out = {i: NO_TIME if why_of.get(i) == NO_TIME else UNUSABLE for i in before["left_out"]}
     return replace(data, left_out={**left_out, **data.left_out})

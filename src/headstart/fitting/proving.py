@@ -28,7 +28,7 @@ from headstart.fitting.looking import Look, numbers
 from headstart.fitting.proof import Proof, SuspectRow
 from headstart.metrics.calibration import fit_temperature, reliability
 from headstart.metrics.selective import coverage_curve
-from headstart.report.commands import fit_command, reading_options
+from headstart.report.commands import words_command
 from headstart.strategies.heads import divide_logits
 from headstart.strategies.logistic import answer_by_parts
 from headstart.strategies.probe import hold_out_folds
@@ -278,8 +278,8 @@ class Prover:
         if self.attempt.task.unit != "text":
             return finding
         options = self.where.options
-        given = reading_options(options.model_dump(include=options.model_fields_set))
-        command = fit_command(self.where.data.path, given, "--strategy", "tfidf")
+        given = options.model_dump(include=options.model_fields_set)
+        command = words_command(self.where.data.path, given)
         remedy = f"{finding.remedy} Or keep the words alone: {command}"
         return replace(finding, remedy=remedy)
 

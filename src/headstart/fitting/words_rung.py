@@ -20,7 +20,8 @@ from headstart.fitting.learning import TAIL_S, samples_for_table
 from headstart.fitting.settle import Choice, Choices
 from headstart.fitting.words import begin_words, take_words
 
-# Of the time that is left, what learning from unread texts may take.
+# Of the time that is left, what learning from unread texts may take: heads on features, which have
+# not been tried yet, need some, too.
 _UNREAD_SHARE = 0.5
 
 
@@ -36,6 +37,7 @@ class WordsRung:
         until: `time.monotonic()` by which the whole fit must be over.
 
     Attributes:
+        learnt: What words were learnt from: the samples, or unread ones, too.
         kept: The attempt that is kept, and the scores by words that it goes by, sample id ->
             (num_classes + 1,); None where words are not kept.
     """
@@ -56,6 +58,7 @@ class WordsRung:
         self.choices = choices
         self.judge = judge
         self.until = until
+        self.learns_from_all = probe.learns_from_all
         self.learnt = samples
         self.kept: tuple[LabelAttempt, dict[str, Tensor]] | None = None
 
@@ -70,10 +73,11 @@ class WordsRung:
             (n, num_classes) logits of the same samples, out of fold.
         """
         where = replace(self.where, data=self.where.data.with_unread())
+        is_all_read = len(where.data.left_out) == len(self.where.data.left_out)
+        if is_all_read or self.where.stop.is_set:  # stopped, it goes on to what can be kept soon
+            return answers
         attempt = begin_words(where, self.choices.branch(is_held=True))
         everything = samples_for_table(attempt)
-        if len(everything) == len(self.samples):
-            return answers
         predicted_s = seconds * len(everything) / len(self.samples)
         left_s = self.until - time.monotonic() - TAIL_S
         before = self.baseline.fitted
@@ -92,9 +96,10 @@ class WordsRung:
         """What they learnt from beside the texts that the backbone read; empty where nothing."""
         if len(self.learnt) == len(self.samples):
             return ""
+        splits = "training and validation" if self.learns_from_all else "training"
         return (
-            f"Words were learnt from all {len(self.learnt):,} training texts; of these the budget "
-            f"let the backbone read {len(self.samples):,}."
+            f"Words were learnt from {len(self.learnt):,} {splits} texts; of these the budget let "
+            f"the backbone read {len(self.samples):,}."
         )
 
     def keep_if_best(self, trivial: Judged, best: Judged) -> tuple[Judged, str]:

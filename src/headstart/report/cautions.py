@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from headstart.report.commands import fit_command, reading_options
+from headstart.report.commands import words_command
 from headstart.report.evidence import Leakage, Rung
 from headstart.report.record import RunRecord
 from headstart.report.suspects import read_suspects
@@ -189,8 +189,7 @@ def _about_ladder(record: RunRecord, rungs: Sequence[Rung]) -> Iterator[Caution]
             continue
         if (ours.value if ours.low is None else ours.low) <= theirs.value:
             simple, remedy = _TRIVIAL[record.counted]
-            options = reading_options(record.given)
-            command = fit_command(record.config["data"], options, "--strategy", "tfidf")
+            command = words_command(record.config["data"], record.given)
             yield Caution(
                 f"{simple} about as well: {told(theirs, is_share=True)} against "
                 f"{told(ours, is_share=True)}. The model may look at nothing else.",

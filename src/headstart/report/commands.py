@@ -12,6 +12,8 @@ _READING = (
     *("image_column", "text_column", "label_column", "group", "on_bad", "seed"),
     *("ignore_value", "outside", "bands", "units"),
 )
+# Options beside these that say what words alone learn.
+_OF_WORDS = ("balance", "drop_suspects")
 
 
 def fit_command(data: str | Path, given: Mapping[str, Any], *more: str) -> str:
@@ -37,3 +39,9 @@ def fit_command(data: str | Path, given: Mapping[str, Any], *more: str) -> str:
 def reading_options(given: Mapping[str, Any]) -> dict[str, Any]:
     """Those of some options with which another fit has the same samples in the same splits."""
     return {name: given[name] for name in _READING if name in given}
+
+
+def words_command(data: str | Path, given: Mapping[str, Any]) -> str:
+    """A fit of the words alone to the same samples; see `fit_command`."""
+    kept = {name: given[name] for name in _OF_WORDS if name in given}
+    return fit_command(data, {**reading_options(given), **kept}, "--strategy", "tfidf")

@@ -12,7 +12,7 @@ from torch import nn
 from headstart.compute import MeasuredFormat
 from headstart.config import FitOptions
 from headstart.contracts import ComputeFormat
-from headstart.fitting import attempt
+from headstart.fitting import embedding
 from headstart.fitting.settle import Choices
 from headstart.progress import Progress
 
@@ -29,7 +29,7 @@ def test_the_format_is_kept_where_it_can_be_and_the_speed_is_known(
     monkeypatch.setattr("headstart.compute.computes_bfloat16", lambda: has_it)
     measured = MeasuredFormat(ComputeFormat(), 500.0, "as the test has it")
     for name, found in (("choose_format", measured), ("typical_input", None), ("speed_name", "")):
-        monkeypatch.setattr(attempt, name, lambda *_, found=found, **__: found)
+        monkeypatch.setattr(embedding, name, lambda *_, found=found, **__: found)
     data = SimpleNamespace(samples=lambda name: [])
     where: Any = SimpleNamespace(
         task=SimpleNamespace(is_dense=True),
@@ -40,7 +40,7 @@ def test_the_format_is_kept_where_it_can_be_and_the_speed_is_known(
     backbone: Any = SimpleNamespace(contract=None, spec=SimpleNamespace(reference="a"))
     model: Any = nn.Identity()
     choices = Choices(FitOptions(), progress=Progress(), earlier=earlier)
-    found = attempt.measure_format(model, backbone, mode="training", where=where, choices=choices)
+    found = embedding.measure_format(model, backbone, mode="training", where=where, choices=choices)
     assert found.samples_per_s == 500.0
     assert found.compute_format == ComputeFormat(dtype)
     assert choices.value("training format") == str(found.compute_format)

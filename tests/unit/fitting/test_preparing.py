@@ -13,7 +13,14 @@ from PIL import Image
 
 from headstart.config import make_options
 from headstart.errors import DataError, RunError
-from headstart.fitting.preparing import PreparedData, as_when_begun, prepare_data, seen_through
+from headstart.fitting.preparing import (
+    NO_TIME,
+    UNUSABLE,
+    PreparedData,
+    as_when_begun,
+    prepare_data,
+    seen_through,
+)
 from headstart.progress import Event, Progress
 from headstart.rundir import RunFolder
 
@@ -109,6 +116,20 @@ def test_what_a_fit_began_without_stays_out(begun: tuple[PreparedData, RunFolder
     again = as_when_begun(data, folder)
     assert set(again.left_out) == {gone}
     assert gone not in {sample.id for sample in again.samples("train")}
+
+
+def test_why_a_fit_began_without_something_is_remembered(
+    begun: tuple[PreparedData, RunFolder],
+) -> None:
+    data, folder = begun
+    unread, bad = (sample.id for sample in data.samples("train")[:2])
+    values = folder.read_json(folder.dataset)
+    values |= {"left_out": [unread, bad]}
+    values |= {"left_out_because": {unread: NO_TIME, bad: "`a.jpg` cannot be decoded."}}
+    folder.write_json(folder.dataset, values)
+    again = as_when_begun(data, folder)
+    assert again.left_out == {unread: NO_TIME, bad: UNUSABLE}
+    assert set(again.with_unread().left_out) == {bad}
 
 
 def test_other_pictures_or_splits_are_not_taken_up(begun: tuple[PreparedData, RunFolder]) -> None:

@@ -6,14 +6,24 @@ import shlex
 from pathlib import Path
 
 from headstart.config import make_options, make_rank_options
-from headstart.report.commands import fit_command, reading_options
+from headstart.report.commands import fit_command, reading_options, words_command
 
 
-def test_what_has_no_say_in_the_splits_is_not_repeated() -> None:
-    options = make_options({"budget": "10m", "backbone": "minilm", "text_column": "body"})
-    given = reading_options(options.model_dump(include=options.model_fields_set))
-    command = fit_command(Path("mails.csv"), given, "--strategy", "tfidf")
-    assert command == "headstart fit mails.csv --text-column body --strategy tfidf"
+def test_words_alone_are_fitted_to_the_same_samples_and_labels() -> None:
+    options = make_options(
+        {
+            "budget": "10m",
+            "backbone": "minilm",
+            "text_column": "body",
+            "balance": "weights",
+            "drop_suspects": "runs/a/suspects.csv",
+        }
+    )
+    given = options.model_dump(include=options.model_fields_set)
+    assert words_command(Path("mails.csv"), given) == (
+        "headstart fit mails.csv --text-column body --balance weights "
+        "--drop-suspects runs/a/suspects.csv --strategy tfidf"
+    )
 
 
 def test_columns_groups_and_the_seed_of_the_split_are_repeated() -> None:
