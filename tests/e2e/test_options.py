@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,16 +129,21 @@ def test_ctrl_c_outside_a_fit_exits_with_130(
     assert (found.code, found.err) == (130, "Error: Stopped.\n")
 
 
+@pytest.fixture(scope="module")
+def help_of_fit() -> str:
+    """From a process of its own: its width is read once, when the first help is asked for."""
+    words = [sys.executable, "-m", "headstart", "fit", "--help"]
+    wide = {**os.environ, "COLUMNS": "1000"}  # so that no sentence is wrapped
+    found = subprocess.run(words, env=wide, capture_output=True, check=True, encoding="utf-8")
+    return found.stdout
+
+
 @pytest.mark.parametrize("name", FitOptions.model_fields)
-def test_the_help_of_fit_has_every_option(
-    headstart: Command, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "1000")  # so that no sentence is wrapped
-    text = headstart("fit", "--help").out
+def test_the_help_of_fit_has_every_option(help_of_fit: str, name: str) -> None:
     field = FitOptions.model_fields[name]
-    assert f"--{name.replace('_', '-')}" in text
+    assert f"--{name.replace('_', '-')}" in help_of_fit
     assert field.description is not None
-    assert field.description in text
+    assert field.description in help_of_fit
 
 
 @pytest.mark.parametrize(
