@@ -194,16 +194,24 @@ class _LeftOut:
         self._unit = unit
         self._progress = progress
         self._num = 0
+        self._num_tables = 0
 
     def __call__(self, sample: Sample, error: DataError) -> None:
-        self._num += 1
-        if self._num <= _MOST_NAMED:
+        from headstart.data.table_files import TABLE_READERS
+
+        # Where a table breaks off, itself stands for all rows that may follow.
+        is_table = sample.id == sample.path.name and sample.path.suffix.lower() in TABLE_READERS
+        self._num_tables += is_table
+        self._num += not is_table
+        if is_table or self._num <= _MOST_NAMED:
             self._progress.warn(str(error))
 
     def tell(self) -> None:
         """Called when all was read."""
         from headstart.data.listing import count
 
+        if self._num_tables:
+            self._progress.warn(f"Left out: what follows in {count(self._num_tables, 'table')}.")
         if not self._num:
             return
         more = f"; the first {_MOST_NAMED} are named above" if self._num > _MOST_NAMED else ""

@@ -77,6 +77,7 @@ def evaluate_labels(
             f"`{data}` holds {noun_of(dataset)}s, but the model is of {unit}s. {dataset.reason} "
             f"Give labelled {unit}s, laid out as those it was fitted on, for instance."
         )
+    dataset = _as_the_model_writes(dataset, fitted.classes)
     unknown = [name for name in dataset.classes if name not in fitted.classes]
     if unknown:
         raise DataError(
@@ -99,6 +100,22 @@ def evaluate_labels(
     read = set(prediction.ids)
     samples = [sample for sample in dataset if sample.id in read]
     return fitted.predictor.task.evaluate(prediction, samples)
+
+
+def _as_the_model_writes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
+    """With `1` called `1.0` where the model knows that: numbers lose it where all are whole."""
+    known = set(classes)
+    names = {n: f"{n}.0" for n in dataset.classes if n not in known and f"{n}.0" in known}
+    if not names:
+        return dataset
+    return replace(
+        dataset,
+        classes=tuple(names.get(name, name) for name in dataset.classes),
+        samples=tuple(
+            replace(sample, labels=tuple(names.get(name, name) for name in sample.labels))
+            for sample in dataset
+        ),
+    )
 
 
 def evaluate_masks(

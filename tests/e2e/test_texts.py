@@ -337,6 +337,25 @@ def test_what_cannot_be_read_is_skipped_named_and_counted(
     assert list(hs.predict(run.path, [new], on_bad="skip").ids) == ids
 
 
+def test_what_follows_where_a_table_breaks_off_is_told_apart_from_texts(
+    run: hs.Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table, output = tmp_path / "new.csv", tmp_path / "answers.csv"
+    rows = [f"{i},funny beauty" for i in range(1, 31)] + ['31,"never closed', "32,more"]
+    table.write_text("\n".join(["number,text", *rows]), encoding="utf-8")
+    assert command(["predict", str(run.path), str(table), "--output", str(output)]) == 2
+    assert "From line 32 on, look for a quote" in " ".join(capsys.readouterr().err.split())
+    assert (
+        command(["predict", str(run.path), str(table), "--output", str(output), "--on-bad", "skip"])
+        == 0
+    )
+    told = " ".join(capsys.readouterr().err.split())
+    assert "Its first 30 rows are kept." in told
+    assert "Left out: what follows in 1 table." in told
+    with output.open(encoding="utf-8", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 30
+
+
 def test_what_is_asked_wrongly_is_said_before_a_part_is_asked_for(
     run: hs.Run, table: Path, tmp_path: Path
 ) -> None:

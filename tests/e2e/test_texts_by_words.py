@@ -84,6 +84,19 @@ def test_words_alone_are_a_run_like_any_other(run: hs.Run) -> None:
     assert "horror" in terms["words"]
 
 
+def test_it_is_told_how_much_of_many_texts_chose_its_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    many = write_table(tmp_path / "mails.csv", num=1300)
+    words = ["fit", str(many), "--strategy", "tfidf", "--output", str(tmp_path / "run")]
+    assert command(words) == 0
+    said = capsys.readouterr()
+    told = " ".join((said.out + said.err).split())
+    assert "by 1 of 5 folds of cross-validation, as texts are many." in told
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "Settings tried by cross-validation in 5 folds, of which 1 chose" in page
+
+
 def test_report_and_card_say_that_nothing_is_pretrained(run: hs.Run) -> None:
     page = (run.path / "report.html").read_text(encoding="utf-8")
     card = (run.path / "README.md").read_text(encoding="utf-8")

@@ -125,6 +125,21 @@ def test_folders_of_text_files_are_read_whatever_the_fit_read(run: hs.Run, tmp_p
     assert evaluate(run.path, tmp_path / "d").metrics["accuracy"].value > 0.9
 
 
+def test_whole_ratings_are_those_of_a_model_that_knows_halves(tmp_path: Path) -> None:
+    name_of = {"praise": "2.0", "blame": "1.0"}
+    labelled = [("no title", body, name_of[label]) for _, body, label in rows(60, seed=7)]
+    halves = [("no title", f"middling meadow {i % 3}", "1.5") for i in range(30)]
+    run = hs.fit(
+        write(tmp_path / "mails.csv", labelled + halves),
+        strategy="tfidf",
+        text_column=("body",),
+        label_column="verdict",
+        output=tmp_path / "run",
+    )
+    new = [("no title", body, name_of[label]) for _, body, label in rows(20, seed=8)]
+    assert evaluate(run.path, write(tmp_path / "new.csv", new)).metrics["accuracy"].value > 0.9
+
+
 def test_a_label_that_the_model_does_not_know_is_refused(run: hs.Run, tmp_path: Path) -> None:
     some = [*rows(10, seed=4), ("no title", "good beast", "doubt")]
     with pytest.raises(DataError, match="Unknown to it: `doubt`"):

@@ -49,7 +49,8 @@ def read_delimited(
         least_columns: How many it must have; with 1 white space separates nothing.
 
     Raises:
-        DataError: It is empty, has too few columns, or (when all else was read) uneven rows.
+        DataError: It is empty, has too few columns, a name twice in its header, or (when all before
+            them was read) a line that cannot be read, or uneven rows.
     """
     if csv.field_size_limit() < MAX_CELL:  # of the process; raised, and never lowered again
         csv.field_size_limit(MAX_CELL)
@@ -73,21 +74,59 @@ def read_delimited(
             numbered = _split_plainly(all_lines)
         else:
             numbered = _split_quoted(path, all_lines, separator)
-        # An empty row is none; of a single column an empty cell, in quotes, is one.
-        rows = (
-            (n, row)
-            for n, row in numbered
-            if any(cell.strip() for cell in row) or len(row) == least_columns == 1
-        )
+        readable = _Readable(numbered)
+        rows = _in_place(readable) if least_columns == 1 else filter(_says_something, readable)
         first_line = shown[0].strip()
         first = list(islice(rows, _SNIFFED_LINES))
         if not first:  # rows of nothing but separators
-            raise _empty(path)
+            raise readable.error or _empty(path)
         _require_columns(path, first[0][1], first_line, least_columns=least_columns)
         names = _header(path, first, is_header, notes)
         blocks = _blocks(path, names, chain(first, rows), on_bad)
         for columns in blocks:
             yield columns, file.tell()
+        if readable.error is not None:
+            raise readable.error
+
+
+class _Readable:
+    """Rows up to one that cannot be read.
+
+    Attributes:
+        error: Why it cannot; None until then, and where all can.
+    """
+
+    def __init__(self, rows: Iterator[tuple[int, list[str]]]) -> None:
+        self.error: DataError | None = None
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[tuple[int, list[str]]]:
+        try:
+            yield from self._rows
+        except DataError as error:
+            self.error = error
+
+
+def _says_something(numbered: tuple[int, list[str]]) -> bool:
+    return any(cell.strip() for cell in numbered[1])
+
+
+def _in_place(rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    """Rows that can be counted: with those of separators alone, unless they end the table.
+
+    Of a single column an empty cell, in quotes, is a row; an empty line never is.
+    """
+    empty: list[tuple[int, list[str]]] = []
+    width = 0
+    for numbered in rows:
+        row = numbered[1]
+        is_lone_cell = len(row) == 1 and (width == 1 or (width == 0 and row == [""]))
+        if _says_something(numbered) or is_lone_cell:
+            yield from empty
+            empty, width = [], width or len(row)
+            yield numbered
+        elif len(row) > 1 and width:
+            empty.append(numbered)
 
 
 def _empty(path: Path) -> DataError:
@@ -147,7 +186,7 @@ def _is_unquoted(path: Path) -> bool:
 def _split_plainly(all_lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
     """Cells between tabs; quotes around a whole cell are taken off."""
     for number, line in enumerate(all_lines, 1):
-        if not line.strip():
+        if not line.strip("\r\n"):
             continue
         cells = line.rstrip("\r\n").split("\t")
         if '"' in line:
@@ -163,7 +202,14 @@ def _split_plainly(all_lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 def _split_quoted(
     path: Path, all_lines: Iterable[str], separator: str
 ) -> Iterator[tuple[int, list[str]]]:
-    reader = csv.reader(all_lines, delimiter=separator)
+    is_over = False
+
+    def watched() -> Iterator[str]:
+        nonlocal is_over
+        yield from all_lines
+        is_over = True
+
+    reader = csv.reader(watched(), delimiter=separator)
     last = 0
     while True:
         try:
@@ -177,6 +223,11 @@ def _split_quoted(
             raise DataError(
                 f"Line {reader.line_num} of `{path}` cannot be read ({error}). {hint}"
             ) from None
+        if is_over:  # it asks for more than there is within quotes alone
+            raise DataError(
+                f"`{path}` ends within quotes. From line {last + 1} on, look for a quote that is "
+                "not closed."
+            )
         last = reader.line_num
         yield last, row
 

@@ -308,9 +308,10 @@ def _of_lines(reading: _Reading) -> Iterator[Sample]:
 def _of_object(number: int, line: str, reading: _Reading) -> str:
     try:
         found: Any = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        why = getattr(error, "msg", error)
         raise DataError(
-            f"Line {number} of standard input is no JSON ({error.msg}), but the first one is. Each "
+            f"Line {number} of standard input is no JSON ({why}), but the first one is. Each "
             'line needs one object, such as {"text": "..."}, or none may be one.'
         ) from None
     if not isinstance(found, dict):

@@ -153,9 +153,10 @@ def _read_jsonl(
 def _parse_object(path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        why = getattr(error, "msg", error)
         raise DataError(
-            f"Line {number} of `{path}` is no JSON ({error.msg}). Each line needs one object, "
+            f"Line {number} of `{path}` is no JSON ({why}). Each line needs one object, "
             'such as {"file_name": "a.jpg", "label": "cat"} or {"text": "...", "label": "cat"}.'
         ) from None
     if not isinstance(row, dict):
@@ -190,7 +191,7 @@ def _read_parquet(
             named = _class_names(file.schema_arrow.metadata)
             wanted = [n for n in file.schema_arrow.names if n not in embedded]
             for batch in file.iter_batches(batch_size=_PARQUET_ROWS, columns=wanted):
-                columns = {name: batch.column(name).to_pylist() for name in wanted}
+                columns = {name: _cells(batch.column(name), name, path) for name in wanted}
                 for name in columns.keys() & named.keys():
                     columns[name] = [_named(value, named[name]) for value in columns[name]]
                 num_rows += len(batch)
@@ -199,6 +200,18 @@ def _read_parquet(
         raise DataError(
             f"`{path}` is no Parquet file that can be read ({error}). Write it anew."
         ) from error
+
+
+def _cells(column: Any, name: str, path: Path) -> list[Any]:
+    """The values of an Arrow array; of some, such as dates after the year 9999, Python has none."""
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError) as error:
+        raise DataError(
+            f"The column `{name}` of `{path}` holds a value that cannot be read ({error}). Mend "
+            "it, or write the table without that column."
+        ) from error
+    return values
 
 
 def _has_bytes(kind: Any, pa: Any) -> bool:

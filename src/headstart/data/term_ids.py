@@ -41,7 +41,9 @@ def plain_words(text: str) -> list[str]:
     """
     if not text.isascii():  # halves of surrogate pairs are no characters, and cannot be written
         text = text.encode("utf-8", "replace").decode("utf-8")
-    return words_of(unicodedata.normalize("NFKC", text.casefold()))
+    # Twice: some ways to code a capital have no small one, and some small ones are coded anew.
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return words_of(unicodedata.normalize("NFKC", text))
 
 
 class TermReader:

@@ -1,11 +1,11 @@
 """Texts that are nearly the same: other case or punctuation, a word changed in a long text.
 
-A text is seen as the set of its shingles, which are runs of five letters or digits (in lower case,
-with one space for all that is between words). The likeness of two texts is the share of shingles
-that they have in common (Jaccard); as much of their words must be in common. Sketches of the sets
-by their least hash values tell which pairs may be alike; the sets themselves decide. Texts of
-unrelated samples hardly ever meet, so that the time grows with the amount of text, never with its
-square.
+A text is seen as the set of its shingles, which are runs of five characters (in lower case, with
+one space for all punctuation and white space between words). The likeness of two texts is the share
+of shingles that they have in common (Jaccard); as much of their words must be in common. Sketches
+of the sets by their least hash values tell which pairs may be alike; the sets themselves decide.
+Texts of unrelated samples hardly ever meet, so that the time grows with the amount of text, never
+with its square.
 
 Source: shingles and min-wise hashes: Broder 1997, "On the resemblance and containment of documents"
     (Compression and Complexity of Sequences); bands of hashes that find candidates: Leskovec,
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -55,7 +55,6 @@ _HELD = 1 << 22  # shingles of texts that were just compared: 32 MB
 _BASE = 0x9E3779B97F4A7C15  # odd; of the polynomial over the letters of a shingle
 _MIX = 0xBF58476D1CE4E5B9  # odd; spreads what differs over all bits (Steele et al. 2014, SplitMix)
 _LONGEST_WORDS = 12  # letters on average, beyond which what is between spaces are no words
-_BETWEEN = re.compile(r"[\W_]+")
 
 
 def find_near_texts(texts: Mapping[str, str]) -> NearDuplicates:
@@ -65,7 +64,7 @@ def find_near_texts(texts: Mapping[str, str]) -> NearDuplicates:
     others where they have NEEDED of their shingles in common, and of their words.
 
     Args:
-        texts: Sample id -> text; those without a letter or digit are passed over.
+        texts: Sample id -> text; those of punctuation alone are passed over.
 
     Example:
         >>> found = find_near_texts({"a": "Not bad, at all!", "b": "not bad at all", "c": "Bad."})
@@ -99,13 +98,30 @@ def find_near_texts(texts: Mapping[str, str]) -> NearDuplicates:
 
 
 def plain(text: str) -> str:
-    """Letters and digits in lower case, one space between words.
+    """Letters with their marks, digits and symbols in lower case, one space between words.
 
     Example:
         >>> plain("Don't  PANIC!")
         'don t panic'
     """
-    return _BETWEEN.sub(" ", text.lower()).strip()
+    return " ".join(text.lower().translate(_PLAIN).split())
+
+
+class _Plain(dict[int, int | None]):
+    """Characters as they are, but for punctuation and white space, which become spaces.
+
+    Vowel signs and tones are marks, without which other words would be the same. Invisible
+    characters, such as soft hyphens, are left out.
+    """
+
+    def __missing__(self, code: int) -> int | None:
+        category = unicodedata.category(chr(code))
+        is_kept = category[0] in "LMN" or category in ("Sc", "Sm", "So")
+        self[code] = code if is_kept else None if category == "Cf" else ord(" ")
+        return self[code]
+
+
+_PLAIN = _Plain()
 
 
 def _copies(texts: Mapping[str, str]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

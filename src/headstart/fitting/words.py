@@ -107,7 +107,10 @@ def _told(facts: Mapping[str, Any]) -> str:
     """What was learnt, in a sentence."""
     terms = " and ".join(f"{num:,} {TERM_WORDS[kind]}" for kind, num in facts["terms"].items())
     folds = facts["num_folds"]
+    looked_at = facts.get("num_folds_looked_at", folds)
     why = f"cross-validation in {folds} folds" if folds else "default, as texts are few"
+    if looked_at < folds:
+        why = f"{looked_at} of {folds} folds of cross-validation, as texts are many"
     return f"Learned from {terms}; C is {facts['C']:g}, by {why}."
 
 

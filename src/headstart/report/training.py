@@ -34,7 +34,7 @@ def training_context(record: RunRecord) -> dict[str, Any]:
     fit = record.fit
     selection = fit.get("cross_validation") or []
     matches = fit.get("matches") or {}
-    told = {"stopped", "best_epoch", "epochs", "classifier", "num_folds"}
+    told = {"stopped", "best_epoch", "epochs", "classifier", "num_folds", "num_folds_looked_at"}
     told |= set(selection[0]) if selection else set()
     columns = {
         key: title

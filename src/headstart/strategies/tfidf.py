@@ -141,9 +141,9 @@ def fit_tfidf(
 
     Returns:
         The model, and what was found on the way: `facts` has `C`, `terms` (kinds and how many),
-        `setting` (both, in words), `num_folds`, `cross_validation`; `out_of_fold` the
-        (n, num_classes) logits of fits that had not seen the text, None where there are too few to
-        hold any out.
+        `setting` (both, in words), `num_folds`, `num_folds_looked_at` (that chose),
+        `cross_validation`; `out_of_fold` the (n, num_classes) logits of fits that had not seen the
+        text, None where there are too few to hold any out.
 
     Raises:
         DataError: There is no text, or targets do not go with the texts.
@@ -184,6 +184,7 @@ def fit_tfidf(
         "setting": _setting(best.counts, best.c),
         "terms": _told(model),
         "num_folds": int(held_out.max()) + 1,
+        "num_folds_looked_at": _num_looked_at(held_out),
         "cross_validation": [row for each in tried for row in each.rows],
     }
     return model, Initialised(facts, best.logits)
@@ -223,6 +224,11 @@ def _hold_out(
     return torch.from_numpy(folds(targets, groups, num_folds=num_folds, seed=seed))
 
 
+def _num_looked_at(held_out: Tensor) -> int:
+    """How many folds say which C is taken."""
+    return 1 if len(held_out) >= _ENOUGH_FOR_A_LOOK else int(held_out.max()) + 1
+
+
 def _choose_c(
     counts: list[Counts],
     data: LabelledFeatures,
@@ -242,7 +248,7 @@ def _choose_c(
     """
     parts = [first or _Part(counts, data, held_out == 0)]
     parts += [_Part(counts, data, held_out == fold) for fold in range(1, int(held_out.max()) + 1)]
-    looked = parts[:1] if len(data.targets) >= _ENOUGH_FOR_A_LOOK else parts
+    looked = parts[: _num_looked_at(held_out)]
     judged = _rows(data, torch.cat([part.places for part in looked]))
     answers: list[list[Tensor]] = []
     losses: list[Tensor] = []

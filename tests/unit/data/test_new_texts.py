@@ -208,8 +208,8 @@ def test_a_table_that_breaks_off_keeps_what_was_read(
         found = find_texts([table, write_rows(tmp_path / "b.csv", 1)], on_error=left_out)
     finally:
         csv.field_size_limit(limit)
-    assert [sample.id for sample in found] == [*(f"a.csv#{i}" for i in range(1, 121)), "b.csv#1"]
-    assert "a quote that is not closed. Its first 120 rows are kept." in left_out.told["a.csv"]
+    assert [sample.id for sample in found] == [*(f"a.csv#{i}" for i in range(1, 131)), "b.csv#1"]
+    assert "a quote that is not closed. Its first 130 rows are kept." in left_out.told["a.csv"]
 
 
 def test_broken_objects_of_standard_input_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -327,6 +327,60 @@ def test_an_empty_cell_of_a_single_column_keeps_its_place(tmp_path: Path) -> Non
         ("new.csv#2", ""),
         ("new.csv#3", "third"),
     ]
+
+
+@pytest.mark.parametrize(("suffix", "separator"), [("csv", ","), ("tsv", "\t")])
+def test_a_row_of_separators_alone_keeps_its_place(
+    suffix: str, separator: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"new.{suffix}"
+    rows = ["text,remark", "first text,a", ",", "", "third text,c", ",", ","]
+    path.write_text("\n".join(rows).replace(",", separator) + "\n")
+    found = find_texts([path])
+    assert [(s.id, s.text) for s in found] == [
+        (f"{path.name}#1", "first text"),
+        (f"{path.name}#2", ""),
+        (f"{path.name}#3", "third text"),
+    ]
+
+
+def test_a_quote_that_is_never_closed_is_found_in_a_short_table(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    rows = [f"{i},what is said" for i in range(1, 100)]
+    rows[9] = '10,"Great, thanks'
+    path.write_text("\n".join(["id,text", *rows]) + "\n")
+    with pytest.raises(DataError, match="From line 11 on, look for a quote that is not closed"):
+        find_texts([path])
+    left_out = LeftOut()
+    found = find_texts([path], on_error=left_out)
+    assert [sample.id for sample in found] == [f"new.csv#{i}" for i in range(1, 10)]
+    assert "Its first 9 rows are kept." in left_out.told["new.csv"]
+    path.write_text('id,text\n1,"two\nlines"\n2,"the end"')  # no line break behind it
+    assert [sample.text for sample in find_texts([path])] == ["two\nlines", "the end"]
+
+
+def test_a_number_too_long_to_read_is_an_error_of_its_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lines = '{"text": "a b"}\n{"text": "c d", "n": ' + "9" * 5_000 + "}\n"
+    path = tmp_path / "new.jsonl"
+    path.write_text(lines)
+    with pytest.raises(DataError, match=r"Line 2 of `.*new.jsonl` is no JSON"):
+        find_texts([path])
+    given_to_standard_input(monkeypatch, lines.encode())
+    with pytest.raises(DataError, match="Line 2 of standard input is no JSON"):
+        find_texts(["-"])
+
+
+def test_a_date_that_python_has_none_of_names_its_column(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    path = tmp_path / "new.parquet"
+    created = pa.array([0, 300_000_000_000_000_000], pa.int64()).cast(pa.timestamp("us"))
+    parquet.write_table(pa.table({"text": ["a b", "c d"], "created": created}), path)
+    with pytest.raises(DataError, match=r"column `created` of `.*new.parquet` holds a value"):
+        find_texts([path])
 
 
 def test_a_header_of_two_words_is_one_where_the_fit_knew_it(tmp_path: Path) -> None:

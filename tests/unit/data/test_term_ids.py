@@ -34,6 +34,7 @@ def test_a_word_that_is_not_known_is_told_once_for_each_time(contract: TermsCont
 
 def test_capitals_and_ways_to_code_a_letter_make_no_difference() -> None:
     assert plain_words("CAFE\u0301") == plain_words("caf\u00e9")
+    assert plain_words("\U0001d405\U0001d411\U0001d404\U0001d404 №") == ["free", "no"]
 
 
 def test_halves_of_characters_are_read_and_can_be_written() -> None:

@@ -27,6 +27,19 @@ def test_case_punctuation_and_spaces_make_no_difference() -> None:
     assert plain("Größe, 日本! x_1") == "größe 日本 x 1"
 
 
+def test_vowel_signs_tones_and_symbols_make_other_words() -> None:
+    texts = {
+        "he": "वह आता है",
+        "she": "वह आती है",
+        "crab": "ปู",
+        "grandfather": "ปู่",
+        "plus": "What is C++?",
+        "sharp": "What is C#?",
+    }
+    assert find_near_texts(texts).groups == ()
+    assert plain("Donau\u00addampf-Schiff") == "donaudampf schiff"  # a soft hyphen is not seen
+
+
 def test_a_word_changed_in_a_long_text_is_found_and_nothing_else() -> None:
     texts = sentences(300, length=30)
     changed = {}

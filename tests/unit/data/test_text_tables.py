@@ -239,7 +239,7 @@ def test_a_column_of_numbers_is_read_when_it_is_asked_for(tmp_path: Path) -> Non
         ("text,label\na b c,x\nd e f,g,y\n", None, r"line 3 has 3.*double quotes"),
         ("text,label\na b c,x\n", ("txt",), r"no column `txt` \(`--text-column txt`\)"),
         ("text,label\na b c,x\n", ("text", "label"), "cannot hold both texts and labels"),
-        ('text,label\n"a b c,x\nd e f,y\n', None, "line 3 has 1"),
+        ('text,label\n"a b c,x\nd e f,y\n', None, "From line 2 on, look for a quote that is not"),
     ],
 )
 def test_a_table_that_cannot_be_read_says_why(

@@ -79,6 +79,7 @@ def test_it_learns_and_tells_what_it_chose(
     assert found.out_of_fold.shape == (150, 3)
     assert (found.out_of_fold.argmax(dim=1) == targets).float().mean() > 0.9
     assert found.facts["num_folds"] == 5
+    assert found.facts["num_folds_looked_at"] == 5
     assert found.facts["terms"]["words"] == len(model.terms[0].names)
     assert found.facts["setting"] in [row["setting"] for row in found.facts["cross_validation"]]
     assert found.facts["setting"].endswith(f"C = {found.facts['C']:g}")
