@@ -160,7 +160,8 @@ def inspect(
         told += language_findings(languages, [reading.get("backbone", "auto")])
     lengths = _lengths(dataset, reading.get("backbone", "auto"), progress) if is_text else None
     if lengths is not None and lengths.tokens is not None:
-        told += unknown_findings(lengths.tokens, dataset.samples, others=models_of_many())
+        others = models_of_many(beside=reading.get("backbone", "auto"))
+        told += unknown_findings(lengths.tokens, dataset.samples, others=others)
     findings = (*checkup.errors, *unread, *checkup.warnings, *told)
     page = Path(output) if output is not None else None
     picture = sheet_path = None
@@ -296,7 +297,7 @@ def _lengths(dataset: Dataset, backbone: str, progress: Progress) -> TextLengths
         name = PACKAGED_TEXT_DEFAULT if backbone == "auto" else backbone
         why_not = (
             f"Their tokens were not counted, as `{name}` is not on this machine: `headstart pull "
-            f"{name}` fetches it."
+            f"{name.replace('hf://', 'hf:')}` fetches it."  # with // it would be a weights file
         )
         return TextLengths(characters, why_not=why_not)
     if not texts:

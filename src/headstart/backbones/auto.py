@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from headstart.backbones import hub, weights
 from headstart.backbones.catalog import PACKAGED_DEFAULT
-from headstart.backbones.model_files import find_local_files
+from headstart.backbones.model_files import files_at_hand, find_local_files
 from headstart.backbones.text_catalog import PACKAGED_TEXT_DEFAULT, text_catalog
 from headstart.errors import UnreachableError, WeightsError
 
@@ -51,7 +51,7 @@ def resolve_auto(unit: str = "picture", *, timeout_s: float = hub.TIMEOUT_S) -> 
     """
     wanted = _text() if unit == "text" else _picture()
     repository, strong = wanted.repository, wanted.why
-    if weights.find_local(f"hf://{repository}") is not None:
+    if _is_here(f"hf://{repository}", unit):
         return wanted.reference, f"{strong}; its weights are already in the cache"
     started = time.perf_counter()
     try:
@@ -69,6 +69,13 @@ def resolve_auto(unit: str = "picture", *, timeout_s: float = hub.TIMEOUT_S) -> 
         f"needs only a package registry: the hub {hub.endpoint()} {tried} "
         f"(found out in {seconds:.1f} s)",
     )
+
+
+def _is_here(reference: str, unit: str) -> bool:
+    """Whether a model is on this machine; of texts with its other files, without which none is."""
+    if unit == "text":
+        return files_at_hand(reference) is not None
+    return weights.find_local(reference) is not None
 
 
 def texts_at_hand() -> list[str]:

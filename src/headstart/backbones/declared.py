@@ -22,7 +22,11 @@ _UNBOUNDED_WINDOW = 512
 # Decoders state windows of 32,768 tokens and more, which no task of classification has needed and
 # whose attention fills the memory; 8,192 is what the longest encoders read (ModernBERT).
 _LONGEST_WINDOW = 8192
+# As sentence-transformers writes it: flags before version 5.4, one word since.
 _POOLING_KEYS: dict[str, Pooling] = {
+    "cls": "cls",
+    "mean": "mean",
+    "lasttoken": "last",
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
     "pooling_mode_lasttoken": "last",
@@ -84,6 +88,8 @@ def declared_pooling(files: ModelFiles, *, causal: bool, progress: Progress) -> 
     """
     declared = files.json_of("1_Pooling/config.json")
     chosen = [key for key, value in declared.items() if key.startswith("pooling_mode") and value]
+    if isinstance(declared.get("pooling_mode"), str):
+        chosen = [declared["pooling_mode"]]
     if len(chosen) == 1 and chosen[0] in _POOLING_KEYS:
         pooling = _POOLING_KEYS[chosen[0]]
         progress.choice("pooling", pooling, "as its 1_Pooling/config.json says")

@@ -423,8 +423,8 @@ def _features(trunk: nn.Module, arguments: Mapping[str, Any]) -> TextFeatures:
     places: list[Place] = [(num_blocks, arguments["pooling"])]
     if "depths" in arguments:
         places = [(depth, how) for depth, how in arguments["depths"]["places"]]
-    padding = config.pad_token_id
-    known = isinstance(padding, int) and 0 <= padding < config.vocab_size
+    padding: Any = getattr(config, "pad_token_id", None)  # some know none: it is covered anyway
+    known = isinstance(padding, int) and 0 <= padding < getattr(config, "vocab_size", 0)
     return TextFeatures(
         trunk,
         places,

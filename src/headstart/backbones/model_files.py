@@ -181,8 +181,8 @@ def find_local_files(reference: str) -> Path | None:
         file = hub.parse_hub_file(reference)
         found = (hub.cached(replace(file, path=name)) for name in (WEIGHTS, _INDEX))
         return next((path for path in found if path is not None), None)
-    path = Path(reference).expanduser() / WEIGHTS
-    return path if path.is_file() else None
+    folder = Path(reference).expanduser()
+    return next((folder / name for name in (WEIGHTS, _INDEX) if (folder / name).is_file()), None)
 
 
 def files_at_hand(reference: str) -> ModelFiles | None:

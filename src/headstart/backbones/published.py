@@ -44,7 +44,9 @@ def published(name: str) -> Published:
     repository = name.removeprefix("hf://")
     is_folder = is_model_folder(Path(name).expanduser())
     if row is None and not is_folder:
-        row = row_of_repository(repository)
+        row = row_of_repository(repository.partition("@")[0])
+        if row is not None and "@" in repository:  # another revision may have other bytes
+            return Published(repository, f"hf://{repository}", row.licence, row.prefix)
     if row is not None:
         return Published(name, row.reference, row.licence, row.prefix, row.sha256)
     if is_folder or name.startswith("pypi://"):

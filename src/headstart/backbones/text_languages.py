@@ -26,8 +26,14 @@ def languages_of(reference: str) -> str:
     return "" if row is None else row.languages
 
 
-def models_of_many() -> list[str]:
-    """Names of the models that were trained on many languages."""
+def models_of_many(*, beside: str = "") -> list[str]:
+    """Names of the models that were trained on many languages.
+
+    Args:
+        beside: A model by its name or repository; none knows more than one that is of many itself.
+    """
+    if beside and languages_of(beside) == "many":
+        return []
     return [row.name for row in text_catalog().values() if row.languages == "many"]
 
 

@@ -26,6 +26,8 @@ PADDING = -1
 # Source: Sun et al. 2019, "How to Fine-Tune BERT for Text Classification?" (arXiv:1905.05583),
 # section 5.3.1.
 _HEAD_SHARE = 0.25
+# What some tokenizers begin each word with; a token of its own before what they do not know.
+_WORD_MARK = "▁"
 # Parts of a text that are read with `windows`: 16 of 512 tokens are some 6,000 words. Of a longer
 # one so many are taken, evenly spread, so that no text can fill the memory.
 MOST_PARTS = 16
@@ -40,7 +42,7 @@ class TokenCount(NamedTuple):
 
     Attributes:
         num: All that the model reads, uncut.
-        num_own: Without those that are added and those of the prefix.
+        num_own: Without those that are added, those of the prefix, and bare marks of words.
         num_unknown: Of these, the ones that stand for what the tokenizer does not know.
     """
 
@@ -100,9 +102,12 @@ class Tokeniser:
         """The same, and how many of the tokens stand for what the tokenizer does not know."""
         added = len(self.before) + len(self.after)
         unknown = _unknown_id(self._tokenizer, self.contract.tokenizer)
+        mark = self._tokenizer.token_to_id(_WORD_MARK)
+        prefix = [id_ for id_ in self._prefix if id_ != mark]
         for block in blocks_of(texts):
             for ids in self._contents(block):
-                num_own = max(0, len(ids) - len(self._prefix))
+                num_marks = 0 if mark is None else ids.count(mark)
+                num_own = max(0, len(ids) - num_marks - len(prefix))
                 num_unknown = 0 if unknown is None else ids.count(unknown)
                 yield TokenCount(len(ids) + added, num_own, num_unknown)
 

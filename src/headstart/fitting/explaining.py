@@ -77,12 +77,14 @@ def explain_chosen(
         found = tell(samples[place], index)
         if found is None:
             continue
+        answered, explained = prediction.labels[place], prediction.classes[index]
         told.append(
             {
                 "id": samples[place].id,
                 "label": samples[place].label,
-                "predicted": prediction.classes[index],
-                "probability": round(float(prediction.probabilities[place, index]), 6),
+                "predicted": answered,
+                "probability": round(float(prediction.confidences[place]), 6),
+                **({"explained": explained} if explained != answered else {}),
                 **found,
             }
         )

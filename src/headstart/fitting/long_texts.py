@@ -43,7 +43,9 @@ def read_long(
         model=backbone.spec.architecture,
         progress=where.progress,
     )
-    findings = unknown_findings(lengths, samples, others=models_of_many())
+    findings = unknown_findings(
+        lengths, samples, others=models_of_many(beside=backbone.spec.reference)
+    )
     return _reading(backbone, _way(backbone, lengths, where, choices)), findings
 
 

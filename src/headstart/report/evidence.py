@@ -210,6 +210,7 @@ class Explanation:
     """Where in a sample's picture the answer came from: `heat` has rows of shares from 0 to 1.
 
     The heat covers what the model saw: the picture as resized and cropped by the input contract.
+    It is of the class `explained`, the likeliest one, where the answer is none or several classes.
     """
 
     id: str
@@ -217,6 +218,7 @@ class Explanation:
     predicted: str
     probability: float | None
     heat: tuple[tuple[float, ...], ...]
+    explained: str = ""
 
 
 @dataclass(frozen=True)

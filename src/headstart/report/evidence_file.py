@@ -218,6 +218,7 @@ def _explanations(rows: Sequence[Mapping[str, Any]]) -> tuple[Explanation, ...]:
             id=str(row["id"]),
             label=str(row.get("label") or ""),
             predicted=str(row.get("predicted") or ""),
+            explained=str(row.get("explained") or ""),
             probability=_number(row.get("probability")),
             heat=tuple(tuple(_number(value) or 0.0 for value in line) for line in row["heat"]),
         )
@@ -233,6 +234,7 @@ def _worded(rows: Sequence[Mapping[str, Any]]) -> tuple[ExplainedText, ...]:
             id=str(row["id"]),
             truth=str(row.get("label") or ""),
             said=str(row.get("predicted") or ""),
+            explained=str(row.get("explained") or ""),
             confidence=_number(row.get("probability")),
             tinted=tinted_text(
                 str(row["text"]),

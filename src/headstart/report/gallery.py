@@ -215,11 +215,13 @@ def _strangest(record: RunRecord, predictions: PredictionTable) -> list[tuple[st
 def _explain(item: Explanation, album: Album, record: RunRecord) -> ExplainedTile:
     sure = "" if item.probability is None else f", {percent(item.probability)} sure"
     tile = album.tile(
-        item.id, Line("said", item.predicted, sure), Line("labelled", item.label or "nothing")
+        item.id,
+        Line("said", item.predicted or "nothing", sure),
+        Line("labelled", item.label or "nothing"),
     )
     picture = tile.picture
     if picture is None or not isinstance(record.contract, InputContract):
         return ExplainedTile(tile, "")
     region = seen_region(record.contract, width=picture.width, height=picture.height)
-    name = f"What “{item.predicted}” came from"
+    name = f"What “{item.explained or item.predicted}” came from"
     return ExplainedTile(tile, heat_overlay(picture, item.heat, region=region, name=name))

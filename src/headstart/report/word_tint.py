@@ -69,9 +69,10 @@ class ExplainedText:
     Attributes:
         id: Of the sample.
         truth: Its label; empty without one.
-        said: The answer that is explained.
+        said: The answer.
         confidence: In it, from 0 to 1; None where it was not written down.
         tinted: The text.
+        explained: The class that the tints are of, where the answer is none or several.
     """
 
     id: str
@@ -79,6 +80,7 @@ class ExplainedText:
     said: str
     confidence: float | None
     tinted: TintedText
+    explained: str = ""
 
 
 def tinted_text(text: str, spans: Sequence[Span], *, most_shown: int = MOST_SHOWN) -> TintedText:

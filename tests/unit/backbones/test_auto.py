@@ -62,6 +62,22 @@ def test_weights_in_the_cache_need_no_hub(hub: Any, monkeypatch: pytest.MonkeyPa
     assert "already in the cache" in reason
 
 
+def test_weights_of_texts_alone_are_no_model(hub: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from headstart.backbones.auto import _FOR_TEXTS
+    from headstart.backbones.hub import HubFile, download
+    from headstart.backbones.text_catalog import PACKAGED_TEXT_DEFAULT, text_catalog
+    from headstart.progress import Progress
+
+    repository = text_catalog()[_FOR_TEXTS].reference.removeprefix("hf://")
+    for name, is_enough in (("model.safetensors", False), ("config.json", True)):
+        hub.add(repository, name, b"{}")
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        download(HubFile(repository, name), progress=Progress())
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        wanted = _FOR_TEXTS if is_enough else PACKAGED_TEXT_DEFAULT
+        assert resolve_auto("text")[0] == wanted
+
+
 def test_the_models_that_auto_chooses_exist() -> None:
     import timm
 

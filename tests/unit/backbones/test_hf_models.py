@@ -64,6 +64,48 @@ def _features(backbone: Any, text: str = "the beast and 1930s films") -> torch.T
     return features
 
 
+@pytest.mark.parametrize(
+    ("mode", "pooling"), [("cls", "cls"), ("mean", "mean"), ("lasttoken", "last")]
+)
+def test_pooling_is_read_as_newer_sentence_transformers_write_it(
+    mode: str, pooling: str, folder: Path
+) -> None:
+    declared = {"embedding_dimension": 32, "pooling_mode": mode, "include_prompt": True}
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(declared))
+    assert load_text_backbone(str(folder)).spec.arguments["pooling"] == pooling
+
+
+def test_a_configuration_without_padding_is_enough(folder: Path) -> None:
+    from headstart.backbones.hf_models import _features as features_of
+
+    backbone = load_text_backbone(str(folder))
+    trunk = backbone.module.trunk
+    del trunk.config.pad_token_id
+    assert features_of(trunk, backbone.spec.arguments).padding_id == 0
+
+
+def test_a_folder_with_weights_in_several_files_is_at_hand(folder: Path) -> None:
+    from headstart.backbones.model_files import files_at_hand
+
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    assert files_at_hand(str(folder)) is None
+    (folder / "model.safetensors.index.json").write_text("{}")
+    assert files_at_hand(str(folder)) is not None
+
+
+def test_another_revision_of_a_named_model_keeps_its_prefix() -> None:
+    from headstart.backbones.published import published
+    from headstart.backbones.text_catalog import text_catalog
+
+    row = text_catalog()["multilingual-e5-small"]
+    repository = row.reference.removeprefix("hf://")
+    found = published(f"hf://{repository}@main")
+    assert (found.reference, found.prefix) == (f"hf://{repository}@main", row.prefix)
+    assert found.licence == row.licence
+    assert not found.sha256
+
+
 # --- from a hub -------------------------------------------------------------------------------
 
 

@@ -52,3 +52,11 @@ def test_all_mistakes_are_told_at_once_with_their_row_and_key() -> None:
 def test_what_is_no_toml_is_said() -> None:
     with pytest.raises(ConfigError, match="is no TOML"):
         read_text_catalog("a = [")
+
+
+def test_a_model_of_many_languages_is_not_sent_to_another() -> None:
+    from headstart.backbones.text_languages import models_of_many
+
+    [first, *_] = models_of_many(beside="minilm")
+    repository = text_catalog()[first].reference.removeprefix("hf://")
+    assert models_of_many(beside=first) == models_of_many(beside=f"hf:{repository}") == []

@@ -132,7 +132,8 @@ def test_of_an_even_sample_the_right_texts_are_named(
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_known"), [("wordpiece", False), ("unigram", False), ("bytes", True)]
+    ("kind", "is_known"),
+    [("wordpiece", False), ("unigram", False), ("marked unigram", False), ("bytes", True)],
 )
 def test_each_kind_of_tokenizer_says_what_it_does_not_know(kind: str, is_known: bool) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers
@@ -141,6 +142,10 @@ def test_each_kind_of_tokenizer_says_what_it_does_not_know(kind: str, is_known: 
     if kind == "wordpiece":
         tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    elif kind == "marked unigram":  # as T5: before each word a mark, of what is unknown alone
+        letters = [("[UNK]", 0.0), ("a", -1.0), ("b", -1.0), ("▁", -1.0)]
+        tokenizer = Tokenizer(models.Unigram(letters, unk_id=0))
+        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     elif kind == "unigram":
         tokenizer = Tokenizer(models.Unigram([("[UNK]", 0.0), ("a", -1.0), ("b", -1.0)], unk_id=0))
     else:
@@ -148,5 +153,5 @@ def test_each_kind_of_tokenizer_says_what_it_does_not_know(kind: str, is_known: 
         tokenizer = Tokenizer(models.BPE({c: i for i, c in enumerate(letters)}, []))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     known = Tokeniser(TextContract(tokenizer.to_str(), window=12))
-    found = count_tokens(["a", "😀"], known, model="tiny", progress=Progress())
+    found = count_tokens(["a", "😀 😀"], known, model="tiny", progress=Progress())
     assert found.unknown == (() if is_known else (1,))

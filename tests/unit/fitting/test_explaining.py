@@ -23,6 +23,7 @@ from headstart.fitting.explaining import (
     choose_explained,
     class_activation,
     explain,
+    explain_chosen,
     heat_of,
     occlusion,
 )
@@ -283,6 +284,20 @@ def test_what_is_told_fits_metrics_json(samples: list[Sample]) -> None:
         assert [len(line) for line in row["heat"]] == [GRID] * GRID
         assert max(map(max, row["heat"])) == 1.0
         assert min(map(min, row["heat"])) >= 0.0
+
+
+def test_an_answer_of_several_classes_is_told_whole_with_the_class_that_is_explained() -> None:
+    samples = [Sample("a", Path("a"), ("bill", "urgent")), Sample("b", Path("b"), ())]
+    sure = np.array([[0.98, 0.95], [0.31, 0.2]], np.float32)
+    prediction = Prediction(("a", "b"), ("bill", "urgent"), sure, is_multilabel=True)
+    told = {
+        row["id"]: row
+        for row in explain_chosen(prediction, samples, tell=lambda *_: {}, most_s=9.0)
+    }
+    assert told["a"]["predicted"] == "bill|urgent"
+    assert told["a"]["probability"] == pytest.approx(0.95)
+    assert told["b"]["predicted"] == ""
+    assert [told[id_]["explained"] for id_ in "ab"] == ["bill", "bill"]
 
 
 def test_a_picture_that_is_gone_is_left_out(samples: list[Sample]) -> None:
