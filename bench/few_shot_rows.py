@@ -1,7 +1,7 @@
 """One row of `few_shot.py`, in a process of its own: learns from few texts, answers the test.
 
-    python bench/few_shot_rows.py contrastive|setfit|tfidf '{"data": FOLDER, "weights": FOLDER,
-        "backbone": NAME, "seed": 0}'
+    python bench/few_shot_rows.py contrastive|setfit|setfit-20|tfidf
+        '{"data": FOLDER, "weights": FOLDER, "backbone": NAME, "seed": 0}'
 
 Its last line is JSON: accuracy on the test, and seconds without imports.
 """
@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,8 @@ def contrastive(told: dict[str, Any]) -> dict[str, Any]:
         return {"accuracy": float(run.metrics["accuracy"]), "seconds": round(seconds, 2)}
 
 
-def setfit(told: dict[str, Any]) -> dict[str, Any]:
-    """SetFit with its defaults."""
+def setfit(told: dict[str, Any], *, num_iterations: int | None = None) -> dict[str, Any]:
+    """SetFit with its defaults, or with so many pairs of each kind a text."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from datasets import Dataset
     from setfit import SetFitModel, Trainer, TrainingArguments
@@ -72,6 +73,7 @@ def setfit(told: dict[str, Any]) -> dict[str, Any]:
         settings = TrainingArguments(
             output_dir=folder,
             seed=told["seed"],
+            num_iterations=num_iterations,
             save_strategy="no",
             report_to="none",
             show_progress_bar=False,
@@ -96,7 +98,12 @@ def tfidf(told: dict[str, Any]) -> dict[str, Any]:
     return result(answers, truth, time.perf_counter() - started)
 
 
-ROWS = {"contrastive": contrastive, "setfit": setfit, "tfidf": tfidf}
+ROWS = {
+    "contrastive": contrastive,
+    "setfit": setfit,
+    "setfit-20": partial(setfit, num_iterations=20),
+    "tfidf": tfidf,
+}
 
 
 if __name__ == "__main__":
