@@ -116,17 +116,16 @@ def _in_place(rows: Iterable[tuple[int, list[str]]]) -> Iterator[tuple[int, list
 
     Of a single column an empty cell, in quotes, is a row; an empty line never is.
     """
-    empty: list[tuple[int, list[str]]] = []
-    width = 0
+    num_empty = width = 0
     for numbered in rows:
         row = numbered[1]
         is_lone_cell = len(row) == 1 and (width == 1 or (width == 0 and row == [""]))
         if _says_something(numbered) or is_lone_cell:
-            yield from empty
-            empty, width = [], width or len(row)
+            yield from ((numbered[0], [""] * width) for _ in range(num_empty))
+            num_empty, width = 0, width or len(row)
             yield numbered
         elif len(row) > 1 and width:
-            empty.append(numbered)
+            num_empty += 1
 
 
 def _empty(path: Path) -> DataError:
