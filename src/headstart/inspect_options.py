@@ -5,28 +5,19 @@ As in `config`, command line and help derive from it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field
 
 from headstart.config import FitOptions, Preset, Units, make_options
+from headstart.option_values import with_commas
 
 _MAIN = Group("What to draw", sort_key=1)
 _DATA = Group("How the data are read, as for headstart fit", sort_key=2)
+_WITH_COMMAS = with_commas(_DATA)
 _DRAWN = frozenset({"output", "augment"})
-
-
-def _split_at_commas(_: Any, tokens: Sequence[Any]) -> tuple[str, ...]:
-    """The parts of an option that is given with commas, several times, or both."""
-    return tuple(part for token in tokens for part in token.value.split(","))
-
-
-_WITH_COMMAS = Parameter(
-    group=_DATA, converter=_split_at_commas, n_tokens=1, accepts_keys=False, negative=""
-)
 
 
 class InspectOptions(BaseModel):

@@ -17,15 +17,17 @@ from pathlib import Path
 import torch
 
 from headstart.compute import choose_device
-from headstart.config import RankOptions, parse_duration_s
 from headstart.errors import ConfigError, InterruptedFit
 from headstart.field import default_backbones, enter, in_order, judge, run_race
 from headstart.fitting.preparing import prepare_data
+from headstart.fitting.refusing import refuse_other_task
 from headstart.fitting.situation import Situation
 from headstart.interrupt import StopSignal
+from headstart.option_values import parse_duration_s
 from headstart.progress import Progress
 from headstart.protocols import LabelTask
 from headstart.racing import Race, Racer, new_probe
+from headstart.rank_options import RankOptions
 from headstart.report.commands import fit_command, reading_options
 from headstart.report.ranking import Ranking, ranking_verdict, write_ranking
 from headstart.rundir import RunFolder
@@ -85,6 +87,7 @@ def rank(path: Path, options: RankOptions, *, progress: Progress) -> Ranking:
             path,
             reading_options(options.model_dump(include=options.model_fields_set)),
             *("--backbone", contenders[0].backbone.reference),
+            *(("--trust-remote-code",) if options.trust_remote_code else ()),
         ),
     )
     if ranking.page is not None:
@@ -105,6 +108,7 @@ def _situation(
             f"`{path}` holds masks, and backbones are ranked for labels of whole pictures only. "
             "Fit with one after the other, and look at their reports."
         )
+    refuse_other_task(fit, data.dataset.task)
     return Situation(
         data=data,
         options=fit,

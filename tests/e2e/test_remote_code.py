@@ -65,9 +65,27 @@ def test_code_is_run_when_asked_kept_with_the_run_and_agreed_to_once_a_machine(
     assert answer in ("film", "question")
 
 
+def test_a_race_runs_the_code_when_asked_and_tells_a_fit_that_does(
+    notes: Path, headstart: Command, tmp_path: Path
+) -> None:
+    folder, page = write_own(tmp_path / "own"), tmp_path / "ranking.html"
+    race = ("rank", notes, "--backbones", folder, "--output", page)
+    refused = headstart(*race)
+    assert refused.code == 2
+    assert "`rank` takes the same flag" in refused.err
+    done = headstart(*race, "--trust-remote-code")
+    assert done.code == 0, done.err
+    told = f"headstart fit {notes} --backbone {folder} --trust-remote-code"
+    assert told in page.read_text()
+    assert headstart(*told.split()[1:], "--strategy", "probe").code == 0
+
+
 def test_models_of_pictures_have_no_code_to_trust(
     ants_bees: Path, headstart: Command, tmp_path: Path
 ) -> None:
     done = headstart("fit", ants_bees, "--trust-remote-code", "--output", tmp_path / "run")
     assert done.code == 2
     assert "--trust-remote-code is of models of texts" in done.err
+    race = headstart("rank", ants_bees, "--trust-remote-code")
+    assert race.code == 2
+    assert "--trust-remote-code is of models of texts" in race.err

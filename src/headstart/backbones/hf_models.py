@@ -244,8 +244,7 @@ def _config_class(values: Mapping[str, Any], reference: str, code: RemoteCode | 
             "model whose architecture transformers has itself (`headstart models text`); the "
             "publisher may have one of the same weights, often with `-hf` in its name. Or, if you "
             f"trust the publisher: `headstart fit DATA --backbone {reference} "
-            "--trust-remote-code` (in Python trust_remote_code=True); `rank` and `inspect` run no "
-            "such code."
+            "--trust-remote-code` (in Python trust_remote_code=True); `rank` takes the same flag."
         )
     import transformers
 

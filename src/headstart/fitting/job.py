@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from headstart.compute import choose_device
-from headstart.config import FitOptions, parse_duration_s
+from headstart.config import FitOptions
 from headstart.errors import HeadstartError, InterruptedFit
 from headstart.fitting.classifying import Classifying
 from headstart.fitting.dropping import drop_suspects, without_samples
@@ -28,6 +28,7 @@ from headstart.fitting.segmenting import Segmenting
 from headstart.fitting.settle import GRADIENT_STRATEGIES, Choices
 from headstart.fitting.situation import Situation, TaskT
 from headstart.interrupt import StopSignal
+from headstart.option_values import parse_duration_s
 from headstart.progress import JsonlSink, Progress
 from headstart.rundir import RunFolder
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from headstart.config import make_options, make_rank_options
+from headstart.config import make_options
+from headstart.rank_options import make_rank_options
 from headstart.report.commands import fit_command, reading_options, words_command
 
 
