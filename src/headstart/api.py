@@ -24,7 +24,7 @@ from headstart.inspecting import Inspected as Inspected
 from headstart.inspecting import inspect as inspect
 from headstart.progress import Progress
 from headstart.rank_options import RankOptions, make_rank_options
-from headstart.rundir import RunFolder
+from headstart.rundir import RunFolder, given_options
 
 if TYPE_CHECKING:
     from headstart.demo import Showcase
@@ -135,7 +135,7 @@ def resume(path: Path | str, *, augment: Any = None, progress: Progress | None =
     if folder.metrics.is_file():
         raise RunError(f"`{path}` is finished; there is nothing to resume. Fit anew.")
     config = folder.read_json(folder.config)
-    given = {name: config["options"][name] for name in config["given"]}
+    given = given_options(config)
     earlier = {choice["name"]: choice["value"] for choice in config["choices"]}
     settled = {name: earlier[name] for name in ("backbone",) if name in earlier}
     if earlier.get("augment") == OWN_AUGMENT:
@@ -171,6 +171,9 @@ def evaluate(
 ) -> Evaluation:
     """Metrics of a run's model on other labelled data.
 
+    Samples that the run learnt from, or was chosen by, are known again by their contents and left
+    out. Copies and near-copies count as one for the intervals, as in a fit.
+
     Args:
         run: The run folder, or a pretrained model as it comes, such as `timm:resnet50`.
         data: A folder or a table.
@@ -186,10 +189,12 @@ def evaluate(
 
     Raises:
         ConfigError: `units` are given to a model that answers with classes.
-        DataError: The data has classes that the model does not know, or cannot be read.
+        DataError: The data has classes that the model does not know, cannot be read, or is all of
+            it what the model has learnt from.
     """
     from headstart.data.text_tables import has_text_table
     from headstart.evaluating import Columns, evaluate_labels, evaluate_masks
+    from headstart.unseen import learnt_contents
 
     progress = progress or Progress()
     fit = _fit_of(run)
@@ -206,10 +211,16 @@ def evaluate(
         label_column or used.get("label_column"),
         group,
     )
+    learnt = learnt_contents(RunFolder(Path(run)), progress=progress) if fit else frozenset()
     if answers_with_masks(run):
         segmenter = ready_segmenter(run, device=device, units=units, progress=progress)
         return evaluate_masks(
-            segmenter, Path(data), columns=columns, on_bad=on_bad, progress=progress
+            segmenter,
+            Path(data),
+            columns=columns,
+            learnt=learnt,
+            on_bad=on_bad,
+            progress=progress,
         )
     if used_group and group is None:
         progress.warn(
@@ -226,6 +237,7 @@ def evaluate(
         fitted,
         Path(data),
         columns=columns,
+        learnt=learnt,
         on_bad=on_bad,
         progress=progress,
     )

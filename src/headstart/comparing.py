@@ -17,6 +17,7 @@ from headstart.comparable import (
     shared_ids,
 )
 from headstart.contracts import Measure
+from headstart.data.numbering import numbered_if_shared
 from headstart.errors import RunError
 from headstart.progress import Progress
 from headstart.report.chip_counts import ChipCounts, read_chip_counts
@@ -152,12 +153,10 @@ def _groups(
     ids: Sequence[str], record: RunRecord, *, notes: list[str], progress: Progress
 ) -> np.ndarray | None:
     """(n,) numbers of the groups of samples, None where there are none; notes are told."""
-    import numpy as np
 
     owners = [str(record.split["assignment"].get(id_, {}).get("group") or id_) for id_ in ids]
-    groups = None
-    if len(set(owners)) < len(owners):
-        groups = np.unique(owners, return_inverse=True)[1]
+    groups = numbered_if_shared(owners)
+    if groups is not None:
         notes.append(
             f"The {len(owners):,} samples come in {len(set(owners)):,} groups, and only groups "
             "count as independent."

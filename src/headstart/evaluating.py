@@ -12,10 +12,13 @@ from headstart.data import Request, open_dataset, read_dataset
 from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.mask_checks import MaskFacts, check_masks
+from headstart.data.near_duplicates import find_near_duplicates
 from headstart.data.planning import spatial_blocks
 from headstart.data.sample_findings import noun_of
 from headstart.data.scene_folders import BACKGROUND
+from headstart.data.splits import shared_groups
 from headstart.data.text_checks import check_texts
+from headstart.data.text_near_duplicates import find_near_texts
 from headstart.errors import DataError
 from headstart.fitted import FittedModel, FittedSegmenter
 from headstart.fitting.judging_masks import OnError, evaluate_chips, judge, tolerance_told
@@ -23,6 +26,7 @@ from headstart.metrics.borders import BOUNDARY_SHARE
 from headstart.progress import Progress
 from headstart.protocols import MaskTask
 from headstart.tasks import make_mask_task
+from headstart.unseen import only_unseen
 
 # Warnings that matter where nothing is learnt: what is left out, and what cannot be right.
 _CHANGES_FIGURES = ("missing-label", "conflicting-labels")
@@ -50,6 +54,7 @@ def evaluate_labels(
     data: Path,
     *,
     columns: Columns,
+    learnt: frozenset[str],
     on_bad: str,
     progress: Progress,
 ) -> Evaluation:
@@ -95,11 +100,31 @@ def evaluate_labels(
     absent = [name for name in fitted.classes if name not in dataset.classes]
     if absent:
         progress.warn(f"The data has no sample of {_quoted(absent)}.")
-    dataset, told, _ = _checked(dataset, on_bad=on_bad, progress=progress)
+    dataset, told, checkup = _checked(dataset, on_bad=on_bad, progress=progress)
+    dataset = only_unseen(dataset, checkup, learnt, data=data, progress=progress)
+    groups = _groups(dataset, checkup, progress=progress)
     prediction = fitted.predictor.predict(dataset.samples, progress=progress, on_error=told)
     read = set(prediction.ids)
-    samples = [sample for sample in dataset if sample.id in read]
+    samples = [replace(s, group=groups[s.id]) for s in dataset if s.id in read]
     return fitted.predictor.task.evaluate(prediction, samples)
+
+
+def _groups(dataset: Dataset, checkup: Checkup, *, progress: Progress) -> dict[str, str]:
+    """Sample id -> what counts as one for the intervals, as in a fit: copies, too, and places."""
+    if noun_of(dataset) == "text":
+        near = find_near_texts({sample.id: sample.text or "" for sample in dataset})
+    else:
+        near = find_near_duplicates({s.id: checkup.facts[s.id] for s in dataset})
+    blocks = spatial_blocks(dataset, checkup).block_of  # none where groups are named
+    groups = shared_groups(dataset.samples, checkup.same_content, near.group_of, blocks)
+    num_groups = len(set(groups.values()))
+    if num_groups < len(groups):
+        progress.note(
+            f"The {len(groups):,} {noun_of(dataset)}s are in {num_groups:,} groups of what belongs "
+            "together (copies, near-copies, named groups, places), each of which counts as one for "
+            "the intervals."
+        )
+    return groups
 
 
 def _as_the_model_writes(dataset: Dataset, classes: Sequence[str]) -> Dataset:
@@ -123,6 +148,7 @@ def evaluate_masks(
     data: Path,
     *,
     columns: Columns,
+    learnt: frozenset[str],
     on_bad: str,
     progress: Progress,
 ) -> Evaluation:
@@ -155,6 +181,8 @@ def evaluate_masks(
     dataset, told, checkup = _checked(
         checked.dataset, masks=checked.facts, on_bad=on_bad, progress=progress
     )
+    dataset = only_unseen(dataset, checkup, learnt, data=data, progress=progress)
+    assert dataset.legend is not None
     fitted.predictor.task = _in_order_of(fitted.legend, dataset.legend)
     warn_of_strange_values(dataset.samples, fitted.predictor.contract, progress=progress)
     judged = judge(fitted.predictor, dataset.samples, on_error=told)
@@ -165,8 +193,7 @@ def evaluate_masks(
             f"A border counts as found within {pixels} px ({100 * BOUNDARY_SHARE:g}% of a "
             "picture's diagonal)."
         )
-    blocks = spatial_blocks(dataset, checkup).block_of  # none where groups are named
-    groups = {s.id: s.group or blocks.get(s.id) for s in dataset}
+    groups = _groups(dataset, checkup, progress=progress)
     return evaluate_chips(judged, fitted.predictor, groups=groups)
 
 
@@ -205,7 +232,7 @@ def _checked(
     if noun_of(dataset) == "text":
         checkup = check_texts(dataset, progress=progress)
     else:
-        checkup = check_dataset(dataset, decode=False, progress=progress, masks=masks)
+        checkup = check_dataset(dataset, decode=False, progress=progress, hashed=True, masks=masks)
     if on_bad == "skip" and checkup.bad_ids:
         progress.warn(f"{len(checkup.bad_ids):,} unusable {checkup.noun}s are left out.")
         dataset, checkup = leave_out_bad(dataset, checkup)

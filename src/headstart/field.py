@@ -19,6 +19,7 @@ from headstart.backbones.auto import texts_at_hand
 from headstart.backbones.catalog import PACKAGED_DEFAULT, catalog
 from headstart.backbones.weights import find_local
 from headstart.contracts import Sample
+from headstart.data.numbering import numbered_if_shared
 from headstart.errors import MissingExtraError, WeightsError
 from headstart.fitting.learning import samples_for_table
 from headstart.fitting.long_texts import read_long
@@ -104,12 +105,12 @@ def _racer_or_why(name: str, where: Situation[LabelTask]) -> Racer | str:
             trust_remote_code=where.options.trust_remote_code,
             progress=where.progress,
         )
+        if where.task.unit == "text":  # as a fit in this budget will: both share their features
+            silent = replace(where, progress=Progress())
+            backbone, _ = read_long(backbone, silent, Choices(where.options, progress=Progress()))
+        measured = new_probe(where, backbone).embedder.inference
     except (WeightsError, MissingExtraError) as error:
         return str(error)
-    if where.task.unit == "text":  # as a fit in this budget will: both share their features
-        silent = replace(where, progress=Progress())
-        backbone, _ = read_long(backbone, silent, Choices(where.options, progress=Progress()))
-    measured = new_probe(where, backbone).embedder.inference
     backbone.module.to("cpu")
     return Racer(name, backbone, measured.samples_per_s)
 
@@ -186,10 +187,7 @@ def _compare(race: Race, best: Racer, other: Racer) -> Comparison:
     number = len(other.answers) - 1
     first, second = (racer.answers[number].prediction for racer in (best, other))
     samples = _grouped(race, first.ids)
-    names = [str(sample.group) for sample in samples]
-    groups = None
-    if len(set(names)) < len(names):
-        groups = np.unique(names, return_inverse=True)[1]
+    groups = numbered_if_shared([str(sample.group) for sample in samples])
     task, classes = race.where.task, race.where.data.dataset.classes
     return compare_predictions(
         first.probabilities,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,6 +101,9 @@ class Predictor:
         threshold = self.strangers.threshold
         if self.letters is not None and texts is not None:
             scores = self.letters.joined(texts, scores, threshold=threshold)
+        if texts is not None and self.task.unit == "text":  # of nothing an answer is a guess
+            is_empty = np.array([not text.strip() for text in texts])
+            scores = np.where(is_empty, np.maximum(scores, 2 * threshold), scores)
         return replace(prediction, strangers=StrangerScores(scores, threshold))
 
     @torch.inference_mode()

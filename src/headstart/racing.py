@@ -16,6 +16,7 @@ from torch import Tensor
 
 from headstart.compute import batch_size_for
 from headstart.contracts import Backbone, Prediction, Sample
+from headstart.data.numbering import numbered
 from headstart.errors import ConfigError, DataError, InterruptedFit
 from headstart.fitting.collecting import Collector
 from headstart.fitting.embedding import Embedder
@@ -270,7 +271,7 @@ class Race:
         least = max(_LEAST_SAMPLES, _LEAST_A_CLASS * len(classes))
         self.numbers = nested_parts(
             np.array([task.target(sample, classes) for sample in self.samples]),
-            np.unique([groups[sample.id] for sample in self.samples], return_inverse=True)[1],
+            numbered([groups[sample.id] for sample in self.samples]),
             least=least,
             seed=self.where.options.seed,
         )

@@ -22,6 +22,17 @@ from headstart.errors import RunError
 _REHEARSAL = ".rehearsal-"
 
 
+def given_options(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that the user gave to a fit, by what config.json holds.
+
+    Early versions kept their names alone, so that what was settled stands in their place.
+    """
+    given = config.get("given", ())
+    if isinstance(given, Mapping):
+        return dict(given)
+    return {name: config["options"][name] for name in given}
+
+
 class RunFolder:
     """Paths and atomic reads and writes inside one run folder.
 

@@ -70,6 +70,15 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture
+def others(tmp_path: Path) -> Path:
+    """15 pictures of each class that `fitted` has not seen."""
+    for seed, label in enumerate(("cat", "dog")):
+        names = [f"{label}_{i:02}.png" for i in range(15)]
+        draw(tmp_path / "others" / label, names, seed=seed + 30)
+    return tmp_path / "others"
+
+
 @pytest.fixture(scope="session")
 def fitted(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run on `photos`, by the probe. Not to be written to."""

@@ -355,6 +355,16 @@ def test_a_ladder_stopped_after_the_rung_says_what_became_of_it(
     assert "the fit was stopped in fine-tuning" in rungs["contrastive"]["why"]
 
 
+def test_the_rate_of_so_few_steps_is_never_looked_for(
+    few: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words_right_on_all_but_one(monkeypatch)
+    run = hs.fit(few, backbone=str(backbone), find_lr=True, output=tmp_path / "run")
+    assert rungs_of(run)["contrastive"]["was_tried"]
+    assert '"lr_finder"' not in (run.path / "log.jsonl").read_text()
+    assert json.loads((run.path / "config.json").read_text())["given"]["find_lr"] is True
+
+
 def test_with_many_texts_a_class_it_is_no_rung_of_the_ladder(
     backbone: Path, tmp_path: Path
 ) -> None:

@@ -194,10 +194,10 @@ def test_python_and_command_line_predict_alike(
 
 
 def test_evaluate_measures_on_other_data(
-    headstart: Command, fitted: Path, photos: Path, tmp_path: Path
+    headstart: Command, fitted: Path, others: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "m.json"
-    found = headstart("evaluate", fitted, photos, "--output", path)
+    found = headstart("evaluate", fitted, others, "--output", path)
     assert found.code == 0, found.err
     values = json.loads(path.read_text())
     assert values["n"] == 30
@@ -216,12 +216,29 @@ def test_other_classes_are_refused(
     assert "Unknown to it: `wolf`" in found.err
 
 
-def test_fewer_classes_are_measured_with_a_warning(
+def test_what_the_run_learnt_from_is_not_measured(
     headstart: Command, fitted: Path, photos: Path, tmp_path: Path
 ) -> None:
+    """Known again by their contents, whatever they are called."""
+    for picture in photos.glob("*/*.png"):
+        copy = tmp_path / "again" / picture.parent.name / f"a copy of {picture.name}"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(picture, copy)
+    metrics = json.loads((fitted / "metrics.json").read_text())
+    found = headstart("evaluate", fitted, tmp_path / "again", "--output", tmp_path / "m.json")
+    assert found.code == 0, found.err
+    told = " ".join(found.err.split())
+    assert f"{30 - metrics['n']} of the 30 pictures" in told
+    assert f"measured on {metrics['n']} pictures that the model has not seen" in told
+    assert json.loads((tmp_path / "m.json").read_text())["metrics"] == metrics["metrics"]
+
+
+def test_fewer_classes_are_measured_with_a_warning(
+    headstart: Command, fitted: Path, others: Path, tmp_path: Path
+) -> None:
     table = tmp_path / "cats.csv"
-    lines = [f"{photos}/cat/cat_{i:02}.png,cat" for i in range(5)]
-    lines += [f"{photos}/dog/dog_{i:02}.png,dog" for i in range(1)]
+    lines = [f"{others}/cat/cat_{i:02}.png,cat" for i in range(5)]
+    lines += [f"{others}/dog/dog_{i:02}.png,dog" for i in range(1)]
     table.write_text("\n".join(["file,label", *lines]))
     assert headstart("evaluate", fitted, table).code == 0
 

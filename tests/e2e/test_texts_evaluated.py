@@ -27,10 +27,14 @@ WORDS = {
 
 
 def rows(num: int, *, seed: int) -> list[tuple[str, str, str]]:
-    """Title, body and label; the title says nothing."""
+    """Title, body and label; the title says nothing, and each body has a number of its own."""
     rng = np.random.default_rng(seed)
     labels = [list(WORDS)[i % 2] for i in range(num)]
-    return [("no title", " ".join(rng.choice(WORDS[label], 4)), label) for label in labels]
+    words = [" ".join(rng.choice(WORDS[label], 4)) for label in labels]
+    return [
+        ("no title", f"{said} {seed * 1000 + i}", label)
+        for i, (said, label) in enumerate(zip(words, labels, strict=True))
+    ]
 
 
 def write(path: Path, some: list[tuple[str, str, str]]) -> Path:
@@ -167,3 +171,61 @@ def test_pictures_are_refused_by_a_model_of_texts(
         evaluate(run.path, make_photos({"praise": 3, "blame": 3}))
     with pytest.raises(ConfigError, match="--units reflectance is of masks"):
         evaluate(run.path, "nowhere", units="reflectance")
+
+
+# --- what counts ------------------------------------------------------------------------------
+
+
+def test_nothing_that_the_run_learnt_from_is_measured(
+    run: hs.Run, tmp_path: Path, headstart: Any
+) -> None:
+    """The fit's own table, under another name: of it only the test has not been seen."""
+    own = write(tmp_path / "again.csv", rows(120, seed=0))
+    assignment = run.folder.read_json(run.folder.split)["assignment"]
+    splits = {int(id_.partition("#")[2]) - 1: e["split"] for id_, e in assignment.items()}
+    num_test = list(splits.values()).count("test")
+    told = headstart("evaluate", run.path, own, "--output", tmp_path / "metrics.json")
+    assert told.code == 0
+    assert f"{120 - num_test} of the 120 texts" in " ".join(told.err.split())
+    measured = json.loads((tmp_path / "metrics.json").read_text())
+    assert measured["n"] == num_test
+    assert measured["metrics"]["accuracy"]["value"] == run.metrics["accuracy"].value
+
+    places = [place for place, split in splits.items() if split == "train"]
+    learnt = write(tmp_path / "learnt.csv", [rows(120, seed=0)[i] for i in places])
+    told = headstart("evaluate", run.path, learnt)
+    assert told.code == 2
+    assert f"has learnt from all of the {len(places)} texts" in " ".join(told.err.split())
+
+
+def test_a_run_that_does_not_tell_what_it_learnt_from_is_warned_of(
+    run: hs.Run, tmp_path: Path, headstart: Any
+) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    split = json.loads((tmp_path / "run/split.json").read_text(encoding="utf-8"))
+    for entry in split["assignment"].values():
+        del entry["content"]
+    (tmp_path / "run/split.json").write_text(json.dumps(split), encoding="utf-8")
+    told = headstart("evaluate", tmp_path / "run", write(tmp_path / "a.csv", rows(10, seed=0)))
+    assert told.code == 0
+    assert "of an earlier version and does not tell" in " ".join(told.err.split())
+
+
+def test_copies_count_as_one_as_in_a_fit(run: hs.Run, tmp_path: Path, headstart: Any) -> None:
+    some = rows(20, seed=9)
+    flipped = {"praise": "blame", "blame": "praise"}
+    wrong = [(*row[:2], flipped[row[2]]) for row in some[:4]] + some[4:]
+    once, often = (write(tmp_path / f"{n}.csv", wrong * n) for n in (1, 10))
+    apart, together = (evaluate(run.path, path).metrics["accuracy"] for path in (once, often))
+    assert together.value == pytest.approx(apart.value)
+    assert together.high - together.low > 0.8 * (apart.high - apart.low)
+    told = headstart("evaluate", run.path, often)
+    assert "200 texts are in" in " ".join(told.err.split())
+
+
+def test_a_text_with_nothing_in_it_is_a_stranger(run: hs.Run, tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    path.write_text('body,id\n"good fine funny beauty",1\n" ",2\n', encoding="utf-8")
+    found = hs.predict(run.path, [path]).strangers
+    assert found is not None
+    assert found.is_stranger.tolist()[1]

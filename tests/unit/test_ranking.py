@@ -114,6 +114,23 @@ def test_weights_that_cannot_be_had_are_listed_and_the_race_goes_on(photos: Path
         headstart.rank(photos, backbones=["unreachable"])
 
 
+def test_a_backbone_that_cannot_be_tried_takes_no_part(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headstart import field
+
+    measure = field.new_probe
+
+    def refuse(where: Any, backbone: Any) -> Any:
+        if "efficientnet" in backbone.spec.architecture:
+            raise WeightsError("It cannot be run here.")
+        return measure(where, backbone)
+
+    monkeypatch.setattr(field, "new_probe", refuse)
+    ranking = headstart.rank(photos, backbones=SEEING)
+    assert ranking.absent == (("test_efficientnet", "It cannot be run here."),)
+
+
 def test_a_name_that_does_not_exist_stops_the_race_before_it_begins(photos: Path) -> None:
     recorder = Recorder()
     with pytest.raises(ConfigError, match="no architecture `test_resnett`"):

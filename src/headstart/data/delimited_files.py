@@ -29,6 +29,9 @@ BLOCK_CHARACTERS = 1 << 22
 MAX_CELL = 1 << 24
 _SNIFFED_LINES = 50
 _SNIFFED_CHARACTERS = 1 << 20
+# A cell that recurs below is no name of a column: of 77 classes, the first row's is in nearly any
+# thousand rows, and in every second fifty.
+_ROWS_BELOW_HEADER = 1000
 
 
 def read_delimited(
@@ -75,9 +78,11 @@ def read_delimited(
         else:
             numbered = _split_quoted(path, all_lines, separator)
         readable = _Readable(numbered)
-        rows = _in_place(readable) if least_columns == 1 else filter(_says_something, readable)
+        rows = iter(
+            _in_place(readable) if least_columns == 1 else filter(_says_something, readable)
+        )
         first_line = shown[0].strip()
-        first = list(islice(rows, _SNIFFED_LINES))
+        first = _first(rows)
         if not first:  # rows of nothing but separators
             raise readable.error or _empty(path)
         _require_columns(path, first[0][1], first_line, least_columns=least_columns)
@@ -142,6 +147,18 @@ def _beginning(rest: Iterator[str]) -> list[str]:
         if length > _SNIFFED_CHARACTERS:
             break
     return begun
+
+
+def _first(rows: Iterator[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """The first rows, enough to tell a header by."""
+    first: list[tuple[int, list[str]]] = []
+    length = 0
+    for numbered in islice(rows, _ROWS_BELOW_HEADER):
+        first.append(numbered)
+        length += sum(map(len, numbered[1]))
+        if length > _SNIFFED_CHARACTERS:
+            break
+    return first
 
 
 def _sniff(shown: list[str], *, or_space: bool) -> str:
@@ -250,6 +267,8 @@ def _header(
     if is_header([row for _, row in first]):
         names = [name.strip() for name in first.pop(0)[1]]
         names = [name or f"column_{i}" for i, name in enumerate(names, 1)]
+        if width == 1:
+            notes.append(f"The first row of {path.name}, `{names[0]}`, names its column.")
     else:
         names = [f"column_{i}" for i in range(1, width + 1)]
         notes.append(f"{path.name} has no header; its columns are called {', '.join(names)}.")
@@ -268,7 +287,7 @@ def _blocks(
     on_bad: OnBad | None,
 ) -> Iterator[dict[str, list[Any]]]:
     width = len(names)
-    uneven: list[str] = []
+    uneven: list[str] = []  # once there is one, all that follow are looked for, and no block comes
     num_uneven, length = 0, 0
     block: list[list[str]] = []
     for place, (line, row) in enumerate(rows, 1):
@@ -279,6 +298,7 @@ def _blocks(
             num_uneven += 1
             if len(uneven) < 10:
                 uneven.append(f"line {line} has {len(row)}")
+        if num_uneven:
             continue
         block.append(row)
         length += sum(map(len, row))

@@ -22,6 +22,7 @@ from headstart.data.listing import (
     is_picture_name,
     list_folder,
     missing_path,
+    refuse_names_of_bytes,
     series,
     subfolders_with_pictures,
 )
@@ -321,6 +322,7 @@ def _expand(given: Path | str) -> list[Path]:
     """The pictures that one path, folder or pattern stands for."""
     path = Path(given)
     if path.is_file():
+        refuse_names_of_bytes([str(given)])
         return [path]
     if path.is_dir():
         return [path / relative for relative in sorted(list_folder(path).files)]

@@ -47,10 +47,10 @@ def folds(targets: np.ndarray, groups: np.ndarray, *, num_folds: int, seed: int)
             "folds and a group for each are needed: add samples, or ask for fewer folds."
         )
     if targets.ndim == 1:
-        marks = np.zeros((len(targets), int(targets.max()) + 1), np.int32)
+        marks = np.zeros((len(targets), int(targets.max()) + 1), np.int8)
         marks[np.arange(len(targets)), targets] = 1
     else:
-        marks = np.column_stack([targets > 0, ~(targets > 0).any(axis=1)]).astype(np.int32)
+        marks = np.column_stack([targets > 0, ~(targets > 0).any(axis=1)]).astype(np.int8)
     rng = np.random.default_rng(seed)
     result = np.full(len(targets), -1, np.int64)
     counts = np.zeros((num_folds, marks.shape[1]), np.int64)

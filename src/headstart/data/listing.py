@@ -65,15 +65,30 @@ def list_folder(root: Path, *, is_wanted: IsWanted = is_picture_name) -> Listing
     """
     listing = Listing()
     _list(str(root), "", listing, (os.path.realpath(root),), is_wanted)
-    bad = [n for n in (*listing.folders, *listing.files) if not n.isascii() and not _is_text(n)]
-    if bad:
-        shown = os.fsencode(bad[0]).decode("utf-8", "backslashreplace")
-        raise DataError(
-            f"{count(len(bad), 'name')} of files and folders in `{root}` are in another encoding "
-            f"than UTF-8, such as `{shown}`, and cannot be written into a run. Rename them, with "
-            "`convmv` for instance."
-        )
+    refuse_names_of_bytes((*listing.folders, *listing.files), root)
     return listing
+
+
+def refuse_names_of_bytes(names: Iterable[str], root: Path | None = None) -> None:
+    """Stop at names that are no text, and so can stand in no answer and no run.
+
+    Args:
+        names: Of files and folders.
+        root: Where they are, if they do not tell it themselves.
+
+    Raises:
+        DataError: With one of them, as its bytes are.
+    """
+    bad = [name for name in names if not name.isascii() and not _is_text(name)]
+    if not bad:
+        return
+    shown = os.fsencode(bad[0]).decode("utf-8", "backslashreplace")
+    where = "" if root is None else f" in `{root}`"
+    raise DataError(
+        f"{count(len(bad), 'name')} of files and folders{where} are in another encoding than "
+        f"UTF-8, such as `{shown}`, and cannot be written into a run or an answer. Rename them, "
+        "with `convmv` for instance."
+    )
 
 
 def _is_text(name: str) -> bool:

@@ -6,6 +6,7 @@ They come a part at a time, so that a table may be larger than memory.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,9 @@ from typing import Any
 from headstart.contracts import Sample
 from headstart.data.columns import require
 from headstart.data.decoding import decode, decoded, lines
-from headstart.data.listing import is_text_name, list_folder
+from headstart.data.listing import is_text_name, list_folder, refuse_names_of_bytes
 from headstart.data.table_files import TABLE_READERS, Table, table_blocks
-from headstart.data.text_columns import guess_texts, header_of_texts, whole_names
+from headstart.data.text_columns import as_in_the_fit, guess_texts, header_of_texts, whole_names
 from headstart.data.text_rows import cleaned
 from headstart.data.text_tables import joined
 from headstart.errors import DataError
@@ -147,6 +148,7 @@ def _files_of(source: str) -> Iterator[_File]:
         for name, found in sorted(list_folder(path, is_wanted=is_text_name).files.items()):
             yield _File(source, Path(found), name, Path(found).stat().st_size)
     elif path.is_file():
+        refuse_names_of_bytes([source])
         yield _File(source, path, path.name, path.stat().st_size)
     else:
         raise DataError(f"There is no file or folder `{path}`. Check the path.")
@@ -223,23 +225,24 @@ def _no_text(file: _File) -> DataError:
 
 def _of_table(path: Path, reading: _Reading) -> Iterator[tuple[Sample, int]]:
     columns, number = reading.columns, 0
+    names: dict[str, str] = {}
     bad: set[int] = set()
     for block in _blocks_of(path, reading, bad):
         if columns is None:
             columns = guess_texts(block, reading.notes, usual=reading.usual)
         if not number:
-            columns = whole_names(columns, block.columns)
-            for name in columns:
+            names = as_in_the_fit(whole_names(columns, block.columns), reading.usual)
+            for name in names:
                 require(block, name)
         none = [None] * len(block)  # of JSONL a block may lack a column
-        for row in zip(*(block.columns.get(name, none) for name in columns), strict=True):
+        for row in zip(*(block.columns.get(name, none) for name in names), strict=True):
             number += 1
             if number in bad:
                 bad.remove(number)
                 continue
             id_ = f"{path.name}#{number}"
             try:
-                text = joined(dict(zip(columns, row, strict=True)))
+                text = joined(dict(zip(names, row, strict=True)), names)
             except DataError as error:
                 reading.leave_out(Sample(id_, path), DataError(f"Row {number}: {error}"))
             else:
@@ -296,6 +299,7 @@ def _of_lines(reading: _Reading) -> Iterator[Sample]:
         if not line.strip():
             continue
         if is_json is None:
+            _refuse_array(line)
             is_json = line.lstrip()[:1] == "{"
         try:
             text = _of_object(number, line, reading) if is_json else cleaned(line)
@@ -303,6 +307,15 @@ def _of_lines(reading: _Reading) -> Iterator[Sample]:
             reading.leave_out(Sample(f"line {number}", where), error)
         else:
             yield Sample(f"line {number}", where, text=text)
+
+
+def _refuse_array(first: str) -> None:
+    """A list of objects is no text; one in many lines begins with a bracket alone."""
+    if first.strip() == "[" or re.match(r"\s*\[\s*\{\s*\"", first):
+        raise DataError(
+            "Standard input is a JSON array. Give an object a line, such as "
+            '{"text": "..."}; `jq -c \'.[]\'` makes them of an array.'
+        )
 
 
 def _of_object(number: int, line: str, reading: _Reading) -> str:
@@ -319,14 +332,15 @@ def _of_object(number: int, line: str, reading: _Reading) -> str:
             f"Line {number} of standard input is a {type(found).__name__}. Each line needs one "
             'object, such as {"text": "..."}.'
         )
-    names = whole_names(reading.columns or _text_names(found, reading.usual), found)
+    columns = whole_names(reading.columns or _text_names(found, reading.usual), found)
+    names = as_in_the_fit(columns, reading.usual)
     missing = [name for name in names if name not in found]
     if missing or not names:
         raise DataError(
             f"Line {number} of standard input has no entry `{', '.join(missing) or 'text'}`; it "
             f"has {', '.join(found) or 'none'}. Name another with --text-column."
         )
-    return joined({name: found[name] for name in names})
+    return joined({name: found[name] for name in names}, names)
 
 
 def _text_names(found: dict[str, Any], usual: tuple[str, ...]) -> tuple[str, ...]:

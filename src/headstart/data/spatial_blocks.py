@@ -20,6 +20,7 @@ import numpy as np
 from headstart.contracts import Dataset
 from headstart.data.leaks import LeakedSample
 from headstart.data.listing import count
+from headstart.data.numbering import numbered
 from headstart.data.places import Places
 from headstart.data.splits import SplitPlan
 from headstart.data.window_ids import picture_of
@@ -323,7 +324,7 @@ def _neighbours(
     if not len(rows) or not len(columns):
         return
     names = [picture_of(id_) for id_ in places.ids]
-    _, files = np.unique(names, return_inverse=True)
+    files = numbered(names)
     is_window = np.array([bool(name) for name in names])
     num_at_once = max(1, _MOST_PAIRS // len(columns))
     for start in range(0, len(rows), num_at_once):

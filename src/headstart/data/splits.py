@@ -14,7 +14,7 @@ import numpy as np
 
 from headstart.contracts import SPLITS, Dataset, Sample, Split
 from headstart.data.chaining import chained
-from headstart.data.folds import sums_by_owner
+from headstart.data.numbering import numbered
 from headstart.errors import DataError
 
 # A fifth for the test, and a fifth of the rest for validation. Source: Joseph 2022, "Optimal ratio
@@ -96,7 +96,7 @@ def split_dataset(
         placed = {
             id_: f"{block} in {splits[id_]}" for id_, block in placed.items() if id_ in splits
         }
-    groups = _share_groups(samples, same_content or {}, near_duplicates or {}, placed)
+    groups = shared_groups(samples, same_content or {}, near_duplicates or {}, placed)
     if given and "train" not in given:
         raise DataError(
             f"`{dataset.root}` has the split {' and '.join(sorted(given))}, but no train to learn "
@@ -126,7 +126,7 @@ def split_dataset(
         _hold_out(dataset, assignment, groups, to="validation", seed=seed)
     if given and any(s.split is None for s in samples):
         notes.append("Samples without a split were put into train.")
-    notes += _unmet(dataset, assignment, groups, is_drawn=rule != "as-given")
+    notes += _unmet(dataset, assignment, groups, is_drawn=rule == "drawn")
     return SplitPlan(assignment, groups, rule, reason, tuple(notes), placed)
 
 
@@ -139,7 +139,7 @@ def regrouped(
 ) -> SplitPlan:
     """The same splits, with the groups as these near-duplicates make them; they may straddle."""
     samples = [s for s in dataset.samples if s.id in plan.assignment]
-    groups = _share_groups(samples, same_content, near_duplicates, plan.blocks)
+    groups = shared_groups(samples, same_content, near_duplicates, plan.blocks)
     return replace(plan, groups=groups)
 
 
@@ -202,13 +202,20 @@ def class_counts(
     return {name: counts[name] for name in ("all", *SPLITS) if name in counts}
 
 
-def _share_groups(
+def shared_groups(
     samples: Sequence[Sample],
     same_content: Mapping[str, str],
     near: Mapping[str, str],
     blocks: Mapping[str, str],
 ) -> dict[str, str]:
-    """Sample id -> group, where groups that share a picture have become one."""
+    """Sample id -> group, where groups that share a picture or a text have become one.
+
+    Args:
+        samples: With groups of their own, or without.
+        same_content: See `split_dataset`.
+        near: Likewise, near-duplicates.
+        blocks: Likewise.
+    """
     links = []
     for sample in samples:
         own = f"id {sample.id}"
@@ -225,17 +232,6 @@ def _share_groups(
         name = sample.group or blocks.get(sample.id) or sample.id
         names.setdefault(root[f"id {sample.id}"], name)
     return {s.id: names[root[f"id {s.id}"]] for s in samples}
-
-
-def _targets(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
-    """(n, num_classes + 1) int32, 0 or 1; the last column marks samples without any label."""
-    index = {name: i for i, name in enumerate(classes)}
-    targets = np.zeros((len(samples), len(classes) + 1), np.int32)
-    for row, sample in enumerate(samples):
-        for label in sample.labels:
-            targets[row, index[label]] = 1
-    targets[:, -1] = targets.sum(axis=1) == 0
-    return targets
 
 
 def _hold_out(
@@ -260,46 +256,129 @@ def _hold_out(
         (s for s in dataset.samples if assignment.get(s.id) == "train"),
         key=lambda s: (groups[s.id], s.id),
     )
-    targets = _targets(pool, dataset.classes)
-    _, owners = np.unique([groups[s.id] for s in pool], return_inverse=True)
-    num_groups = int(owners.max()) + 1
-    sums = sums_by_owner(targets, owners, num_groups)
-    sizes = np.bincount(owners, minlength=num_groups)
+    owners = numbered([groups[s.id] for s in pool])
+    held = _Held.of(pool, owners, dataset.classes)
+    sizes = np.bincount(owners)
     rng = np.random.default_rng([seed, SPLITS.index(to)])
 
     fraction = min(HOLDOUT_FRACTION, MAX_HOLDOUT / len(pool))
-    total = sums.sum(axis=0)
-    need = np.rint(fraction * total).astype(np.int64)
-    need = np.where((sums > 0).sum(axis=0) >= 2, np.maximum(need, 1), 0)
-    free = ~_reserved(sums, sizes, rng)
-    taken = np.zeros(num_groups, bool)
+    need = np.rint(fraction * held.totals).astype(np.int64)
+    need = np.where(held.num_groups >= 2, np.maximum(need, 1), 0)
+    free = ~_reserved(held, sizes, rng)
+    taken = np.zeros(len(sizes), bool)
     for unit in rng.permutation(np.flatnonzero(free & (sizes > 1))):
-        if np.abs(need - sums[unit]).sum() < np.abs(need).sum():
+        columns, counts = held.of_group(unit)
+        if np.abs(need[columns] - counts).sum() < np.abs(need[columns]).sum():
             taken[unit] = True
-            need = need - sums[unit]
+            need[columns] -= counts
     free &= ~taken
-    for column in np.argsort(total, kind="stable"):
+    for column in np.argsort(held.totals, kind="stable"):
         if need[column] <= 0:
             continue
-        single = np.flatnonzero(free & (sizes == 1) & (sums[:, column] > 0))
-        excess = sums[single] @ (need <= 0) + rng.random(len(single))
+        having = held.groups_of(column)
+        single = having[free[having] & (sizes[having] == 1)]
+        excess = held.summed(single, need <= 0) + rng.random(len(single))
         chosen = single[np.argsort(excess)[: need[column]]]
-        if not len(chosen) and not sums[taken, column].any():  # better too many than none
-            having = np.flatnonzero(free & (sums[:, column] > 0))
-            chosen = having[np.argsort(sizes[having], kind="stable")[:1]]
+        if not len(chosen) and not taken[having].any():  # better too many than none
+            large = having[free[having]]
+            chosen = large[np.argsort(sizes[large], kind="stable")[:1]]
         taken[chosen] = True
         free[chosen] = False
-        need = need - sums[chosen].sum(axis=0)
+        for unit in chosen:
+            columns, counts = held.of_group(unit)
+            need[columns] -= counts
     for sample, owner in zip(pool, owners, strict=True):
         if taken[owner]:
             assignment[sample.id] = to
 
 
-def _reserved(sums: np.ndarray, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class _Held:
+    """How many samples of each class the groups hold: a place for each class that a group has.
+
+    A table of all groups and classes would take gigabytes for a million texts. One more class
+    stands for samples without any label.
+
+    Attributes:
+        groups: (m,) of the places, ascending.
+        columns: (m,) the class of each, ascending within a group.
+        counts: (m,) how many samples.
+        starts: (num_groups + 1,) where the places of each group begin.
+        by_column: (m,) the places, class by class.
+        column_starts: (num_classes + 2,) where those of each class begin among them.
+    """
+
+    groups: np.ndarray
+    columns: np.ndarray
+    counts: np.ndarray
+    starts: np.ndarray
+    by_column: np.ndarray
+    column_starts: np.ndarray
+
+    @classmethod
+    def of(cls, pool: Sequence[Sample], owners: np.ndarray, classes: Sequence[str]) -> _Held:
+        """Counted from samples; `owners` (n,) are their groups, from 0."""
+        index = {name: i for i, name in enumerate(classes)}
+        num_columns = len(classes) + 1
+        keys = np.array(
+            [
+                int(owner) * num_columns + column
+                for sample, owner in zip(pool, owners, strict=True)
+                for column in {index[name] for name in sample.labels} or (len(classes),)
+            ],
+            np.int64,
+        )
+        places, counts = np.unique(keys, return_counts=True)
+        groups, columns = np.divmod(places, num_columns)
+        return cls(
+            groups,
+            columns,
+            counts,
+            np.searchsorted(groups, np.arange(owners.max() + 2)),
+            np.argsort(columns, kind="stable"),
+            np.searchsorted(np.sort(columns), np.arange(num_columns + 1)),
+        )
+
+    @property
+    def totals(self) -> np.ndarray:
+        """(num_classes + 1,) samples of each class."""
+        totals = np.zeros(len(self.column_starts) - 1, np.int64)
+        np.add.at(totals, self.columns, self.counts)
+        return totals
+
+    @property
+    def num_groups(self) -> np.ndarray:
+        """(num_classes + 1,) groups that have a class."""
+        numbers: np.ndarray = np.diff(self.column_starts)
+        return numbers
+
+    def of_group(self, group: int) -> tuple[np.ndarray, np.ndarray]:
+        """The classes of a group, and how many samples it has of each."""
+        part = slice(self.starts[group], self.starts[group + 1])
+        return self.columns[part], self.counts[part]
+
+    def groups_of(self, column: int) -> np.ndarray:
+        """The groups that have a class, ascending."""
+        part = slice(self.column_starts[column], self.column_starts[column + 1])
+        groups: np.ndarray = self.groups[self.by_column[part]]
+        return groups
+
+    def summed(self, groups: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
+        """(k,) how many samples each of some groups has of the classes that count."""
+        begins, ends = self.starts[groups], self.starts[groups + 1]
+        lengths = ends - begins
+        owners = np.repeat(np.arange(len(groups)), lengths)
+        places = np.arange(lengths.sum()) + (ends - np.cumsum(lengths))[owners]
+        counted = self.counts[places] * is_counted[self.columns[places]]
+        sums: np.ndarray = np.bincount(owners, counted, len(groups))
+        return sums
+
+
+def _reserved(held: _Held, sizes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(num_groups,) bool: groups kept for train so that it has each class, rarest class first."""
-    reserved = np.zeros(len(sums), bool)
-    for column in np.argsort(sums.sum(axis=0), kind="stable"):
-        having = np.flatnonzero(sums[:, column])
+    reserved = np.zeros(len(sizes), bool)
+    for column in np.argsort(held.totals, kind="stable"):
+        having = held.groups_of(column)
         if len(having) and not reserved[having].any():
             order = rng.permutation(having)
             reserved[order[np.argmax(sizes[order])]] = (
@@ -367,7 +446,9 @@ def _unmet(
         lacking = [name for name in expected if not of_split.get(name)]
         if lacking:
             shown = ", ".join(lacking[:10]) + (" and more" if len(lacking) > 10 else "")
-            reason = " (a single sample or group stays in train)" if is_drawn else ""
+            reason = (
+                " (a single sample or group stays in train)" if is_drawn and split == "test" else ""
+            )
             noun = "class has" if len(lacking) == 1 else "classes have"
             notes.append(
                 f"{len(lacking)} {noun} no {split} sample{reason} and {consequence}: {shown}."

@@ -120,7 +120,8 @@ def table_blocks(
             f"The table `{path}` cannot be read ({error.strerror or error}). Check the file."
         ) from error
     if not num_rows:
-        raise DataError(f"The table `{path}` has no rows. At least two samples are needed.")
+        needed = "one is" if least_columns == 1 else "two samples are"
+        raise DataError(f"The table `{path}` has no rows. At least {needed} needed.")
 
 
 def _read_jsonl(

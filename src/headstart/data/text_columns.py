@@ -7,7 +7,7 @@ labels, splits and groups are called is in `columns`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,16 @@ _NUMBER = re.compile(r"\s*[+-]?[\d.,]+(?:[eE][+-]?\d+)?%?\s*")
 
 @dataclass(frozen=True)
 class TextRoles:
-    """Which columns are which; texts are joined in this order."""
+    """Which columns are which; texts are joined in this order.
 
-    texts: tuple[str, ...]
+    Attributes:
+        texts: Column -> the name with which it stands in a joined text.
+        label: Column.
+        split: Column.
+        group: Column.
+    """
+
+    texts: Mapping[str, str]
     label: str
     split: str | None
     group: str | None
@@ -137,13 +144,14 @@ def find_text_roles(table: Table, request: Request, notes: list[str]) -> TextRol
     texts = whole_names(texts, table.columns)
     for column in texts:
         require(table, column, "--text-column")
+    named = as_in_the_fit(texts, request.usual_text_columns)
     label, split, group = find_other_roles(table, request, notes, taken=texts, noun="text")
     if label in texts:
         raise DataError(
             f"Column `{label}` of `{table.path}` cannot hold both texts and labels. "
             "Give --text-column and --label-column different names."
         )
-    return TextRoles(texts, label, split, group)
+    return TextRoles(named, label, split, group)
 
 
 def guess_texts(table: Table, notes: list[str], *, usual: Sequence[str] = ()) -> tuple[str, ...]:
@@ -185,6 +193,26 @@ def guess_texts(table: Table, notes: list[str], *, usual: Sequence[str] = ()) ->
     why = "its name says so" if _is_text_name(found) else "it has the longest texts"
     notes.append(f"Column `{found}` of {name} holds the texts: {why}.")
     return (found,)
+
+
+def as_in_the_fit(columns: Sequence[str], usual: Sequence[str]) -> dict[str, str]:
+    """Column -> the name with which it is joined, in the order of the fit.
+
+    Columns that stand for others go by the names of these: a model reads names, too.
+
+    Args:
+        columns: As they were asked for, or guessed.
+        usual: Those of the fit; none while there is none.
+
+    Example:
+        >>> as_in_the_fit(["subject", "body"], ["title", "text"])
+        {'subject': 'title', 'body': 'text'}
+        >>> as_in_the_fit(["text", "title"], ["title", "text"])
+        {'title': 'title', 'text': 'text'}
+    """
+    if set(columns) == set(usual):
+        columns = usual
+    return dict(zip(columns, usual if len(usual) == len(columns) else columns, strict=True))
 
 
 def whole_names(parts: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:

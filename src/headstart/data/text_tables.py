@@ -92,7 +92,7 @@ def read_text_tables(path: Path, request: Request) -> Dataset:
     )
     labels = TextLabels(names, is_multilabel)
     if roles is not None:
-        labels = replace(labels, group=roles.group, columns=columns, texts=roles.texts)
+        labels = replace(labels, group=roles.group, columns=columns, texts=tuple(roles.texts))
     return dataset_of_texts(root, rows, labels, request)
 
 
@@ -173,7 +173,7 @@ def _collect(
         named = source.split if is_missing(split) else _split_named(split, block, roles)
         if not rows.takes(number, label, named):
             continue
-        text = joined({n: c[at] for n, c in zip(roles.texts, texts, strict=True)})
+        text = joined({n: c[at] for n, c in zip(roles.texts, texts, strict=True)}, roles.texts)
         label = known.setdefault(label, label) if isinstance(label, str) else label
         of_group = None if is_missing(group) else str(group)
         identity = f"{prefix}{above + at + 1}"
@@ -191,8 +191,12 @@ def _split_named(cell: Any, block: Table, roles: TextRoles) -> Split:
     return split
 
 
-def joined(cells: Mapping[str, Any]) -> str:
+def joined(cells: Mapping[str, Any], names: Mapping[str, str]) -> str:
     """One text of the cells of a row: of several columns each with its name, if it has something.
+
+    Args:
+        cells: Of each column.
+        names: Of the columns, as they stand in the text; see `as_in_the_fit`.
 
     Raises:
         DataError: A cell is an object.
@@ -206,4 +210,4 @@ def joined(cells: Mapping[str, Any]) -> str:
     texts = {name: cleaned(cell) for name, cell in cells.items()}
     if len(texts) == 1:
         return next(iter(texts.values()))
-    return "\n".join(f"{name}: {text}" for name, text in texts.items() if text)
+    return "\n".join(f"{names[name]}: {text}" for name, text in texts.items() if text)

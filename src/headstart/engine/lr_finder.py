@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import time
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -21,7 +22,7 @@ from headstart.model import Model
 from headstart.protocols import Objective, Strategy
 
 LOWEST, HIGHEST = 1e-6, 1.0
-_NUM_STEPS = 60
+NUM_STEPS = 60
 _SMOOTHING = 0.8
 
 
@@ -40,7 +41,7 @@ def find_lr(
     model is left as it was.
 
     Raises:
-        TrainingError: The loss fell at no rate, or memory ran out.
+        TrainingError: The loss fell at no rate, memory ran out, or the time.
         InterruptedFit: After Ctrl-C or SIGTERM.
     """
     before = model_tensors(model)
@@ -55,11 +56,11 @@ def find_lr(
     lrs: list[float] = []
     losses: list[float] = []
     smooth = 0.0
-    batches = itertools.islice(_endless(train), _NUM_STEPS)
+    batches = itertools.islice(_endless(train), NUM_STEPS)
     stop = surroundings.stop
-    with surroundings.progress.bar("finding the rate", total=_NUM_STEPS, unit="steps") as advance:
+    with surroundings.progress.bar("finding the rate", total=NUM_STEPS, unit="steps") as advance:
         for number, batch in enumerate(batches):
-            lr = LOWEST * (HIGHEST / LOWEST) ** (number / (_NUM_STEPS - 1))
+            lr = LOWEST * (HIGHEST / LOWEST) ** (number / (NUM_STEPS - 1))
             for group, described in zip(raw_optimizer.param_groups, groups, strict=True):
                 group["lr"] = lr * described.lr_scale
             torch.manual_seed(hash((plan.seed, number)))
@@ -77,6 +78,11 @@ def find_lr(
                 break
             if stop.is_set:
                 raise InterruptedFit("Stopped while the rate was looked for.")
+            if surroundings.deadline is not None and time.monotonic() > surroundings.deadline:
+                raise TrainingError(
+                    f"The budget ended after {number + 1} of the {NUM_STEPS} steps in which the "
+                    "learning-rate finder tries rates. Give --budget more time, or --lr yourself."
+                )
             lrs.append(lr)
             losses.append(unbiased)
     model.load_state_dict(before)

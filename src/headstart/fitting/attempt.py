@@ -315,6 +315,7 @@ class Attempt(ABC, Generic[TaskT_co]):
             dataset=data.dataset,
             findings=data.checkup.findings,
             facts=data.checkup.facts,
+            contents=data.checkup.contents,
             fingerprint=data.checkup.fingerprint,
             split=data.split,
             left_out=dict(data.left_out),

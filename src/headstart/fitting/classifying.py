@@ -26,7 +26,7 @@ from headstart.fitting.embedding import Embedder
 from headstart.fitting.explaining import explain
 from headstart.fitting.explaining_texts import explain_texts
 from headstart.fitting.label_attempt import LabelAttempt
-from headstart.fitting.ladder import Found, Ladder
+from headstart.fitting.ladder import DEFAULT_BUDGET_S, Found, Ladder
 from headstart.fitting.learning import learn
 from headstart.fitting.long_texts import read_long
 from headstart.fitting.preparing import PreparedData, seen_through, with_findings
@@ -54,6 +54,8 @@ class Classifying:
     def __init__(
         self, where: Situation[LabelTask], choices: Choices, *, resume: RunFolder | None
     ) -> None:
+        if where.deadline is None and where.options.strategy == "auto":
+            where = replace(where, deadline=where.started + DEFAULT_BUDGET_S)
         self.where = where
         self.choices = choices
         self.resume = resume

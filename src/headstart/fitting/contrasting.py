@@ -94,7 +94,14 @@ def _autocast(device: torch.device, compute_format: ComputeFormat) -> torch.auto
 
 
 class ContrastiveAttempt(LabelAttempt):
-    """The strategy `contrastive` with all that was settled for it; see `Attempt`."""
+    """The strategy `contrastive` with all that was settled for it; see `Attempt`.
+
+    Attributes:
+        tuned: (n, num_features) what the tuned backbone sees in the texts it was tuned to; once it
+            has learnt.
+    """
+
+    tuned: Tensor
 
     @property
     def objective(self) -> Objective:
@@ -169,6 +176,7 @@ class ContrastiveAttempt(LabelAttempt):
                 f"--strategy contrastive is meant for few texts a class, up to some {FEW_A_CLASS}; "
                 f"here there are {each:,.0f} on average. --strategy full makes more of so many."
             )
+        self.num_looked_at_after = len(train)  # for the head
         num_pairs = num_steps * batch_size * (batch_size - 1) // 2
         self.where.progress.note(
             f"  {num_steps} steps of up to {batch_size} texts: at most {num_pairs:,} pairs, "
@@ -205,4 +213,5 @@ class ContrastiveAttempt(LabelAttempt):
         )
         assert isinstance(self.model.head, LinearHead)
         self.model.head.load(fit.weight, fit.bias)
+        self.tuned = table.features
         self.facts.update(classifier="logistic", C=_HEAD_C, head="fitted on the tuned features")

@@ -18,6 +18,7 @@ import numpy as np
 from headstart.backbones import load_backbone_for
 from headstart.config import FitOptions
 from headstart.contracts import Evaluation, Measure, Prediction, Sample, TextContract
+from headstart.data.numbering import numbered_if_shared
 from headstart.errors import InterruptedFit, TrainingError
 from headstart.fitting.attempt import Attempt
 from headstart.fitting.embedding import Embedder, read_as_stored
@@ -219,10 +220,7 @@ def _compare(
     kept: LabelAttempt, tested: Sequence[Sample], *, before: Prediction, after: Prediction
 ) -> Comparison:
     """On the test samples, which both answer in the same order."""
-    names = [sample.group or sample.id for sample in tested]
-    groups = None
-    if len(set(names)) < len(names):
-        groups = np.unique(names, return_inverse=True)[1]
+    groups = numbered_if_shared([sample.group or sample.id for sample in tested])
     return compare_predictions(
         before.probabilities,
         after.probabilities,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headstart.errors import ConfigError, DataError
@@ -17,6 +17,14 @@ from headstart.progress import Progress
 
 _COLUMNS = ("id", "label")
 _LISTED = 5
+
+
+@dataclass(frozen=True)
+class _Suspected:
+    """A sample as it was when it was suspected; its content is empty where the file has none."""
+
+    label: str
+    content: str
 
 
 def drop_suspects(data: PreparedData, path: Path, *, progress: Progress) -> PreparedData:
@@ -66,8 +74,8 @@ def without_samples(data: PreparedData, ids: Collection[str]) -> PreparedData:
     )
 
 
-def _read(path: Path) -> dict[str, str]:
-    """Sample id -> the label it had when it was suspected."""
+def _read(path: Path) -> dict[str, _Suspected]:
+    """Sample id -> what it was when it was suspected."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
@@ -78,7 +86,7 @@ def _read(path: Path) -> dict[str, str]:
                     f"`{path}` has no column `{missing[0]}`; its columns are: {found}. Give the "
                     "suspects.csv of a run, with commas between the columns, and delete only rows."
                 )
-            return {row["id"]: row["label"] for row in reader}
+            return {row["id"]: _Suspected(row["label"], row.get("content", "")) for row in reader}
     except OSError as error:
         raise ConfigError(
             f"Cannot read the suspects `{path}`: {error.strerror}. Give --drop-suspects the "
@@ -90,7 +98,7 @@ def _read(path: Path) -> dict[str, str]:
         ) from None
 
 
-def _refuse_unknown(listed: Mapping[str, str], data: PreparedData, path: Path) -> None:
+def _refuse_unknown(listed: Mapping[str, _Suspected], data: PreparedData, path: Path) -> None:
     known = data.split.assignment.keys() | data.left_out.keys()
     unknown = [id_ for id_ in listed if id_ not in known]
     if not unknown:
@@ -107,13 +115,22 @@ def _refuse_unknown(listed: Mapping[str, str], data: PreparedData, path: Path) -
     )
 
 
-def _refuse_changed(listed: Mapping[str, str], data: PreparedData, path: Path) -> None:
-    """A label that was mended since is no longer what was suspected."""
+def _refuse_changed(listed: Mapping[str, _Suspected], data: PreparedData, path: Path) -> None:
+    """A sample or a label that was mended since is no longer what was suspected."""
+    known = [sample for sample in data.dataset if sample.id in listed]
+    contents = data.checkup.contents
+    others = [s.id for s in known if listed[s.id].content not in ("", contents.get(s.id))]
+    if others:
+        raise ConfigError(
+            f"{len(others)} of the {len(listed)} samples of `{path}` have another content in "
+            f"`{data.path}` now: {_quoted(others)}. Rows of a table go by their numbers, which "
+            "move when one is deleted or added above them: mark suspects in the table as it was, "
+            "or fit again without --drop-suspects for new ones."
+        )
     changed = [
-        f"`{sample.id}` is {sample.label or 'nothing'} and was {listed[sample.id] or 'nothing'}"
-        for sample in data.dataset
-        if sample.id in listed
-        and set(sample.labels) != set(filter(None, listed[sample.id].split("|")))
+        f"`{s.id}` is {s.label or 'nothing'} and was {listed[s.id].label or 'nothing'}"
+        for s in known
+        if set(s.labels) != set(filter(None, listed[s.id].label.split("|")))
     ]
     if changed:
         raise ConfigError(

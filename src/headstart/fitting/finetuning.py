@@ -69,6 +69,7 @@ class FineTuning:
         self.attempt.num_looked_at_after = num_scores + len(self.validation)
         self.after_s = seconds_after_training(self.attempt) + TAIL_S
         self.predicted_s = self.attempt.value("epochs") * self.epoch_s + self.after_s
+        self.predicted_s += self._finder_s()
 
     def _epoch_s(self) -> float:
         training = self.attempt.training.samples_per_s
@@ -80,6 +81,15 @@ class FineTuning:
         optimizer_s = optimizer_seconds(num_parameters, self.attempt.where.device)
         steps_s = num_train / training + num_steps * optimizer_s
         return _STEP_OVERHEAD * steps_s + len(self.validation) / inference
+
+    def _finder_s(self) -> float:
+        """Seconds in which the learning rate is looked for, if it is."""
+        if not self.probe.where.options.find_lr:
+            return 0.0
+        from headstart.engine.lr_finder import NUM_STEPS  # imports Fabric, which takes seconds
+
+        num_samples = NUM_STEPS * int(self.attempt.value("batch_size"))
+        return num_samples / self.attempt.training.samples_per_s
 
     def train(self, tables: Sequence[Mapping[str, Tensor]]) -> None:
         """Tell how, train, then take the best weights.

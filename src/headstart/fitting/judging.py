@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from headstart.contracts import Evaluation, Prediction, Sample
+from headstart.data.numbering import numbered_if_shared
 from headstart.fitting.situation import Situation
 from headstart.metrics.classification import answers_of
 from headstart.metrics.comparison import Comparison, Difference, compare_predictions
@@ -86,10 +87,7 @@ class Judge:
 
     def _group_numbers(self, ids: Sequence[str]) -> np.ndarray | None:
         """(n,) a number a group; None where each sample is its own."""
-        names = [self._groups[id_] for id_ in ids]
-        if len(set(names)) == len(names):
-            return None
-        return np.unique(names, return_inverse=True)[1]
+        return numbered_if_shared([self._groups[id_] for id_ in ids])
 
 
 def is_better(comparison: Comparison) -> bool:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from headstart.contracts import IGNORE, Evaluation, Sample
+from headstart.data.numbering import numbered_if_shared
 from headstart.errors import DataError
 from headstart.mask_predictor import MaskPredictor
 from headstart.metrics.borders import BOUNDARY_SHARE, boundary_tolerance
@@ -118,10 +119,7 @@ def group_numbers(
         ids: Of n samples.
         groups: Sample id -> group; a sample that has none is its own.
     """
-    names = [groups.get(id_) or id_ for id_ in ids]
-    if len(set(names)) == len(names):
-        return None
-    return np.unique(names, return_inverse=True)[1]
+    return numbered_if_shared([groups.get(id_) or id_ for id_ in ids])
 
 
 def tolerance_told(judged: Sequence[Judged]) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from headstart.fitting.settle import Choice, Choices
 from headstart.fitting.tuning_rung import WholeTuning
 from headstart.fitting.words_rung import WordsRung
 from headstart.metrics.comparison import Comparison
+from headstart.strategies.knn import seconds_to_compare
 from headstart.strategies.probe import CLASSIFIERS
 
 # What the ladder takes where no budget was given, from the beginning of the fit.
@@ -55,6 +56,8 @@ _HEADS = {
     "svm": "the support vector machine was",
     "knn": "nearest neighbours were",
 }
+# Of the time that is left, what comparing all samples with one another may take.
+_KNN_SHARE = 0.2
 # How much longer a probe on all depths takes than one on the last layer, at most. (Measured on
 # EfficientNet-Lite0, 1,816 features instead of 1,280: 1.4 to 2.2 times.)
 _DEPTHS_COST = 3.0
@@ -120,7 +123,7 @@ class Ladder:
         majority = self._judge("majority", _majority_logits(table), seconds=0.0)
         self._add(majority, None, "answers the most common class; what all others must beat")
         trivial = self._climb_trivial(majority)
-        knn, neighbours = self._climb_knn(table, trivial or majority)
+        neighbours = self._climb_knn(table, trivial or majority)
         linear = self._climb_probe(trivial or majority)
         if linear is None:
             verdict = (
@@ -131,11 +134,13 @@ class Ladder:
             return self._kept(self.probe, verdict, "probe")
         leader = linear
         # By accuracy alone: how sure the linear head is will be calibrated.
-        if knn is not None and is_more_often_right(self.judge.compare(linear, knn)):
-            leader = knn
+        if neighbours is not None:
+            knn, head, found = neighbours
+            if is_more_often_right(self.judge.compare(linear, knn)):
+                leader = knn
         best, deep = self._climb_depths(leader)
         if leader is not linear and deep is None:
-            self._take_neighbours(*neighbours)
+            self._take_neighbours(head, found)
         leading = (deep, self.depths) if deep else (self.probe, self.tables[0])
         above = best
         about_words, words = "", None
@@ -184,14 +189,24 @@ class Ladder:
 
     def _climb_knn(
         self, table: FeatureTable, before: Judged
-    ) -> tuple[Judged | None, tuple[torch.nn.Module, Initialised]]:
+    ) -> tuple[Judged, torch.nn.Module, Initialised] | None:
+        """Judged, its head and what is told of it; None where it could not be judged."""
         started = time.monotonic()
+        left_s = self.until - started - TAIL_S
+        predicted_s = seconds_to_compare(table.features)
+        if predicted_s > _KNN_SHARE * left_s:
+            why = (
+                f"To compare each of {len(self.samples):,} samples with all others may take "
+                f"{predicted_s:.0f} s, and of the budget {max(left_s, 0):.0f} s were left."
+            )
+            self.rungs.append(Rung("knn", why, predicted_seconds=predicted_s, was_tried=False))
+            return None
         head, found = CLASSIFIERS["knn"](table, self.probe.settings)
         if found.out_of_fold is None:
-            return None, (head, found)
+            return None
         judged = self._judge("knn", found.out_of_fold, seconds=time.monotonic() - started)
         self._add(judged, before, f"the {found.facts['k']} nearest neighbours in the features")
-        return judged, (head, found)
+        return judged, head, found
 
     def _climb_probe(self, before: Judged) -> Judged | None:
         learn(self.probe, self.tables)
@@ -206,7 +221,9 @@ class Ladder:
     def _climb_depths(self, leader: Judged) -> tuple[Judged, LabelAttempt | None]:
         """The best so far, and the probe on features of all depths if that is it."""
         probe, started = self.probe, time.monotonic()
-        if not self.depths or len(self.tables) > 1 or probe.settings.classifier != "logistic":
+        is_wanted = self.where.options.features != "last"
+        is_usual = probe.settings.classifier == "logistic"
+        if not (self.depths and is_wanted and is_usual) or len(self.tables) > 1:
             return leader, None
         left_s = self.until - time.monotonic() - TAIL_S
         predicted_s = _DEPTHS_COST * probe.seconds

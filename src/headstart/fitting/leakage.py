@@ -39,7 +39,8 @@ def measure_leakage(
     data = attempt.where.data
     found: dict[str, Any] = {}
     sentences = []
-    leaks = [leak for leak in data.leaks if leak.id in set(prediction.ids)]
+    answered = set(prediction.ids)
+    leaks = [leak for leak in data.leaks if leak.id in answered]
     if leaks:
         whole = attempt.task.evaluate(prediction, tested)
         clean = _without(prediction, {leak.id for leak in leaks})

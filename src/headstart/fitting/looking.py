@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.contracts import Sample
+from headstart.data.numbering import numbered
 from headstart.fitting.label_attempt import LabelAttempt
 
 
@@ -45,9 +46,4 @@ class Look:
     def groups_of(self, samples: Sequence[Sample]) -> NDArray[np.int64]:
         """(n,) a number for each group of the split."""
         groups = self.attempt.where.data.split.groups
-        return numbers([groups[sample.id] for sample in samples])
-
-
-def numbers(names: Sequence[str]) -> NDArray[np.int64]:
-    """(n,) a number for each different name."""
-    return np.unique(names, return_inverse=True)[1].astype(np.int64)
+        return numbered([groups[sample.id] for sample in samples])

@@ -21,7 +21,7 @@ from headstart.fitting.contrasting import ContrastiveAttempt
 from headstart.fitting.embedding import Embedder
 from headstart.fitting.judging import Judge, Judged, is_more_often_right, standard_error
 from headstart.fitting.label_attempt import LabelAttempt
-from headstart.fitting.learning import TAIL_S, feature_table, learn, samples_for_table
+from headstart.fitting.learning import TAIL_S, feature_table, learn
 from headstart.fitting.recording import record_usable
 from headstart.fitting.rungs import Rung
 from headstart.fitting.settle import Choice, Choices
@@ -100,7 +100,10 @@ class PairTuning:
             return _skipped(reason)
         whole = self._attempt(held_out=())
         left_s = self.until - started - TAIL_S
-        predicted_s = (_NUM_FOLDS + 1) * whole.predicted_s(len(self.samples))
+        steps_s = (_NUM_FOLDS + 1) * whole.predicted_s(len(self.samples))
+        # Each fold reads what it learnt from and what it holds out, and the last fit all.
+        num_read = (_NUM_FOLDS + 1) * len(self.samples)
+        predicted_s = steps_s + num_read / whole.embedder.inference.samples_per_s
         if predicted_s > left_s:
             return _skipped(
                 f"it may take {duration(predicted_s)}, and of the budget "
@@ -209,9 +212,8 @@ class PairTuning:
 
     def _distances(self, attempt: ContrastiveAttempt, held_out: Tensor) -> Tensor:
         """(m,) how far features (m, num_features) lie from those that a fit learnt from."""
-        learnt = attempt.predictor.features(samples_for_table(attempt))
         k = usual_k(len(self.samples))
-        return Neighbourhood.of(torch.stack(list(learnt.values())), k=k).scores(held_out)
+        return Neighbourhood.of(attempt.tuned, k=k).scores(held_out)
 
     def _attempt(self, *, held_out: tuple[Sample, ...] | list[Sample]) -> ContrastiveAttempt:
         """One on a copy of the backbone, without some of the samples."""
@@ -235,9 +237,11 @@ class PairTuning:
     def _learn(self, attempt: ContrastiveAttempt, progress: Progress) -> None:
         """Train in a folder that is then removed, so that no checkpoint of it is taken up."""
         where = attempt.where
+        # The usual rate is meant for so few steps; to look for one would take more than these.
+        options = where.options.model_copy(update={"find_lr": False})
         with self.where.folder.rehearsal() as folder:
             folder.write_text(folder.log, "")
-            attempt.where = replace(where, folder=folder, progress=progress)
+            attempt.where = replace(where, folder=folder, options=options, progress=progress)
             if progress is self.where.progress:
                 attempt.choices.tell()
             learn(attempt, ())

@@ -10,12 +10,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.contracts import FeatureTable, Initialised, InputContract, Sample
+from headstart.data.numbering import numbered
 from headstart.data.reading_ahead import eval_batches
 from headstart.errors import DataError
 from headstart.map_twin import MapTwin
@@ -145,8 +145,7 @@ def table_of_pixels(
             "No pixel of the training pictures is labelled, so that nothing can be learnt from "
             "them. `headstart inspect` tells which values of the masks are ignored."
         )
-    names = [groups.get(id_) or id_ for id_ in tables]
-    numbers = np.unique(names, return_inverse=True)[1]
+    numbers = numbered([groups.get(id_) or id_ for id_ in tables])
     targets = [classes for _, classes in tables.values()]
     return FeatureTable(
         features=torch.cat([features for features, _ in tables.values()]),

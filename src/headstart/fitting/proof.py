@@ -11,12 +11,21 @@ from headstart.trust.letters import Letters
 
 @dataclass(frozen=True)
 class SuspectRow:
-    """A line of suspects.csv."""
+    """A line of suspects.csv.
+
+    Attributes:
+        id: Of the sample.
+        given: Its labels.
+        likely: Those that it should perhaps have.
+        score: How suspicious they are.
+        content: By what the sample is known again; see `Checkup.contents`.
+    """
 
     id: str
     given: str
     likely: str
     score: float
+    content: str
 
 
 @dataclass

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from headstart.contracts import Finding, Prediction, Sample
+from headstart.data.numbering import numbered
 from headstart.data.sixteen_bit import WHOLE_RANGE, is_wide
 from headstart.errors import DataError
 from headstart.fitting.baselines import Baseline
@@ -24,7 +25,7 @@ from headstart.fitting.knowing import know_strangers
 from headstart.fitting.label_attempt import LabelAttempt
 from headstart.fitting.leakage import measure_leakage
 from headstart.fitting.learning import feature_table, samples_for_table
-from headstart.fitting.looking import Look, numbers
+from headstart.fitting.looking import Look
 from headstart.fitting.proof import Proof, SuspectRow
 from headstart.metrics.calibration import fit_temperature, reliability
 from headstart.metrics.selective import coverage_curve
@@ -107,7 +108,7 @@ class Prover:
         """
         task, classes = self.attempt.task, self.attempt.classes
         truth = np.array([task.target(sample, classes) for sample in samples])
-        groups = numbers([sample.group or sample.id for sample in samples])
+        groups = numbered([sample.group or sample.id for sample in samples])
         found = reliability(prediction.probabilities, truth, groups=groups)
         self.proof.metrics.setdefault("calibration", {}).update(
             ece={"value": found.ece},
@@ -242,12 +243,14 @@ class Prover:
             probabilities, unseen.targets, features=features, groups=unseen.groups
         )
         classes = self.attempt.classes
+        contents = self.where.data.checkup.contents
         for suspect in found.found:
             given, likely = (
                 "|".join(classes[i] for i in places) for places in (suspect.given, suspect.likely)
             )
             id_ = unseen.samples[suspect.index].id
-            self.proof.suspects.append(SuspectRow(id_, given, likely, suspect.score))
+            content = contents.get(id_, "")
+            self.proof.suspects.append(SuspectRow(id_, given, likely, suspect.score, content))
         self.proof.metrics["suspects"] = {
             "num_found": len(found.found),
             "num_expected": found.num_expected,

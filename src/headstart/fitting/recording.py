@@ -55,6 +55,7 @@ class Record:
         data: As the user gave it.
         findings: Of the checks.
         facts: sample id -> what its file is.
+        contents: sample id -> by what it is known again; see `Checkup.contents`.
         left_out: sample id -> why it took no part.
         dropped: Ids of suspects that a person had confirmed.
         fit: What the strategy told.
@@ -70,6 +71,7 @@ class Record:
     dataset: Dataset
     findings: tuple[Finding, ...]
     facts: Mapping[str, FileFacts]
+    contents: Mapping[str, str]
     fingerprint: str
     split: SplitPlan
     left_out: Mapping[str, str]
@@ -88,7 +90,7 @@ def record_start(folder: RunFolder, record: Record) -> None:
     """config.json, dataset.json, split.json, input.json: all but the results."""
     folder.write_json(folder.config, _config(record))
     folder.write_json(folder.dataset, _dataset(record))
-    folder.write_json(folder.split, _split(record.split))
+    folder.write_json(folder.split, _split(record))
     _write_contract(folder, record.backbone.contract)
 
 
@@ -191,8 +193,10 @@ def _write_suspects(folder: RunFolder, suspects: Sequence[SuspectRow]) -> None:
     """suspects.csv: labels that look wrong, the most suspicious first."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "label", "likely label", "score"])
-    writer.writerows([row.id, row.given, row.likely, f"{row.score:.4f}"] for row in suspects)
+    writer.writerow(["id", "label", "likely label", "score", "content"])
+    writer.writerows(
+        [row.id, row.given, row.likely, f"{row.score:.4f}", row.content] for row in suspects
+    )
     folder.write_text(folder.suspects, text.getvalue())
 
 
@@ -209,6 +213,7 @@ def text_column(texts: Sequence[str]) -> Any:
 def _config(record: Record) -> dict[str, Any]:
     settled = {choice.name: choice.value for choice in record.choices}
     options = record.options.model_dump(mode="json")
+    given = {name: options[name] for name in sorted(record.options.model_fields_set)}
     options.update({name: value for name, value in settled.items() if name in options})
     num_parameters = sum(p.numel() for p in record.model.parameters())
     legend, text_columns = record.dataset.legend, record.dataset.text_columns
@@ -219,7 +224,7 @@ def _config(record: Record) -> dict[str, Any]:
         "task": record.dataset.task,
         "strategy": record.strategy,
         "options": options,
-        "given": sorted(record.options.model_fields_set),
+        "given": given,  # as the user gave them, whatever was settled
         "choices": [choice.to_json() for choice in record.choices],
         "model": {
             "backbone": record.backbone.spec.to_json(),
@@ -299,13 +304,18 @@ def _spread(values: list[int]) -> list[float]:
     return [min(values), statistics.median(values), max(values)] if values else []
 
 
-def _split(split: SplitPlan) -> dict[str, Any]:
+def _split(record: Record) -> dict[str, Any]:
+    split = record.split
     return {
         "rule": split.rule,
         "reason": split.reason,
         "notes": list(split.notes),
         "assignment": {
-            id_: {"split": name, "group": split.groups[id_]}
+            id_: {
+                "split": name,
+                "group": split.groups[id_],
+                **({"content": record.contents[id_]} if id_ in record.contents else {}),
+            }
             for id_, name in split.assignment.items()
         },
     }

@@ -15,6 +15,7 @@ from torch import Tensor
 from headstart.backbones.term_scores import WeighedTerms, terms_backbone
 from headstart.compute import MeasuredFormat
 from headstart.contracts import Backbone, ComputeFormat, Initialised, Sample, TermsContract
+from headstart.data.numbering import numbered
 from headstart.errors import InterruptedFit
 from headstart.fitting.baselines import fit_words
 from headstart.fitting.embedding import Embedder
@@ -131,8 +132,8 @@ def _backbone_of(model: TfidfModel) -> Backbone[TermsContract]:
 def _strangers(attempt: LabelAttempt, model: TfidfModel, samples: Sequence[Sample]) -> UnknownWords:
     """How much of a familiar text may be unknown: judged on whole groups of the training texts."""
     groups_of = attempt.where.data.split.groups
-    names = np.array([groups_of[sample.id] for sample in samples])
-    _, groups, sizes = np.unique(names, return_inverse=True, return_counts=True)
+    groups = numbered([groups_of[sample.id] for sample in samples])
+    sizes = np.bincount(groups)
     order = np.random.default_rng(attempt.settings.seed).permutation(len(sizes))
     is_chosen = np.zeros(len(sizes), bool)
     is_chosen[order[: 1 + np.searchsorted(np.cumsum(sizes[order]), _MOST_JUDGED)]] = True

@@ -143,7 +143,8 @@ def _about_evidence(record: RunRecord) -> Iterator[Caution]:
             f"Add training {record.unit}s like them; the section on strangers shows them.",
         )
     suspects = read_suspects(record.folder) or ()
-    if len(suspects) > MANY_SUSPECTS * max(1, sum(record.split_sizes.values())):
+    judged = record.metrics.get("suspects", {}).get("num_judged", record.num_trained)
+    if len(suspects) > MANY_SUSPECTS * max(1, judged):
         yield Caution(
             f"{count(len(suspects), 'label looks', plural='labels look')} wrong, which is more "
             "than in most data sets.",

@@ -26,7 +26,7 @@ from headstart.report.colours import Colour, class_colours
 from headstart.report.commands import fit_command
 from headstart.report.evidence import Evidence
 from headstart.report.evidence_file import read_evidence
-from headstart.rundir import RunFolder
+from headstart.rundir import RunFolder, given_options
 
 _HEADLINES = ("accuracy", "miou", "macro_f1", "map", "balanced_accuracy")
 _DENSE, _OF_TEXTS = ("semantic-segmentation",), ("text-classification",)
@@ -123,8 +123,9 @@ class RunRecord:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options that the user gave."""
-        return {name: self.config["options"][name] for name in self.config.get("given", ())}
+        """The options that the user gave, with the backbone that won, if several raced."""
+        given = given_options(self.config)
+        return {n: self.config["options"][n] if n == "backbone" else v for n, v in given.items()}
 
     def fit_command(self, *more: str) -> str:
         """The fit that this run came from, as it is typed, with more behind it."""

@@ -79,7 +79,9 @@ def contrastive_loss(
     """
     directions = F.normalize(features.float(), dim=1)
     itself = torch.eye(len(features), dtype=torch.bool, device=features.device)
-    similarity = (directions @ directions.T / temperature).masked_fill(itself, -torch.inf)
+    with torch.autocast(features.device.type, enabled=False):  # bfloat16 tells few angles apart
+        similarity = directions @ directions.T / temperature
+    similarity = similarity.masked_fill(itself, -torch.inf)
     log_shares = similarity.log_softmax(dim=1).masked_fill(itself, 0.0)
     likeness = _likeness(targets).masked_fill(itself, 0.0)
     total = likeness.sum(dim=1)

@@ -34,8 +34,10 @@ class LinearHead(nn.Sequential):
         self.last.bias.copy_(bias)
 
 
-def linear_head(num_features: int, num_classes: int, *, dropout: float, hidden: int) -> LinearHead:
-    """A new head whose last layer starts at zero.
+def linear_head(
+    num_features: int, num_classes: int, *, dropout: float, hidden: int, seed: int = 0
+) -> LinearHead:
+    """A new head whose last layer starts at zero; the hidden one is drawn by the seed alone.
 
     It then predicts all classes alike, whatever the scale of the features, so that no step is spent
     on unlearning noise. Source: Karpathy 2019, A Recipe for Training Neural Networks, "init well".
@@ -43,7 +45,9 @@ def linear_head(num_features: int, num_classes: int, *, dropout: float, hidden: 
     layers: list[nn.Module] = []
     width = num_features
     if hidden:
-        layers += [nn.Linear(num_features, hidden), nn.ReLU()]
+        with torch.random.fork_rng(devices=[]):  # the same wherever it is drawn, as on resuming
+            torch.default_generator.manual_seed(seed)
+            layers += [nn.Linear(num_features, hidden), nn.ReLU()]
         width = hidden
     if dropout:
         layers.append(nn.Dropout(dropout))
@@ -60,6 +64,7 @@ def trainable_head(backbone: Backbone[Any], settings: StrategySettings) -> Linea
         settings.num_classes,
         dropout=settings.dropout,
         hidden=settings.hidden,
+        seed=settings.seed,
     )
 
 

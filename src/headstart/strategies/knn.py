@@ -10,6 +10,7 @@ measure of frozen features.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ _TEMPERATURE = 0.07
 _PRIOR_VOTES = 1.0
 # Similarities held at once have at most this many elements, 64 MB.
 _CHUNK_ELEMENTS = 2**24
+_NUM_TIMED = 64
 
 
 class KNNHead(nn.Module):
@@ -157,10 +159,10 @@ def cross_validate_knn(
     logits = data.features.new_empty(len(tried), len(folds), num_classes)
     for number in numbers:
         other = folds != number
+        known, marks = head.features[other], head.targets[other]
         held_out = (~other).nonzero()[:, 0]
-        size = max(1, _CHUNK_ELEMENTS // int(other.sum()))
-        for rows in torch.split(held_out, size):
-            logits[:, rows] = _logits_by_k(head, rows, other=other, ks=tried)
+        for rows in torch.split(held_out, max(1, _CHUNK_ELEMENTS // len(known))):
+            logits[:, rows] = _logits_by_k(head, rows, known=known, marks=marks, ks=tried)
     losses = tuple(float(data.losses(each).mean()) for each in logits)
     accuracies = tuple(data.accuracy(each) for each in logits)
     best = losses.index(min(losses))
@@ -168,11 +170,32 @@ def cross_validate_knn(
     return KNNCrossValidation(tried, losses, accuracies, tried[best], logits[best].clone(), head)
 
 
-def _logits_by_k(head: KNNHead, rows: Tensor, *, other: Tensor, ks: Sequence[int]) -> Tensor:
-    """(num_ks, num_rows, num_classes) of the samples in `rows`, whose neighbours are in `other`."""
-    similarity, index = (head.features[rows] @ head.features[other].T).topk(ks[-1], dim=1)
+def seconds_to_compare(features: Tensor) -> float:
+    """How long `cross_validate_knn` will take with features (n, num_features), about.
+
+    Measured with a few of them; the time grows with the square of n.
+    """
+    n = len(features)
+    some = features[: min(n, _NUM_TIMED)].float()
+    started = time.monotonic()
+    (some @ features.float().T).topk(min(n, DEFAULT_KS[-1]), dim=1)
+    return (time.monotonic() - started) * n / max(1, len(some))
+
+
+def _logits_by_k(
+    head: KNNHead, rows: Tensor, *, known: Tensor, marks: Tensor, ks: Sequence[int]
+) -> Tensor:
+    """(num_ks, num_rows, num_classes) of the samples in `rows`.
+
+    Args:
+        head: With the features of all.
+        rows: (num_rows,) their places.
+        known: (m, num_features) among which neighbours are sought.
+        marks: (m, num_classes) of these.
+        ks: Ascending.
+    """
+    similarity, index = (head.features[rows] @ known.T).topk(ks[-1], dim=1)
     strength = _strength(similarity)
-    marks = head.targets[other]
     share = _logit_of_share if bool(head.is_multilabel) else _log_of_share
     votes = marks.new_zeros(len(rows), marks.shape[1])
     logits, start = [], 0

@@ -11,9 +11,11 @@ necessary to match full fine-tuning.
 
 from __future__ import annotations
 
+import inspect
 import sys
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from headstart.contracts import ParameterGroup
 from headstart.errors import ConfigError, MissingExtraError
@@ -64,6 +66,8 @@ class Lora(Full):
                 layer.merge(safe_merge=True)
                 owner, _, own_name = name.rpartition(".")
                 setattr(model.backbone.get_submodule(owner), own_name, layer.get_base_layer())
+            elif parametrize.is_parametrized(layer, "weight"):
+                parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
 
 
 def _add_changes(model: Model) -> None:
@@ -79,15 +83,49 @@ def _add_changes(model: Model) -> None:
             "--strategy lora changes linear layers, and the backbone has none: it is no "
             "transformer. Choose one, or another strategy, such as full."
         )
+    unasked = {name for name in found if _is_read(model.backbone, name)}
     config = LoraConfig(
         r=_RANK,
         lora_alpha=_ALPHA,
-        target_modules=list(found),
+        target_modules=[name for name in found if name not in unasked],
         fan_in_fan_out=nn.Linear not in found.values(),
     )
     device = next(model.parameters()).device
     inject_adapter_in_model(config, model.backbone, adapter_name=_NAME)
+    for name in sorted(unasked):
+        layer = model.backbone.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
+        parametrize.register_parametrization(layer, "weight", _LowRank(layer.weight))
     model.to(device)
+
+
+def _is_read(backbone: nn.Module, name: str) -> bool:
+    """Whether the owner of a layer takes its weight and multiplies by it itself.
+
+    What peft puts around such a layer is never asked. In timm BEiT, EVA and Swin v2 do so with
+    query, key and value.
+    """
+    owner, _, own_name = name.rpartition(".")
+    try:
+        source = inspect.getsource(type(backbone.get_submodule(owner)).forward)
+    except (OSError, TypeError):  # no file has it
+        return False
+    return f"self.{own_name}.weight" in source
+
+
+class _LowRank(nn.Module):
+    """A weight with its change, whoever reads it."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        num_out, num_in = weight.shape
+        self.lora_A = nn.Parameter(weight.new_empty(_RANK, num_in))
+        self.lora_B = nn.Parameter(weight.new_zeros(num_out, _RANK))
+        nn.init.kaiming_uniform_(self.lora_A, a=5**0.5)  # as peft's
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """weight (num_out, num_in) -> the same, changed."""
+        return weight + _ALPHA / _RANK * (self.lora_B @ self.lora_A)
 
 
 def _changes(backbone: nn.Module) -> list[nn.Parameter]:

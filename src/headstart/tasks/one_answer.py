@@ -9,12 +9,12 @@ import math
 from collections.abc import Sequence
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from headstart.contracts import Backbone, Batch, Evaluation, Prediction, Sample
+from headstart.data.numbering import numbered_if_shared
 from headstart.metrics.calibration import calibrated_log_loss
 from headstart.metrics.classification import (
     POINT_METRICS,
@@ -103,10 +103,7 @@ class OneAnswer:
         Samples of one group count as one where they have groups: they are no independent evidence.
         """
         targets = torch.tensor([self.target(s, prediction.classes) for s in samples]).numpy()
-        names = [sample.group or sample.id for sample in samples]
-        groups = None
-        if len(set(names)) < len(names):
-            groups = np.unique(names, return_inverse=True)[1]
+        groups = numbered_if_shared([sample.group or sample.id for sample in samples])
         measure = evaluate_multilabel if self.is_multilabel else evaluate_single_label
         return measure(prediction.probabilities, targets, prediction.classes, groups=groups)
 

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from headstart.contracts import Sample
-from headstart.data import new_texts
+from headstart.data import find_pictures, new_texts
 from headstart.data.new_texts import find_texts, text_parts
 from headstart.errors import DataError
 
@@ -394,3 +395,69 @@ def test_a_column_with_a_comma_in_its_name_is_read(tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text('"why, and how",id\nso good,1\n')
     [found] = find_texts([tmp_path / "new.csv"], columns=("why", "and how"))
     assert found.text == "so good"
+
+
+def test_after_an_uneven_row_no_answer_can_be_of_another_row(tmp_path: Path) -> None:
+    path = tmp_path / "new.csv"
+    rows = [f"{i},what is said in row {i}" for i in range(1, 20_001)]
+    rows[6000] += ", with one comma more"
+    path.write_text("\n".join(["id,text", *rows]) + "\n", encoding="utf-8")
+    read: list[Sample] = []
+    with pytest.raises(DataError, match="line 6002 has 3"):
+        read += [sample for part in text_parts([path]) for sample in part.samples]
+    assert [sample.text for sample in read] == [
+        f"what is said in row {i + 1}" for i in range(len(read))
+    ]
+
+
+def test_columns_that_stand_for_those_of_the_fit_are_read_under_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, usual = tmp_path / "new.csv", ("title", "text")
+    path.write_text("headline,body\nSun,It shines\n", encoding="utf-8")
+    [found] = find_texts([path], columns=("headline", "body"), usual=usual)
+    assert found.text == "title: Sun\ntext: It shines"
+    path.write_text("text,title\nIt shines,Sun\n", encoding="utf-8")
+    [found] = find_texts([path], columns=("text", "title"), usual=usual)
+    assert found.text == "title: Sun\ntext: It shines"
+    given_to_standard_input(monkeypatch, b'{"headline": "Sun", "body": "It shines"}\n')
+    [found] = find_texts(["-"], columns=("headline", "body"), usual=usual)
+    assert found.text == "title: Sun\ntext: It shines"
+
+
+def test_a_single_word_taken_for_a_header_is_told(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("refund\nwhere is my parcel today\nthank you all\n")
+    notes: list[str] = []
+    assert len(find_texts([tmp_path / "new.csv"], notes=notes)) == 2
+    assert "The first row of new.csv, `refund`, names its column." in notes
+
+
+@pytest.mark.parametrize(
+    "array", [b'[{"text": "a good one"}, {"text": "a bad one"}]\n', b'[\n  {"text": "good"}\n]\n']
+)
+def test_an_array_on_standard_input_is_no_text(
+    monkeypatch: pytest.MonkeyPatch, array: bytes
+) -> None:
+    given_to_standard_input(monkeypatch, array)
+    with pytest.raises(DataError, match=r"is a JSON array\. Give an object a line"):
+        find_texts(["-"])
+
+
+def test_text_in_brackets_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_to_standard_input(monkeypatch, b"[sic] he said\n[{not json}]\n")
+    assert [s.text for s in find_texts(["-"])] == ["[sic] he said", "[{not json}]"]
+
+
+def test_a_name_of_bytes_is_refused_as_in_folders(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.txt")
+    Path(name).write_text("a text")
+    with pytest.raises(DataError, match=r"such as `.*caf\\xe9\.txt`.*convmv"):
+        find_texts([name])
+    with pytest.raises(DataError, match=r"such as `.*caf\\xe9\.txt`.*convmv"):
+        find_pictures([name])
+
+
+def test_of_new_texts_one_row_is_enough(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("id,text\n")
+    with pytest.raises(DataError, match=r"has no rows\. At least one is needed"):
+        find_texts([tmp_path / "new.csv"])

@@ -321,3 +321,13 @@ def test_small_classes_go_to_different_folds() -> None:
 def test_fewer_groups_than_folds_are_refused() -> None:
     with pytest.raises(DataError, match="2 groups of samples cannot be put into 3 folds"):
         folds(np.array([0, 1, 0, 1]), np.array([0, 0, 1, 1]), num_folds=3, seed=0)
+
+
+def test_why_a_class_lacks_a_split_is_told_of_drawn_ones_alone() -> None:
+    given = [*make({"a": 8, "c": 1}, "train"), *make({"a": 4, "b": 1}, "test")]
+    notes = split_dataset(dataset(given), seed=0).notes
+    assert "1 class has no train sample and cannot be learnt: b." in notes
+    assert "1 class has no test sample and cannot be measured: c." in notes
+    notes = split_dataset(dataset(make({"a": 12, "c": 1})), seed=0).notes
+    reason = "(a single sample or group stays in train)"
+    assert f"1 class has no test sample {reason} and cannot be measured: c." in notes

@@ -378,3 +378,11 @@ def test_texts_without_labels_are_told_as_such(tmp_path: Path) -> None:
     (folder / "test.csv").write_text("id,text\n3,who knows\n")
     with pytest.raises(DataError, match=r"test\.csv` has texts, but no column `target`"):
         open_dataset(folder)
+
+
+def test_a_first_text_is_no_header_where_its_label_recurs_far_below(tmp_path: Path) -> None:
+    rows = [f"label_{i % 77},What is asked in number {i}?" for i in range(300)]
+    (tmp_path / "mails.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    found = open_dataset(tmp_path / "mails.csv")
+    assert len(found) == 300
+    assert len(found.classes) == 77

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +17,9 @@ from headstart.model import Model
 from headstart.tasks.image_classification import ImageClassification
 
 
-def find(run: Any, pictures: Any) -> tuple[float, Model, dict[str, Tensor]]:
+def find(
+    run: Any, pictures: Any, *, surroundings: Any = None
+) -> tuple[float, Model, dict[str, Tensor]]:
     model, strategy = run.build()
     before = {name: t.clone() for name, t in model.state_dict().items()}
     lr = find_lr(
@@ -24,7 +28,7 @@ def find(run: Any, pictures: Any) -> tuple[float, Model, dict[str, Tensor]]:
         strategy=strategy,
         train=pictures,
         plan=run.plan,
-        surroundings=run.surroundings,
+        surroundings=surroundings or run.surroundings,
     )
     return lr, model, before
 
@@ -104,3 +108,10 @@ def test_ctrl_c_ends_the_finder(lab: Callable[..., Any], pictures: Any) -> None:
 def test_the_steepest_fall_before_the_lowest_point_is_chosen() -> None:
     losses = [1.0, 0.99, 0.9, 0.5, 0.4, 0.35, 0.9, 0.1 + 3]
     assert steepest([10.0**i for i in range(-8, 0)], losses) == pytest.approx(1e-5)
+
+
+def test_the_finder_ends_with_the_budget(lab: Callable[..., Any], pictures: Any) -> None:
+    run = lab(strategy_name="head")
+    over = replace(run.surroundings, deadline=time.monotonic() - 1.0)
+    with pytest.raises(TrainingError, match=r"after 1 of the 60 steps .* Give --budget more time"):
+        find(run, pictures, surroundings=over)

@@ -138,3 +138,24 @@ def test_a_class_is_never_dropped_as_a_whole(
     dogs = [id_ for id_ in data.split.ids("train") if id_.startswith("dog/")]
     with pytest.raises(DataError, match="no training sample of `dog` is left"):
         drop_suspects(data, listing(dogs), progress=Progress())
+
+
+def test_rows_that_have_moved_since_are_not_dropped_for_others(tmp_path: Path) -> None:
+    lines = [f"what is said in number {i},{'ab'[i // 20]}" for i in range(40)]
+    table, suspects = tmp_path / "mails.csv", tmp_path / "suspects.csv"
+
+    def read() -> PreparedData:
+        table.write_text("\n".join(["text,label", *lines]) + "\n", encoding="utf-8")
+        return prepare_data(table, FitOptions(), decode=False, progress=Progress())
+
+    data = read()
+    id_ = data.split.ids("train")[8]
+    content = data.checkup.contents[id_]
+    label = next(sample.label for sample in data.dataset if sample.id == id_)
+    suspects.write_text(
+        f"id,label,likely label,score,content\n{id_},{label},b,0.9,{content}\n", encoding="utf-8"
+    )
+    assert drop_suspects(data, suspects, progress=Progress()).dropped == (id_,)
+    del lines[0]  # all rows move up by one, and most keep their labels
+    with pytest.raises(ConfigError, match=r"have another content in .* Rows of a table go by"):
+        drop_suspects(read(), suspects, progress=Progress())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -234,7 +236,7 @@ def test_depths_that_tell_no_more_are_not_kept(
     assert run.read("config.json")["model"]["backbone"]["num_features"] == 96
 
 
-@pytest.mark.parametrize("options", [{"classifier": "svm"}, {"views": 1}])
+@pytest.mark.parametrize("options", [{"classifier": "svm"}, {"views": 1}, {"features": "last"}])
 def test_depths_are_for_the_logistic_probe_of_the_pictures_as_they_are(
     fit: Fit, see: See, separable: Features, draw_table: Callable[..., Path], options: Any
 ) -> None:
@@ -257,6 +259,50 @@ def test_a_budget_without_time_for_depths_leaves_them_out(
     assert not run.rungs["depths"]["was_tried"]
     assert "of the budget" in run.rungs["depths"]["why"]
     assert run.rungs["probe"]["kept"]
+
+
+def test_a_budget_without_time_for_neighbours_leaves_them_out(
+    fit: Fit,
+    see: See,
+    separable: Features,
+    draw_table: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headstart.fitting import ladder
+
+    monkeypatch.setattr(ladder, "seconds_to_compare", lambda features: 1e3)
+    see(separable)
+    run = fit(draw_table(alternating(40)))
+    assert not run.rungs["knn"]["was_tried"]
+    assert (
+        "To compare each of 32 samples with all others may take 1000 s" in run.rungs["knn"]["why"]
+    )
+    assert run.rungs["probe"]["kept"]
+
+
+def test_without_a_budget_the_whole_fit_has_five_minutes(
+    fit: Fit,
+    see: See,
+    separable: Features,
+    draw_table: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from headstart.fitting.collecting import Collector
+
+    ends: list[float] = []
+    begin = Collector.__init__
+
+    def noted(self: Collector, **given: Any) -> None:
+        ends.append(given["reading_ends"] - time.monotonic())
+        begin(self, **given)
+
+    monkeypatch.setattr(Collector, "__init__", noted)
+    see(separable)
+    data = draw_table(alternating(20))
+    fit(data)
+    fit(data, strategy="probe", name="probe")
+    assert 150.0 < ends[0] <= 0.7 * 300.0
+    assert ends[1] == math.inf
 
 
 # --- when fine-tuning is tried ----------------------------------------------------------------
@@ -382,3 +428,40 @@ def test_the_majority_answers_with_the_shares_of_the_classes() -> None:
     table = FeatureTable(torch.zeros(8, 1), targets, torch.arange(8), num_classes=3)
     shares = _majority_logits(table).softmax(dim=1)[0]
     np.testing.assert_allclose(shares, np.array([6.5, 2.5, 0.5]) / 9.5, rtol=1e-5)
+
+
+# --- what was asked for, whatever was kept ----------------------------------------------------
+
+
+def test_a_ladder_stopped_while_it_is_saved_is_climbed_again_on_resuming(
+    fit: Fit, see: See, separable: Features, draw_table: Callable[..., Path]
+) -> None:
+    import headstart as hs
+
+    see(separable)
+    run = fit(draw_table(alternating(40)), strategy="auto", seed=3)
+    config = run.read("config.json")
+    assert config["options"]["strategy"] == "probe"
+    assert config["given"]["strategy"] == "auto"
+    assert config["given"]["seed"] == 3
+    assert "epochs" not in config["given"]
+    before = run.metrics
+    (run.path / "metrics.json").unlink()
+    resumed = hs.resume(run.path)
+    assert [rung["strategy"] for rung in before["rungs"]] == [
+        rung["strategy"] for rung in json.loads((run.path / "metrics.json").read_text())["rungs"]
+    ]
+    assert resumed.metrics["accuracy"].value == before["metrics"]["accuracy"]["value"]
+
+
+def test_a_hidden_layer_is_drawn_by_the_seed_alone() -> None:
+    from headstart.strategies.heads import linear_head
+
+    def drawn(before: int, seed: int) -> Tensor:
+        torch.manual_seed(before)
+        layer = linear_head(4, 2, dropout=0.0, hidden=3, seed=seed)[0]
+        assert isinstance(layer, torch.nn.Linear)
+        return layer.weight
+
+    assert torch.equal(drawn(1, 0), drawn(2, 0))
+    assert not torch.equal(drawn(1, 0), drawn(1, 5))

@@ -98,3 +98,17 @@ def test_the_serious_comes_first(make_run: MakeRun) -> None:
     found = cautions(read_record(folder))
     assert found[0].is_serious
     assert not found[-1].is_serious
+
+
+@pytest.mark.parametrize(("num_judged", "is_told"), [(80, True), (400, False)])
+def test_many_suspects_are_many_of_those_that_were_judged(
+    proven_run: RunFolder, num_judged: int, is_told: bool
+) -> None:
+    rows = [f"photos/{i}.png,ants,bees,0.9" for i in range(6)]
+    proven_run.write_text(
+        proven_run.suspects, "\n".join(["id,label,likely label,score", *rows]) + "\n"
+    )
+    metrics = proven_run.read_json(proven_run.metrics)
+    metrics["suspects"] = {**metrics.get("suspects", {}), "num_judged": num_judged}
+    proven_run.write_json(proven_run.metrics, metrics)
+    assert ("6 labels look wrong" in told(proven_run)) == is_told

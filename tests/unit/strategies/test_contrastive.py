@@ -99,3 +99,11 @@ def test_blocks_learn_and_neither_words_nor_head_do(family: str, tmp_path: Path)
     assert sum(len(group.parameters) for group in groups) == len(learning)
     strategy.train_mode(model)
     assert not any(m.training for m in model.modules() if isinstance(m, nn.Dropout))
+
+
+def test_angles_are_told_apart_beside_half_precision() -> None:
+    features = torch.randn(24, 384, generator=torch.Generator().manual_seed(3)) + 3.0
+    targets = torch.arange(24) % 4
+    whole = contrastive_loss(features, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(contrastive_loss(features, targets), whole)

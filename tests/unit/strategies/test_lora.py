@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +74,51 @@ def test_a_backbone_without_linear_layers_is_refused() -> None:
     model, _ = picture_model("test_resnet")
     with pytest.raises(ConfigError, match="has none: it is no transformer"):
         make_strategy("lora", SETTINGS).prepare(model)
+
+
+def small(name: str) -> nn.Module:
+    """One of timm's that multiply by the weights of query, key and value themselves."""
+    from timm.models.beit import Beit
+    from timm.models.eva import Eva
+    from timm.models.swin_transformer_v2 import SwinTransformerV2
+
+    plain = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "num_classes": 0}
+    if name == "beit":
+        return Beit(**plain, depth=2, num_heads=2, qkv_bias=True)
+    if name == "eva":
+        return Eva(**plain, depth=2, num_heads=2, qkv_fused=True)
+    return SwinTransformerV2(
+        img_size=32, patch_size=4, embed_dim=16, depths=(2,), num_heads=(2,), window_size=4,
+        num_classes=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["beit", "eva", "swin-v2"])
+def test_layers_whose_weights_are_read_by_their_owner_learn_too(name: str) -> None:
+    torch.manual_seed(0)
+    shared = load_backbone("test_vit", weights="random")
+    module = small(name).eval()
+    for layer in module.modules():
+        if isinstance(layer, nn.LayerNorm):  # those of Swin v2 let nothing pass at first
+            nn.init.ones_(layer.weight)
+    num_features = module(torch.zeros(1, 3, 32, 32)).shape[1]
+    backbone = replace(shared, module=module, spec=replace(shared.spec, num_features=num_features))
+    head = make_strategy("lora", SETTINGS).new_head(backbone)
+    model = LabelModel(backbone, head, before=nn.Identity())
+    nn.init.normal_(model.head[-1].weight)
+    pictures = torch.randn(2, 3, 32, 32)
+    names, before = set(model.state_dict()), model(pictures)
+    strategy = make_strategy("lora", SETTINGS)
+    changes = strategy.prepare(model)[-1].parameters
+    assert torch.allclose(model(pictures), before, atol=1e-5)
+    model(pictures).square().sum().backward()
+    learning = [p for n, p in model.named_parameters() if ".lora_B" in n]
+    assert len(learning) == len(changes) / 2
+    assert all(p.grad is not None and bool(p.grad.any()) for p in learning)
+    with torch.no_grad():
+        for parameter in changes:
+            nn.init.normal_(parameter, std=0.1)
+        unmerged = model(pictures)
+        strategy.finish(model)
+        assert set(model.state_dict()) == names
+        assert torch.allclose(model(pictures), unmerged, atol=1e-3)

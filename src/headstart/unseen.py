@@ -1,0 +1,67 @@
+"""What a run has learnt from, known again by its contents: nothing of it is measured again.
+
+What a model says of samples that it learnt from tells what it remembers, not what it is worth.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from headstart.contracts import Dataset
+from headstart.data.checks import Checkup
+from headstart.data.listing import count
+from headstart.data.sample_findings import noun_of
+from headstart.errors import DataError
+from headstart.progress import Progress
+from headstart.rundir import RunFolder
+
+
+def learnt_contents(folder: RunFolder, *, progress: Progress) -> frozenset[str]:
+    """Contents (see `Checkup.contents`) of the samples for training and validation of a run.
+
+    Args:
+        folder: Of a finished run.
+        progress: Is warned where the run, of an earlier version, does not tell.
+    """
+    entries = folder.read_json(folder.split)["assignment"].values()
+    if not any("content" in entry for entry in entries):
+        progress.warn(
+            f"`{folder.path}` is of an earlier version and does not tell what its samples hold: if "
+            "some of them are among these, the figures flatter it."
+        )
+    return frozenset(
+        entry["content"] for entry in entries if entry["split"] != "test" and "content" in entry
+    )
+
+
+def only_unseen(
+    dataset: Dataset, checkup: Checkup, learnt: frozenset[str], *, data: Path, progress: Progress
+) -> Dataset:
+    """The data without what the model has learnt from, or was chosen by.
+
+    Args:
+        dataset: As checked.
+        checkup: Of it.
+        learnt: See `learnt_contents`.
+        data: As the user gave it.
+        progress: Is told how many are left out.
+
+    Raises:
+        DataError: Nothing is left.
+    """
+    seen = [s.id for s in dataset if checkup.contents.get(s.id) in learnt]
+    if not seen:
+        return dataset
+    noun, n = noun_of(dataset), len(dataset)
+    if len(seen) == n:
+        raise DataError(
+            f"The model has learnt from all of the {n:,} {noun}s in `{data}`: how it answers them "
+            "tells what it remembers, not what it is worth. Give data that it has not seen; what "
+            "it was worth on its own test set stands in the report of the run."
+        )
+    progress.warn(
+        f"{len(seen):,} of the {n:,} {noun}s in `{data}` were in training or validation, such as "
+        f"`{seen[0]}`, and are left out: measured on {count(n - len(seen), noun)} that the model "
+        "has not seen."
+    )
+    return dataset.without(seen)
