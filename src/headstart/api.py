@@ -224,9 +224,9 @@ def evaluate(
         )
     if used_group and group is None:
         progress.warn(
-            f"The fit kept groups together (--group {used_group}); here each sample counts by "
-            "itself, so that intervals are too narrow where several belong together. Give --group "
-            "if the data tells of groups."
+            f"The fit kept groups together (--group {used_group}); here only copies count as one, "
+            "so that intervals are too narrow where others belong together. Give --group if the "
+            "data tells of groups."
         )
     if units is not None:
         raise ConfigError(

@@ -145,7 +145,7 @@ def evaluate(
     on_bad: Literal["stop", "skip"] = "stop",
     device: Device = "auto",
 ) -> None:
-    """Measure a run's model on other labelled data.
+    """Measure a run's model on other labelled data, without what it has learnt from.
 
     Args:
         run: The run folder; or a pretrained model as it comes, such as timm:resnet50.
@@ -153,7 +153,7 @@ def evaluate(
         output: A JSON file to write the metrics to.
         image_column: The column of a table that holds picture paths; as in the fit by default.
         text_column: The column that holds texts; several with commas between them; as in the fit
-            by default.
+            by default. Columns of other names stand for those of the fit, in the order of these.
         label_column: The column of a table, or of polygons, that holds labels; as in the fit by
             default.
         group: A column of groups, such as patients, or a pattern on names with one bracket; samples

@@ -77,7 +77,7 @@ def predict(
             scenes of a catalogue are kept in its folder scenes/.
         text_column: Of tables of texts, and of JSON objects, the column to read; several with
             commas between them are joined, each with its name. As in the fit by default, else
-            guessed.
+            guessed. Columns of other names stand for those of the fit, in the order of these.
         min_confidence: Leave undecided what is answered less surely than this, such as 0.9. The
             report tells what share is then answered, and how much of that is right.
         masks: What is written beside masks, and how.

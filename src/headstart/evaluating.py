@@ -97,11 +97,12 @@ def evaluate_labels(
             f"data with one label a {unit}."
         )
     dataset = replace(dataset, is_multilabel=is_multilabel)
-    absent = [name for name in fitted.classes if name not in dataset.classes]
-    if absent:
-        progress.warn(f"The data has no sample of {_quoted(absent)}.")
     dataset, told, checkup = _checked(dataset, on_bad=on_bad, progress=progress)
     dataset = only_unseen(dataset, checkup, learnt, data=data, progress=progress)
+    present = {label for sample in dataset for label in sample.labels}
+    absent = [name for name in fitted.classes if name not in present]
+    if absent:
+        progress.warn(f"The data has no sample of {_quoted(absent)}.")
     groups = _groups(dataset, checkup, progress=progress)
     prediction = fitted.predictor.predict(dataset.samples, progress=progress, on_error=told)
     read = set(prediction.ids)
@@ -115,6 +116,8 @@ def _groups(dataset: Dataset, checkup: Checkup, *, progress: Progress) -> dict[s
         near = find_near_texts({sample.id: sample.text or "" for sample in dataset})
     else:
         near = find_near_duplicates({s.id: checkup.facts[s.id] for s in dataset})
+    for note in near.notes:
+        progress.note(note)
     blocks = spatial_blocks(dataset, checkup).block_of  # none where groups are named
     groups = shared_groups(dataset.samples, checkup.same_content, near.group_of, blocks)
     num_groups = len(set(groups.values()))

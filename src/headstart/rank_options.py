@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from pydantic import Field, ValidationError, field_validator
 
-from headstart.config import MAIN, FitOptions, SharedOptions
+from headstart.config import MAIN, TRUST, FitOptions, SharedOptions
 from headstart.errors import ConfigError
 from headstart.option_values import explain, parse_duration_s
 
@@ -30,6 +30,9 @@ class RankOptions(SharedOptions):
     )
     budget: Annotated[str, Parameter(group=MAIN)] = Field(
         "5m", description="Time for the whole race, such as 90s, 5m or 2h."
+    )
+    trust_remote_code: Annotated[bool, Parameter(group=MAIN, negative="")] = Field(
+        False, description=TRUST
     )
     output: Annotated[Path | None, Parameter(group=MAIN)] = Field(
         None, description="An HTML page to write, with charts."

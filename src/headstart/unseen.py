@@ -17,20 +17,28 @@ from headstart.rundir import RunFolder
 
 
 def learnt_contents(folder: RunFolder, *, progress: Progress) -> frozenset[str]:
-    """Contents (see `Checkup.contents`) of the samples for training and validation of a run.
+    """Contents (see `Checkup.contents`) of what a run has learnt from, or was chosen by.
+
+    Neither what it left out or had no time to read, nor, of a model as it comes, what was to be
+    learnt from.
 
     Args:
         folder: Of a finished run.
         progress: Is warned where the run, of an earlier version, does not tell.
     """
-    entries = folder.read_json(folder.split)["assignment"].values()
-    if not any("content" in entry for entry in entries):
+    entries = folder.read_json(folder.split)["assignment"]
+    if not any("content" in entry for entry in entries.values()):
         progress.warn(
             f"`{folder.path}` is of an earlier version and does not tell what its samples hold: if "
             "some of them are among these, the figures flatter it."
         )
+    unread = set(folder.read_json(folder.dataset)["left_out"])
+    is_as_it_came = folder.read_json(folder.config)["strategy"] == "as-is"
+    splits = ("validation",) if is_as_it_came else ("train", "validation")
     return frozenset(
-        entry["content"] for entry in entries if entry["split"] != "test" and "content" in entry
+        entry["content"]
+        for id_, entry in entries.items()
+        if entry["split"] in splits and "content" in entry and id_ not in unread
     )
 
 

@@ -358,10 +358,25 @@ def test_a_ladder_stopped_after_the_rung_says_what_became_of_it(
 def test_the_rate_of_so_few_steps_is_never_looked_for(
     few: Path, backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from headstart.engine import lr_finder
+
+    def looked_for(*_: Any, **__: Any) -> float:
+        raise AssertionError("a rate was looked for")
+
     words_right_on_all_but_one(monkeypatch)
+    learnt_in_folds: list[PairTuning] = []
+    refit = PairTuning._out_of_fold
+
+    def out_of_fold(tuning: PairTuning) -> tuple[Tensor, Tensor]:
+        refit(tuning)
+        learnt_in_folds.append(tuning)
+        return answering(0)(tuning)
+
+    monkeypatch.setattr(PairTuning, "_out_of_fold", out_of_fold)
+    monkeypatch.setattr(lr_finder, "find_lr", looked_for)
     run = hs.fit(few, backbone=str(backbone), find_lr=True, output=tmp_path / "run")
-    assert rungs_of(run)["contrastive"]["was_tried"]
-    assert '"lr_finder"' not in (run.path / "log.jsonl").read_text()
+    assert learnt_in_folds
+    assert rungs_of(run)["contrastive"]["kept"]
     assert json.loads((run.path / "config.json").read_text())["given"]["find_lr"] is True
 
 

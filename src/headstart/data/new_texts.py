@@ -231,7 +231,8 @@ def _of_table(path: Path, reading: _Reading) -> Iterator[tuple[Sample, int]]:
         if columns is None:
             columns = guess_texts(block, reading.notes, usual=reading.usual)
         if not number:
-            names = as_in_the_fit(whole_names(columns, block.columns), reading.usual)
+            given = whole_names(columns, block.columns)
+            names = as_in_the_fit(given, reading.usual, reading.notes)
             for name in names:
                 require(block, name)
         none = [None] * len(block)  # of JSONL a block may lack a column
@@ -333,7 +334,7 @@ def _of_object(number: int, line: str, reading: _Reading) -> str:
             'object, such as {"text": "..."}.'
         )
     columns = whole_names(reading.columns or _text_names(found, reading.usual), found)
-    names = as_in_the_fit(columns, reading.usual)
+    names = as_in_the_fit(columns, reading.usual, reading.notes)
     missing = [name for name in names if name not in found]
     if missing or not names:
         raise DataError(

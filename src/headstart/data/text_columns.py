@@ -73,11 +73,12 @@ def is_text_header(rows: Sequence[Sequence[str]]) -> bool:
 
     It does when it has a name that texts or labels go by. It does not when it has a number, a cell
     too long for a name, or a cell that recurs below, as a label does; or several words in a single
-    column.
+    column. Where all of it recurs, tables were joined that each had it.
     """
     first = [cell.strip() for cell in rows[0]]
+    others = [cells for row in rows[1:] if (cells := [cell.strip() for cell in row]) != first]
     below = [
-        {row[place].strip() for row in rows[1:] if len(row) > place} for place in range(len(first))
+        {cells[place] for cells in others if len(cells) > place} for place in range(len(first))
     ]
     if any(_is_known(cell) and cell not in below[place] for place, cell in enumerate(first)):
         return True
@@ -144,7 +145,7 @@ def find_text_roles(table: Table, request: Request, notes: list[str]) -> TextRol
     texts = whole_names(texts, table.columns)
     for column in texts:
         require(table, column, "--text-column")
-    named = as_in_the_fit(texts, request.usual_text_columns)
+    named = as_in_the_fit(texts, request.usual_text_columns, notes)
     label, split, group = find_other_roles(table, request, notes, taken=texts, noun="text")
     if label in texts:
         raise DataError(
@@ -195,7 +196,7 @@ def guess_texts(table: Table, notes: list[str], *, usual: Sequence[str] = ()) ->
     return (found,)
 
 
-def as_in_the_fit(columns: Sequence[str], usual: Sequence[str]) -> dict[str, str]:
+def as_in_the_fit(columns: Sequence[str], usual: Sequence[str], notes: list[str]) -> dict[str, str]:
     """Column -> the name with which it is joined, in the order of the fit.
 
     Columns that stand for others go by the names of these: a model reads names, too.
@@ -203,16 +204,22 @@ def as_in_the_fit(columns: Sequence[str], usual: Sequence[str]) -> dict[str, str
     Args:
         columns: As they were asked for, or guessed.
         usual: Those of the fit; none while there is none.
+        notes: Is told which stand for others, once.
 
     Example:
-        >>> as_in_the_fit(["subject", "body"], ["title", "text"])
+        >>> as_in_the_fit(["subject", "body"], ["title", "text"], [])
         {'subject': 'title', 'body': 'text'}
-        >>> as_in_the_fit(["text", "title"], ["title", "text"])
-        {'title': 'title', 'text': 'text'}
+        >>> as_in_the_fit(["text", "subject"], ["title", "text"], [])
+        {'subject': 'title', 'text': 'text'}
     """
-    if set(columns) == set(usual):
-        columns = usual
-    return dict(zip(columns, usual if len(usual) == len(columns) else columns, strict=True))
+    if len(columns) != len(usual) or len(columns) == 1:
+        return {column: column for column in columns}
+    others = [column for column in columns if column not in usual]
+    named = {name: name if name in columns else others.pop(0) for name in usual}
+    told = [f"`{column}` stands for `{name}`" for name, column in named.items() if column != name]
+    if told and (note := f"{series(told)}, as a column of the fit.") not in notes:
+        notes.append(note)
+    return {column: name for name, column in named.items()}
 
 
 def whole_names(parts: Sequence[str], columns: Iterable[str]) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ from headstart.backbones import load_backbone_for, resolve_auto
 from headstart.config import ANY_BACKBONE
 from headstart.contracts import Backbone, Measure
 from headstart.field import Field, default_backbones, enter, in_order, judge, run_race
-from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.settle import Choice, Choices
 from headstart.fitting.situation import Situation
 from headstart.protocols import LabelTask, Task
@@ -82,8 +81,8 @@ def choose_backbone(where: Situation[LabelTask], choices: Choices) -> str:
         WeightsError: None can be had.
     """
     began = time.monotonic()
-    until = where.deadline or where.started + DEFAULT_BUDGET_S
-    allowed_s = _SHARE * max(0.0, until - began)
+    assert where.deadline is not None  # of a ladder
+    allowed_s = _SHARE * max(0.0, where.deadline - began)
     field = enter(
         where,
         list(_entrants(where.options.racing, where.task.unit)),

@@ -26,14 +26,14 @@ from headstart.fitting.embedding import Embedder
 from headstart.fitting.explaining import explain
 from headstart.fitting.explaining_texts import explain_texts
 from headstart.fitting.label_attempt import LabelAttempt
-from headstart.fitting.ladder import DEFAULT_BUDGET_S, Found, Ladder
+from headstart.fitting.ladder import Found, Ladder
 from headstart.fitting.learning import learn
 from headstart.fitting.long_texts import read_long
 from headstart.fitting.preparing import PreparedData, seen_through, with_findings
 from headstart.fitting.proving import Prover
 from headstart.fitting.recording import record_results, record_start, record_transfer
 from headstart.fitting.settle import Choices
-from headstart.fitting.situation import Situated, Situation
+from headstart.fitting.situation import Situated, Situation, with_usual_budget
 from headstart.fitting.words import begin_words, learn_words
 from headstart.progress import Progress
 from headstart.protocols import LabelTask
@@ -54,8 +54,7 @@ class Classifying:
     def __init__(
         self, where: Situation[LabelTask], choices: Choices, *, resume: RunFolder | None
     ) -> None:
-        if where.deadline is None and where.options.strategy == "auto":
-            where = replace(where, deadline=where.started + DEFAULT_BUDGET_S)
+        where = with_usual_budget(where, choices)
         self.where = where
         self.choices = choices
         self.resume = resume

@@ -206,6 +206,6 @@ class Collector:
         self.left_out.update({id_: NO_TIME for id_ in ids if id_ not in self.left_out})
         self.progress.warn(
             f"The budget was too short for the backbone to read {len(ids):,} of {of:,} "
-            f"{self.unit}s, a random part. Give more time, or fit again: what was read is in the "
-            "cache."
+            f"{self.unit}s, a random part. Give more with --budget, or fit again: what was read is "
+            "in the cache."
         )

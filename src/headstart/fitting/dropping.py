@@ -11,8 +11,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from headstart.data.sample_findings import noun_of
 from headstart.errors import ConfigError, DataError
 from headstart.fitting.preparing import PreparedData
+from headstart.fitting.proof import CONTENT
 from headstart.progress import Progress
 
 _COLUMNS = ("id", "label")
@@ -86,7 +88,12 @@ def _read(path: Path) -> dict[str, _Suspected]:
                     f"`{path}` has no column `{missing[0]}`; its columns are: {found}. Give the "
                     "suspects.csv of a run, with commas between the columns, and delete only rows."
                 )
-            return {row["id"]: _Suspected(row["label"], row.get("content", "")) for row in reader}
+            return {
+                row["id"]: _Suspected(
+                    row["label"], row.get("content", "").strip().removeprefix(CONTENT)
+                )
+                for row in reader
+            }
     except OSError as error:
         raise ConfigError(
             f"Cannot read the suspects `{path}`: {error.strerror}. Give --drop-suspects the "
@@ -121,10 +128,15 @@ def _refuse_changed(listed: Mapping[str, _Suspected], data: PreparedData, path: 
     contents = data.checkup.contents
     others = [s.id for s in known if listed[s.id].content not in ("", contents.get(s.id))]
     if others:
+        why = "Their files were changed, or others took their names."
+        if noun_of(data.dataset) == "text":
+            why = (
+                "Rows of a table go by their numbers, which move when one is deleted or added "
+                "above them; and another --text-column makes other texts of them."
+            )
         raise ConfigError(
             f"{len(others)} of the {len(listed)} samples of `{path}` have another content in "
-            f"`{data.path}` now: {_quoted(others)}. Rows of a table go by their numbers, which "
-            "move when one is deleted or added above them: mark suspects in the table as it was, "
+            f"`{data.path}` now: {_quoted(others)}. {why} Mark suspects in the data as they were, "
             "or fit again without --drop-suspects for new ones."
         )
     changed = [

@@ -48,8 +48,6 @@ from headstart.metrics.comparison import Comparison
 from headstart.strategies.knn import seconds_to_compare
 from headstart.strategies.probe import CLASSIFIERS
 
-# What the ladder takes where no budget was given, from the beginning of the fit.
-DEFAULT_BUDGET_S = 300.0
 # What the verdict calls the heads that a classifier makes.
 _HEADS = {
     "logistic": "the linear head was",
@@ -98,7 +96,8 @@ class Ladder:
         self.unit = probe.task.unit
         self.rungs: list[Rung] = []
         self.judge = Judge(self.where)
-        self.until = self.where.deadline or self.where.started + DEFAULT_BUDGET_S
+        assert self.where.deadline is not None  # of a ladder
+        self.until = self.where.deadline
         self.samples = [s for s in samples_for_table(probe) if s.id in self.tables[0]]
         self.words: WordsRung | None = None
         if isinstance(found.baseline, OfTexts):

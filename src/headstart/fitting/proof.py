@@ -8,6 +8,9 @@ from typing import Any
 from headstart.contracts import Finding, Strangeness
 from headstart.trust.letters import Letters
 
+# Before contents in suspects.csv, so that no spreadsheet takes one for a number and rounds it.
+CONTENT = "sha256:"
+
 
 @dataclass(frozen=True)
 class SuspectRow:

@@ -37,7 +37,7 @@ from headstart.data.mask_classes import pixel_counts
 from headstart.data.sample_findings import noun_of
 from headstart.data.splits import SplitPlan, class_counts
 from headstart.decoders import AnyDecoder, describe_decoder
-from headstart.fitting.proof import Proof, SuspectRow
+from headstart.fitting.proof import CONTENT, Proof, SuspectRow
 from headstart.fitting.rungs import Climb
 from headstart.fitting.settle import Choice
 from headstart.model import Model
@@ -195,7 +195,8 @@ def _write_suspects(folder: RunFolder, suspects: Sequence[SuspectRow]) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "label", "likely label", "score", "content"])
     writer.writerows(
-        [row.id, row.given, row.likely, f"{row.score:.4f}", row.content] for row in suspects
+        [row.id, row.given, row.likely, f"{row.score:.4f}", f"{CONTENT}{row.content}"]
+        for row in suspects
     )
     folder.write_text(folder.suspects, text.getvalue())
 

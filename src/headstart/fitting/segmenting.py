@@ -20,7 +20,6 @@ from headstart.fitting.choosing import load_chosen
 from headstart.fitting.controlling_masks import train_mask_control
 from headstart.fitting.embedding import Embedder, measure_format, read_as_stored
 from headstart.fitting.judging_masks import judge
-from headstart.fitting.ladder import DEFAULT_BUDGET_S
 from headstart.fitting.learning import learn, samples_for_table
 from headstart.fitting.mask_attempt import MaskAttempt, with_linear_decoder
 from headstart.fitting.mask_ladder import MaskLadder
@@ -32,7 +31,7 @@ from headstart.fitting.saving_masks import save_masks
 from headstart.fitting.sensing import refuse_senseless, sensing_backbone
 from headstart.fitting.settle import Choices
 from headstart.fitting.settle_masks import CROP_SIDE, settle_model
-from headstart.fitting.situation import Situated, Situation
+from headstart.fitting.situation import Situated, Situation, with_usual_budget
 from headstart.map_twin import MapTwin
 from headstart.model import DenseModel
 from headstart.predictor import example_input
@@ -57,8 +56,7 @@ class Segmenting:
     def __init__(
         self, where: Situation[MaskTask], choices: Choices, *, resume: RunFolder | None
     ) -> None:
-        if where.deadline is None and where.options.strategy == "auto":
-            where = replace(where, deadline=where.started + DEFAULT_BUDGET_S)
+        where = with_usual_budget(where, choices)
         self.where = where
         self.choices = choices
         self.resume = resume

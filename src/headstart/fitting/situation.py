@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 
 from headstart.config import FitOptions
 from headstart.fitting.preparing import PreparedData
+from headstart.fitting.settle import Choice, Choices
 from headstart.interrupt import StopSignal
+from headstart.option_values import parse_duration_s
 from headstart.progress import Progress
 from headstart.protocols import Task
 from headstart.rundir import RunFolder
 
+# What the ladder takes where no budget was given, from the beginning of the fit.
+DEFAULT_BUDGET = "5m"
 # Of the budget, what reading samples may take before some are left out.
 _READING_SHARE = 0.7
 
@@ -53,6 +57,19 @@ class Situation(Generic[TaskT_co]):
         if self.deadline is None:
             return math.inf
         return self.started + _READING_SHARE * (self.deadline - self.started)
+
+
+def with_usual_budget(where: Situation[TaskT], choices: Choices) -> Situation[TaskT]:
+    """The situation with the end that a ladder has where no budget was given.
+
+    Args:
+        where: Without an end, if none was given.
+        choices: Are told of the budget.
+    """
+    if where.deadline is not None or where.options.strategy != "auto":
+        return where
+    choices.add(Choice("budget", DEFAULT_BUDGET, "that of the ladder, unless --budget says more"))
+    return replace(where, deadline=where.started + parse_duration_s(DEFAULT_BUDGET))
 
 
 class Situated(Protocol):

@@ -12,6 +12,7 @@ necessary to match full fine-tuning.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 
 from torch import Tensor, nn
@@ -110,7 +111,8 @@ def _is_read(backbone: nn.Module, name: str) -> bool:
         source = inspect.getsource(type(backbone.get_submodule(owner)).forward)
     except (OSError, TypeError):  # no file has it
         return False
-    return f"self.{own_name}.weight" in source
+    own = rf"self\.{re.escape(own_name)}\.weight\b(?!\.)"  # its dtype alone is no use of it
+    return re.search(rf"(weight=|linear\(\w+, ){own}", source) is not None
 
 
 class _LowRank(nn.Module):

@@ -417,6 +417,11 @@ def test_columns_that_stand_for_those_of_the_fit_are_read_under_their_names(
     path.write_text("headline,body\nSun,It shines\n", encoding="utf-8")
     [found] = find_texts([path], columns=("headline", "body"), usual=usual)
     assert found.text == "title: Sun\ntext: It shines"
+    path.write_text("text,subject\nIt shines,Sun\n", encoding="utf-8")
+    notes: list[str] = []
+    [found] = find_texts([path], columns=("text", "subject"), usual=usual, notes=notes)
+    assert found.text == "title: Sun\ntext: It shines"
+    assert "`subject` stands for `title`, as a column of the fit." in notes
     path.write_text("text,title\nIt shines,Sun\n", encoding="utf-8")
     [found] = find_texts([path], columns=("text", "title"), usual=usual)
     assert found.text == "title: Sun\ntext: It shines"

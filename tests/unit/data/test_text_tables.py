@@ -386,3 +386,13 @@ def test_a_first_text_is_no_header_where_its_label_recurs_far_below(tmp_path: Pa
     found = open_dataset(tmp_path / "mails.csv")
     assert len(found) == 300
     assert len(found.classes) == 77
+
+
+def test_a_header_that_stands_again_below_is_a_header(tmp_path: Path) -> None:
+    """As `cat a.csv b.csv` leaves it."""
+    rows = [f"what is said in number {i},{'ab'[i % 2]}" for i in range(60)]
+    table = ["message body,verdict", *rows, "message body,verdict", *rows]
+    (tmp_path / "mails.csv").write_text("\n".join(table) + "\n", encoding="utf-8")
+    found = open_dataset(tmp_path / "mails.csv")
+    assert found.text_columns == ("message body",)
+    assert len(found) == 121

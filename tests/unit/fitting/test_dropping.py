@@ -153,7 +153,8 @@ def test_rows_that_have_moved_since_are_not_dropped_for_others(tmp_path: Path) -
     content = data.checkup.contents[id_]
     label = next(sample.label for sample in data.dataset if sample.id == id_)
     suspects.write_text(
-        f"id,label,likely label,score,content\n{id_},{label},b,0.9,{content}\n", encoding="utf-8"
+        f"id,label,likely label,score,content\n{id_},{label},b,0.9,sha256:{content}\n",
+        encoding="utf-8",
     )
     assert drop_suspects(data, suspects, progress=Progress()).dropped == (id_,)
     del lines[0]  # all rows move up by one, and most keep their labels

@@ -299,9 +299,11 @@ def test_without_a_budget_the_whole_fit_has_five_minutes(
     monkeypatch.setattr(Collector, "__init__", noted)
     see(separable)
     data = draw_table(alternating(20))
-    fit(data)
+    run = fit(data)
     fit(data, strategy="probe", name="probe")
     assert 150.0 < ends[0] <= 0.7 * 300.0
+    assert run.choices["budget"] == "5m"
+    assert "budget" not in run.read("config.json")["given"]
     assert ends[1] == math.inf
 
 

@@ -122,3 +122,13 @@ def test_layers_whose_weights_are_read_by_their_owner_learn_too(name: str) -> No
         strategy.finish(model)
         assert set(model.state_dict()) == names
         assert torch.allclose(model(pictures), unmerged, atol=1e-3)
+
+
+def test_a_layer_whose_dtype_alone_is_asked_for_is_changed_by_peft(tmp_path: Path) -> None:
+    from peft.tuners.lora import LoraLayer
+
+    model, _ = text_model("t5", tmp_path)
+    make_strategy("lora", SETTINGS).prepare(model)
+    outputs = [m for n, m in model.backbone.named_modules() if n.endswith("DenseReluDense.wo")]
+    assert outputs
+    assert all(isinstance(layer, LoraLayer) for layer in outputs)
