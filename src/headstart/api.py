@@ -198,7 +198,9 @@ def evaluate(
 
     progress = progress or Progress()
     fit = _fit_of(run)
-    used = fit.get("options", {})
+    used = dict(fit.get("options", {}))
+    if used.get("text_column") is not None:  # as in the table: options part a name at its commas
+        used["text_column"] = fit.get("model", {}).get("text_columns")
     used_group = used.get("group")
     # Columns are those of a file; where texts were read, also of a folder with tables in it.
     reads_texts = fit.get("task") == "text-classification"

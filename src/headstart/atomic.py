@@ -6,8 +6,10 @@ import contextlib
 import glob
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from headstart.errors import ConfigError
 
 
 @contextlib.contextmanager
@@ -29,6 +31,27 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def refuse_to_replace(output: Path, inputs: Iterable[Path | str]) -> None:
+    """Stop before an answer takes the place of what was asked about.
+
+    Args:
+        output: Where to write.
+        inputs: What is read: files, and folders, in which no file is replaced that is there.
+
+    Raises:
+        ConfigError: With what would be lost.
+    """
+    if not output.is_file():
+        return
+    for given in map(Path, inputs):
+        is_within = given.is_dir() and given.resolve() in output.resolve().parents
+        if is_within or (given.exists() and output.samefile(given)):
+            what = "is what is read" if not is_within else f"is in `{given}`, which is read"
+            raise ConfigError(
+                f"--output `{output}` {what}, and would be replaced. Give another name."
+            )
 
 
 def half_written_files(path: Path) -> list[Path]:

@@ -165,8 +165,12 @@ def evaluate(
     import json
 
     from headstart import api
-    from headstart.atomic import replacing
+    from headstart.atomic import refuse_to_replace, replacing
 
+    if output is not None:
+        if output.suffix.lower() != ".json":
+            raise ConfigError(f"--output `{output}` is written as JSON. Let its name end in .json.")
+        refuse_to_replace(output, [data])
     progress = _progress()
     found = api.evaluate(
         run,

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from headstart import showing
+from headstart.atomic import refuse_to_replace
 from headstart.cli_stac import Filters, Quiet
 from headstart.errors import ConfigError
 from headstart.map_options import MapOptions
@@ -134,6 +135,7 @@ def predict(
     _refuse_masks(model, masks, stac=stac, filters=filters)
     if output is not None:
         check_format(output)
+        refuse_to_replace(output, [path for path in paths if Path(path).is_file()])
     parts = api.predict_parts(
         model,
         paths,

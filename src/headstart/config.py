@@ -389,6 +389,13 @@ class FitOptions(SharedOptions):
             )
         return ",".join(dict.fromkeys(names))
 
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _budget_may_be_a_number(cls, value: Any) -> Any:
+        """`60` of a YAML file, in seconds, as `60s`."""
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return f"{value}s" if is_number else value
+
     @field_validator("budget")
     @classmethod
     def _budget_is_a_time(cls, value: str | None) -> str | None:

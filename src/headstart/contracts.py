@@ -81,13 +81,13 @@ class Finding:
             `repeated-row`, `looping-link`, `duplicate`, `near-duplicate`, `leaked-duplicate`,
             `leaked-near-duplicate`, `leaked-group`, `conflicting-labels`,
             `conflicting-near-duplicates`, `tiny-class`, `one-class`, `no-class`, `unbalanced`,
-            `empty`; of texts `not-a-text`, `empty-text`, `numbers-as-texts`, `lost-characters`,
-            `other-language`, `unknown-tokens`; of masks `missing-mask`, `missing-image`,
-            `unreadable-mask`, `coloured-mask`, `size-mismatch`, `crs-mismatch`, `elsewhere`,
-            `empty-mask`, `unknown-value`, `not-georeferenced`, `overlapping-polygons`,
-            `leaked-place`, `bands-or-units`; of features and pixels
-            `constant-features`, `alike-features`, `collapsed-features`, `unit-range`,
-            `unused-bits`, `out-of-range`, `no-contrast`; of a model `no-better-than-trivial`.
+            `similar-classes`, `empty`; of texts `not-a-text`, `empty-text`, `numbers-as-texts`,
+            `lost-characters`, `other-language`, `unknown-tokens`; of masks `missing-mask`,
+            `missing-image`, `unreadable-mask`, `coloured-mask`, `size-mismatch`, `crs-mismatch`,
+            `elsewhere`, `empty-mask`, `unknown-value`, `not-georeferenced`, `overlapping-polygons`,
+            `leaked-place`, `bands-or-units`; of features and pixels `constant-features`,
+            `alike-features`, `collapsed-features`, `unit-range`, `unused-bits`, `out-of-range`,
+            `no-contrast`; of a model `no-better-than-trivial`.
         severity: `error` makes a fit impossible, `warning` does not.
         message: What was found, with figures, in one sentence.
         remedy: What to do about it, in one sentence.

@@ -89,5 +89,7 @@ def explain(error: ValidationError, *, source: str, known: Iterable[str]) -> str
             lines.append(f"`{name}` cannot be `{given}`. {did_you_mean(given, expected)}")
         else:
             message = item["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+            if item["type"] == "path_type":
+                message = "a path"
             lines.append(f"`{name}` cannot be `{item['input']}`: it must be {message}.")
     return f"In {source}: " + "\n".join(lines)

@@ -9,6 +9,7 @@ models transfer better?" (CVPR 2019). The race: Jamieson and Talwalkar (AISTATS 
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -53,6 +54,8 @@ def rank(path: Path, options: RankOptions, *, progress: Progress) -> Ranking:
     Raises:
         HeadstartError: With what to do; what was computed is in the cache.
     """
+    if options.output is not None:
+        _refuse_page(options.output)
     with StopSignal(progress) as stop, tempfile.TemporaryDirectory() as scratch:
         try:
             where = _situation(path, options, stop=stop, scratch=Path(scratch), progress=progress)
@@ -93,6 +96,20 @@ def rank(path: Path, options: RankOptions, *, progress: Progress) -> Ranking:
     if ranking.page is not None:
         write_ranking(ranking.page, ranking)
     return ranking
+
+
+def _refuse_page(page: Path) -> None:
+    """Stop before the race where its page could not be written at the end.
+
+    Raises:
+        ConfigError: It is a folder, or where it belongs nothing can be written.
+    """
+    folder = next(above for above in page.absolute().parents if above.exists())
+    if page.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ConfigError(
+            f"--output `{page}` cannot be written. Give a file, such as ranking.html, in a folder "
+            "of your own."
+        )
 
 
 def _situation(

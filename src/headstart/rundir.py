@@ -12,7 +12,7 @@ import json
 import shlex
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +112,8 @@ class RunFolder:
             RunError: There is no such folder, or no finished run in it.
         """
         folder = cls.open_unfinished(path)
+        if folder.metrics.is_file() and not folder.weights.is_file():
+            raise RunError(f"`{folder.weights}` is missing from the run. Fit again.")
         if not folder.is_finished:
             raise RunError(
                 f"`{path}` is a run that is not finished. Go on with: headstart fit --resume "
@@ -191,11 +193,15 @@ class RunFolder:
             for half_written in half_written_files(path):
                 half_written.unlink()
 
-    def read_json(self, path: Path) -> dict[str, Any]:
+    def read_json(self, path: Path, *, needs: Sequence[str] = ()) -> dict[str, Any]:
         """A JSON file of the run.
 
+        Args:
+            path: One of the paths above.
+            needs: Entries that it must have.
+
         Raises:
-            RunError: It is missing, or no JSON.
+            RunError: It is missing, no JSON, or lacks an entry.
         """
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
@@ -205,6 +211,9 @@ class RunFolder:
             raise RunError(f"`{path}` is damaged ({error}). Fit again.") from None
         if not isinstance(values, dict):
             raise RunError(f"`{path}` does not hold a JSON object. Fit again.")
+        missing = [name for name in needs if values.get(name) is None]
+        if missing:
+            raise RunError(f"`{path}` is damaged (it has no `{missing[0]}`). Fit again.")
         return values
 
     def write_json(self, path: Path, values: Mapping[str, Any]) -> None:

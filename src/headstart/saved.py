@@ -44,6 +44,9 @@ from headstart.trust.letters import Letters, LettersAlone
 from headstart.trust.strangers import Neighbourhood
 from headstart.trust.unknown_words import UnknownWords
 
+# Of config.json.
+_NEEDED = ("task", "options", "model")
+
 
 def load_model(
     folder: RunFolder, *, device: str = "auto", is_as_fitted: bool = False
@@ -58,16 +61,18 @@ def load_model(
     Raises:
         RunError: A file is missing or damaged, or does not fit the others.
     """
-    config = folder.read_json(folder.config)
+    config = folder.read_json(folder.config, needs=_NEEDED)
     is_multilabel = config["model"]["is_multilabel"]
     task = make_label_task(config["task"], is_multilabel=is_multilabel)
     parts = _load_parts(folder, task, device=device, is_as_fitted=is_as_fitted)
     strangers, letters = _load_strangers(folder, parts["device"], contract=parts["contract"])
-    columns = config["options"].get("text_column")
+    # As they are called in the table: options part a name at its commas.
+    columns = tuple(config["model"].get("text_columns", ()))
+    is_named = config["options"].get("text_column") is not None
     return FittedModel(
         Predictor(task=task, **parts, strangers=strangers, letters=letters),
-        text_columns=None if columns is None else tuple(columns),
-        usual_text_columns=tuple(config["model"].get("text_columns", ())),
+        text_columns=columns if is_named else None,
+        usual_text_columns=columns,
     )
 
 
@@ -79,7 +84,7 @@ def load_segmenter(
     Raises:
         RunError: A file is missing or damaged, or does not fit the others.
     """
-    config = folder.read_json(folder.config)
+    config = folder.read_json(folder.config, needs=_NEEDED)
     legend = Legend.from_json(config["model"]["legend"])
     task = make_mask_task(config["task"], legend)
     parts = _load_parts(folder, task, device=device, is_as_fitted=is_as_fitted)
@@ -115,7 +120,7 @@ def _load_parts(
     It computes in the format of the fit, or in the fastest there is on another kind of device or
     a processor without its arithmetic.
     """
-    config = folder.read_json(folder.config)
+    config = folder.read_json(folder.config, needs=_NEEDED)
     described = config["model"]
     spec = BackboneSpec.from_json(described["backbone"])
     contract = _load_contract(folder, task)

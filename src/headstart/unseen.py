@@ -11,7 +11,7 @@ from headstart.contracts import Dataset
 from headstart.data.checks import Checkup
 from headstart.data.listing import count
 from headstart.data.sample_findings import noun_of
-from headstart.errors import DataError
+from headstart.errors import DataError, RunError
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
 
@@ -25,21 +25,33 @@ def learnt_contents(folder: RunFolder, *, progress: Progress) -> frozenset[str]:
     Args:
         folder: Of a finished run.
         progress: Is warned where the run, of an earlier version, does not tell.
+
+    Raises:
+        RunError: A file of the run is missing or damaged.
     """
-    entries = folder.read_json(folder.split)["assignment"]
+    entries = folder.read_json(folder.split, needs=["assignment"])["assignment"]
+    if not isinstance(entries, dict) or not all(map(_is_entry, entries.values())):
+        raise RunError(f"`{folder.split}` is damaged (its `assignment` is none). Fit again.")
     if not any("content" in entry for entry in entries.values()):
         progress.warn(
             f"`{folder.path}` is of an earlier version and does not tell what its samples hold: if "
             "some of them are among these, the figures flatter it."
         )
-    unread = set(folder.read_json(folder.dataset)["left_out"])
-    is_as_it_came = folder.read_json(folder.config)["strategy"] == "as-is"
-    splits = ("validation",) if is_as_it_came else ("train", "validation")
+    unread = set(folder.read_json(folder.dataset, needs=["left_out"])["left_out"])
+    strategy = folder.read_json(folder.config, needs=["strategy"])["strategy"]
+    splits = ("validation",) if strategy == "as-is" else ("train", "validation")
     return frozenset(
         entry["content"]
         for id_, entry in entries.items()
         if entry["split"] in splits and "content" in entry and id_ not in unread
     )
+
+
+def _is_entry(entry: object) -> bool:
+    """Whether it is one of an assignment of split.json."""
+    if not isinstance(entry, dict) or not isinstance(entry.get("split"), str):
+        return False
+    return isinstance(entry.get("content", ""), str)
 
 
 def only_unseen(

@@ -229,3 +229,56 @@ def test_a_text_with_nothing_in_it_is_a_stranger(run: hs.Run, tmp_path: Path) ->
     found = hs.predict(run.path, [path]).strangers
     assert found is not None
     assert found.is_stranger.tolist()[1]
+
+
+# --- what is there stays ----------------------------------------------------------------------
+
+
+def test_what_is_read_is_never_replaced(run: hs.Run, tmp_path: Path, headstart: Any) -> None:
+    data = write(tmp_path / "more/new.csv", rows(10, seed=11))
+    before = data.read_bytes()
+    told = headstart("predict", run.path, data, "--output", data)
+    assert told.code == 2
+    assert "is what is read, and would be replaced" in told.err
+    told = headstart("evaluate", run.path, data, "--output", data)
+    assert told.code == 2
+    assert "Let its name end in .json" in told.err
+    labelled = tmp_path / "more/new.json"
+    labelled.write_text("{}", encoding="utf-8")
+    told = headstart("evaluate", run.path, data.parent, "--output", labelled)
+    assert told.code == 2
+    assert "which is read, and would be replaced" in told.err
+    assert data.read_bytes() == before
+    assert labelled.read_text() == "{}"
+    assert headstart("predict", run.path, data, "--output", tmp_path / "a.csv").code == 0
+    assert headstart("predict", run.path, data, "--output", tmp_path / "a.csv").code == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("split.json", "{}", "split.json` is damaged (it has no `assignment`)"),
+        ("split.json", '{"assignment": {"a": "train"}}', "its `assignment` is none"),
+        ("dataset.json", "{}", "dataset.json` is damaged (it has no `left_out`)"),
+        ("config.json", "{}", "config.json` is damaged"),
+    ],
+)
+def test_a_damaged_run_is_told_as_one(
+    name: str, content: str, message: str, run: hs.Run, tmp_path: Path, headstart: Any
+) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "run" / name).write_text(content, encoding="utf-8")
+    data = write(tmp_path / "new.csv", rows(10, seed=12))
+    told = headstart("evaluate", tmp_path / "run", data)
+    assert told.code == 2
+    assert message in " ".join(told.err.split())
+
+
+def test_a_run_without_weights_is_not_to_be_resumed(
+    run: hs.Run, tmp_path: Path, headstart: Any
+) -> None:
+    shutil.copytree(run.path, tmp_path / "run")
+    (tmp_path / "run/model.safetensors").unlink()
+    told = headstart("predict", tmp_path / "run", write(tmp_path / "a.csv", rows(4, seed=13)))
+    assert told.code == 2
+    assert "model.safetensors` is missing from the run. Fit again." in " ".join(told.err.split())

@@ -163,3 +163,11 @@ def test_the_command_line_takes_values_one_by_one_or_with_commas() -> None:
     options = app.parse_args(["fit", "data", *given])[1].arguments["options"]
     assert options.ignore_value == (0, -1, 255)
     assert options.bands == ("B02", "B08")
+
+
+def test_a_budget_of_a_file_may_be_a_number_of_seconds(tmp_path: Path) -> None:
+    path = tmp_path / "options.yaml"
+    path.write_text("budget: 60\n")
+    assert load_options(path, {}).budget == "60s"
+    with pytest.raises(ConfigError, match="`drop_suspects` cannot be `3`: it must be a path"):
+        make_options({"drop_suspects": 3})

@@ -230,3 +230,12 @@ def test_the_command_prints_scores_and_costs_and_writes_the_page(
         assert words in out
     assert "the test set is sealed" in out
     assert page.read_text(encoding="utf-8").count("<svg") == 2
+
+
+def test_a_page_that_cannot_be_written_stops_the_race_before_it_begins(
+    photos: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for page in (tmp_path, tmp_path / "file" / "ranking.html"):
+        with pytest.raises(ConfigError, match=r"cannot be written\. Give a file"):
+            headstart.rank(photos, backbones=SEEING, output=page)

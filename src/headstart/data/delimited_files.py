@@ -32,6 +32,9 @@ _SNIFFED_CHARACTERS = 1 << 20
 # A cell that recurs below is no name of a column: of 77 classes, the first row's is in nearly any
 # thousand rows, and in every second fifty.
 _ROWS_BELOW_HEADER = 1000
+# A quote that is closed by that of a later row makes one cell of all between. Told of a row that
+# has so many lines, this often.
+_LEAST_SWALLOWED, _MOST_TOLD = 4, 3
 
 
 def read_delimited(
@@ -76,7 +79,7 @@ def read_delimited(
         elif separator == "\t" and _is_unquoted(path):
             numbered = _split_plainly(all_lines)
         else:
-            numbered = _split_quoted(path, all_lines, separator)
+            numbered = _split_quoted(path, all_lines, separator, notes)
         readable = _Readable(numbered)
         rows = iter(
             _in_place(readable) if least_columns == 1 else filter(_says_something, readable)
@@ -216,9 +219,10 @@ def _split_plainly(all_lines: Iterable[str]) -> Iterator[tuple[int, list[str]]]:
 
 
 def _split_quoted(
-    path: Path, all_lines: Iterable[str], separator: str
+    path: Path, all_lines: Iterable[str], separator: str, notes: list[str]
 ) -> Iterator[tuple[int, list[str]]]:
     is_over = False
+    num_like_rows = 0
 
     def watched() -> Iterator[str]:
         nonlocal is_over
@@ -244,8 +248,26 @@ def _split_quoted(
                 f"`{path}` ends within quotes. From line {last + 1} on, look for a quote that is "
                 "not closed."
             )
+        if reader.line_num - last >= _LEAST_SWALLOWED and _holds_rows(row, separator):
+            num_like_rows += 1
+            if num_like_rows <= _MOST_TOLD:
+                notes.append(
+                    f"Lines {last + 1} to {reader.line_num} of {path.name} are one row by their "
+                    "quotes, but look like many. If they are, look for a quote in the first of "
+                    "them that is not closed."
+                )
         last = reader.line_num
         yield last, row
+
+
+def _holds_rows(row: Sequence[str], separator: str) -> bool:
+    """Whether most lines within a cell would be rows of the same table."""
+    for cell in row:
+        within = cell.split("\n")[1:-1]
+        like = sum(line.count(separator) == len(row) - 1 for line in within)
+        if len(row) > 1 and within and like > 0.8 * len(within):
+            return True
+    return False
 
 
 def _require_columns(

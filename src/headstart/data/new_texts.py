@@ -18,7 +18,13 @@ from headstart.data.columns import require
 from headstart.data.decoding import decode, decoded, lines
 from headstart.data.listing import is_text_name, list_folder, refuse_names_of_bytes
 from headstart.data.table_files import TABLE_READERS, Table, table_blocks
-from headstart.data.text_columns import as_in_the_fit, guess_texts, header_of_texts, whole_names
+from headstart.data.text_columns import (
+    as_in_the_fit,
+    guess_texts,
+    header_of_texts,
+    names_columns,
+    whole_names,
+)
 from headstart.data.text_rows import cleaned
 from headstart.data.text_tables import joined
 from headstart.errors import DataError
@@ -299,9 +305,19 @@ def _of_lines(reading: _Reading) -> Iterator[Sample]:
             return
         if not line.strip():
             continue
+        if "\0" in line:
+            raise DataError(
+                "Standard input is no text: it holds bytes of zero, as pictures and archives do. "
+                "Give texts, one a line, or the path of a table."
+            )
         if is_json is None:
             _refuse_array(line)
             is_json = line.lstrip()[:1] == "{"
+            if not is_json and names_columns(line):
+                reading.notes.append(
+                    f"The first line of standard input, `{line.strip()[:60]}`, looks like the "
+                    "header of a table, and is read as a text. Give the path of the table instead."
+                )
         try:
             text = _of_object(number, line, reading) if is_json else cleaned(line)
         except DataError as error:
@@ -311,8 +327,8 @@ def _of_lines(reading: _Reading) -> Iterator[Sample]:
 
 
 def _refuse_array(first: str) -> None:
-    """A list of objects is no text; one in many lines begins with a bracket alone."""
-    if first.strip() == "[" or re.match(r"\s*\[\s*\{\s*\"", first):
+    """A list of texts or objects is no text; one in many lines begins with a bracket alone."""
+    if first.strip() == "[" or re.match(r"\s*\[\s*(\{\s*\"|\".*\"\s*\]\s*$)", first):
         raise DataError(
             "Standard input is a JSON array. Give an object a line, such as "
             '{"text": "..."}; `jq -c \'.[]\'` makes them of an array.'
@@ -325,8 +341,9 @@ def _of_object(number: int, line: str, reading: _Reading) -> str:
     except (ValueError, RecursionError) as error:
         why = getattr(error, "msg", error)
         raise DataError(
-            f"Line {number} of standard input is no JSON ({why}), but the first one is. Each "
-            'line needs one object, such as {"text": "..."}, or none may be one.'
+            f"Line {number} of standard input is no JSON ({why}), but the first begins with `{{` "
+            'and was taken for it. Put an object on each line, such as {"text": "..."}; texts that '
+            "begin like that can come as a .txt file each, or in a table."
         ) from None
     if not isinstance(found, dict):
         raise DataError(

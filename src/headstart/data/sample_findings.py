@@ -54,6 +54,18 @@ def class_findings(dataset: Dataset) -> Iterable[Finding]:
             f"Add {noun}s, or merge the class with another.",
             tuple(ids),
         )
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name in totals:
+        alike[" ".join(name.casefold().split())].append(name)
+    twins = [names for names in alike.values() if len(names) > 1]
+    if twins:
+        yield Finding(
+            "similar-classes",
+            "warning",
+            f"{count(len(twins), 'class name')} in several spellings that differ only in case or "
+            f"spaces: {series(' and '.join(f'`{name}`' for name in names) for names in twins)}.",
+            "Spell each alike, unless they are classes of their own.",
+        )
     smallest, largest = min(totals, key=totals.__getitem__), max(totals, key=totals.__getitem__)
     if totals[largest] > UNBALANCED_RATIO * totals[smallest]:
         yield Finding(

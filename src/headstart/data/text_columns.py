@@ -94,6 +94,21 @@ def is_text_header(rows: Sequence[Sequence[str]]) -> bool:
     return 0 < len(named) == len(set(named))
 
 
+def names_columns(line: str) -> bool:
+    """Whether a line looks like the header of a table: short cells, one a name of texts or labels.
+
+    Example:
+        >>> names_columns("id,text,label"), names_columns("Dear all, the text is late")
+        (True, False)
+    """
+    for separator in "\t;,":
+        cells = [cell.strip() for cell in line.split(separator)]
+        is_short = all(cell and len(cell.split()) <= 2 for cell in cells)
+        if len(cells) > 1 and is_short and any(map(_is_known, cells)):
+            return True
+    return False
+
+
 def is_number(text: str) -> bool:
     """Whether a text is nothing but a number.
 

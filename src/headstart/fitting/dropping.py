@@ -46,6 +46,13 @@ def drop_suspects(data: PreparedData, path: Path, *, progress: Progress) -> Prep
         DataError: Nothing would be left to learn a class from.
     """
     listed = _read(path)
+    num_bare = sum(not each.content for each in listed.values())
+    if num_bare:
+        progress.warn(
+            f"{num_bare:,} of the {len(listed):,} rows of `{path}` have nothing in the column "
+            "`content`, by which a sample is known again: if rows of the data have moved since, "
+            "others are dropped in their places."
+        )
     _refuse_unknown(listed, data, path)
     _refuse_changed(listed, data, path)
     tested = [id_ for id_ in listed if data.split.assignment.get(id_) == "test"]
@@ -80,20 +87,29 @@ def _read(path: Path) -> dict[str, _Suspected]:
     """Sample id -> what it was when it was suspected."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, restval="")
+            begins = file.readline()
+            file.seek(0)
+            separator = max(",;\t", key=begins.count)  # as spreadsheets of some countries save it
+            reader = csv.DictReader(file, restval="", delimiter=separator)
             missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
                 found = ", ".join(f"`{name}`" for name in reader.fieldnames or ()) or "none"
                 raise ConfigError(
                     f"`{path}` has no column `{missing[0]}`; its columns are: {found}. Give the "
-                    "suspects.csv of a run, with commas between the columns, and delete only rows."
+                    "suspects.csv of a run, and delete only rows."
                 )
-            return {
-                row["id"]: _Suspected(
-                    row["label"], row.get("content", "").strip().removeprefix(CONTENT)
-                )
-                for row in reader
-            }
+            listed: dict[str, _Suspected] = {}
+            for row in reader:
+                if None in row:
+                    raise ConfigError(
+                        f"Line {reader.line_num} of `{path}` has more cells than its first line. "
+                        "Put cells that contain the separator into double quotes, or give the "
+                        "suspects.csv of the run as it was, with rows deleted."
+                    )
+                if any(cell.strip() for cell in row.values()):
+                    content = row.get("content", "").strip().removeprefix(CONTENT)
+                    listed[row["id"]] = _Suspected(row["label"], content)
+            return listed
     except OSError as error:
         raise ConfigError(
             f"Cannot read the suspects `{path}`: {error.strerror}. Give --drop-suspects the "

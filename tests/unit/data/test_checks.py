@@ -292,3 +292,10 @@ def test_a_cache_that_cannot_be_written_is_said_and_survived(
     (warning,) = [event.message for event in told if event.kind == "warning"]
     assert "cache cannot be written" in warning
     assert "HEADSTART_CACHE" in warning
+
+
+def test_classes_that_differ_in_case_alone_are_warned_about(make_photos: Photos) -> None:
+    checkup = check(open_dataset(make_photos({"cat": 4, "Cat": 4, "dog": 4})))
+    [found] = [finding for finding in checkup.findings if finding.kind == "similar-classes"]
+    assert "`Cat` and `cat`" in found.message
+    assert found.severity == "warning"

@@ -438,7 +438,12 @@ def test_a_single_word_taken_for_a_header_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "array", [b'[{"text": "a good one"}, {"text": "a bad one"}]\n', b'[\n  {"text": "good"}\n]\n']
+    "array",
+    [
+        b'[{"text": "a good one"}, {"text": "a bad one"}]\n',
+        b'[\n  {"text": "good"}\n]\n',
+        b'["Where?", "Who?"]\n',
+    ],
 )
 def test_an_array_on_standard_input_is_no_text(
     monkeypatch: pytest.MonkeyPatch, array: bytes
@@ -449,8 +454,8 @@ def test_an_array_on_standard_input_is_no_text(
 
 
 def test_text_in_brackets_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    given_to_standard_input(monkeypatch, b"[sic] he said\n[{not json}]\n")
-    assert [s.text for s in find_texts(["-"])] == ["[sic] he said", "[{not json}]"]
+    given_to_standard_input(monkeypatch, b'["No"] he said\n[{not json}]\n')
+    assert [s.text for s in find_texts(["-"])] == ['["No"] he said', "[{not json}]"]
 
 
 def test_a_name_of_bytes_is_refused_as_in_folders(tmp_path: Path) -> None:
@@ -466,3 +471,43 @@ def test_of_new_texts_one_row_is_enough(tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("id,text\n")
     with pytest.raises(DataError, match=r"has no rows\. At least one is needed"):
         find_texts([tmp_path / "new.csv"])
+
+
+def test_rows_within_one_pair_of_quotes_are_told(tmp_path: Path) -> None:
+    rows = [f"{i},what is said in row {i}" for i in range(1, 101)]
+    rows[9] = '10,"what is said in row 10'
+    rows[59] = '60,"what is said in row 60'
+    (tmp_path / "new.csv").write_text("\n".join(["id,text", *rows]) + "\n", encoding="utf-8")
+    notes: list[str] = []
+    found = find_texts([tmp_path / "new.csv"], notes=notes, on_error=LeftOut())
+    assert len(found) < 100
+    assert any(note.startswith("Lines 11 to 61 of new.csv are one row") for note in notes)
+    letter = "Dear all,\nthank you, and see you\non Monday.\nYours, A\nB"
+    (tmp_path / "mails.csv").write_text(f'id,text\n1,"{letter}"\n2,short\n', encoding="utf-8")
+    notes = []
+    assert len(find_texts([tmp_path / "mails.csv"], notes=notes)) == 2
+    assert not any("are one row" in note for note in notes)
+
+
+@pytest.mark.parametrize("given", [b"\x89PNG\x00\x00\n", b"text,label\n\x00\n"])
+def test_bytes_of_zero_on_standard_input_are_no_text(
+    monkeypatch: pytest.MonkeyPatch, given: bytes
+) -> None:
+    given_to_standard_input(monkeypatch, given)
+    with pytest.raises(DataError, match="Standard input is no text"):
+        find_texts(["-"])
+
+
+def test_a_table_on_standard_input_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    given_to_standard_input(monkeypatch, b"text,label\nwho is it,human\n")
+    assert len(find_texts(["-"], notes=notes)) == 2
+    assert any("looks like the header of a table" in note for note in notes)
+
+
+def test_texts_that_begin_with_a_brace_are_told_how_to_come(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_to_standard_input(monkeypatch, b"{hello} where is it\nwho\n")
+    with pytest.raises(DataError, match=r"the first begins with `\{` and was taken for it"):
+        find_texts(["-"])

@@ -64,8 +64,8 @@ def test_suspects_of_the_test_set_stay_and_it_is_said(
     kept = drop_suspects(data, listing([tested, trained]), progress=Progress([told]))
     assert kept.split.ids("test") == data.split.ids("test")
     assert kept.dropped == (trained,)
-    (warning,) = [event.message for event in told.events if event.kind == "warning"]
-    assert "1 of the suspects are test samples" in warning
+    warnings = [event.message for event in told.events if event.kind == "warning"]
+    [warning] = [each for each in warnings if "1 of the suspects are test samples" in each]
     assert tested in warning
     assert any("1 samples of training" in event.message for event in told.events)
 
@@ -111,7 +111,7 @@ def test_a_label_that_was_mended_since_is_not_dropped(
     ("content", "message"),
     [
         (b"name,label\nx,y\n", "has no column `id`; its columns are: `name`, `label`"),
-        (b"id;label\nx;y\n", "has no column `id`; its columns are: `id;label`"),
+        (b"id/label\nx/y\n", "has no column `id`; its columns are: `id/label`"),
         (b"id,score\nx,1\n", "has no column `label`"),
         (b"", "has no column `id`; its columns are: none"),
         (b"id,label\n\xff\xfe,y\n", "is no CSV in UTF-8"),
@@ -160,3 +160,35 @@ def test_rows_that_have_moved_since_are_not_dropped_for_others(tmp_path: Path) -
     del lines[0]  # all rows move up by one, and most keep their labels
     with pytest.raises(ConfigError, match=r"have another content in .* Rows of a table go by"):
         drop_suspects(read(), suspects, progress=Progress())
+
+
+def test_a_file_as_a_spreadsheet_saves_it_is_read(
+    data: PreparedData, listing: Callable[..., Path]
+) -> None:
+    id_ = data.split.ids("train")[0]
+    path = listing([id_])
+    content = data.checkup.contents[id_]
+    path.write_text(
+        f"\ufeffid;label;likely label;score;content\n{id_};cat;dog;0,9;sha256:{content}\n;;;;\n",
+        encoding="utf-8",
+    )
+    told = Told()
+    assert drop_suspects(data, path, progress=Progress([told])).dropped == (id_,)
+    assert not any("nothing in the column `content`" in event.message for event in told.events)
+
+
+def test_rows_without_contents_are_warned_of(
+    data: PreparedData, listing: Callable[..., Path]
+) -> None:
+    told = Told()
+    drop_suspects(data, listing([data.split.ids("train")[0]]), progress=Progress([told]))
+    assert any("nothing in the column `content`" in event.message for event in told.events)
+
+
+def test_an_uneven_row_of_suspects_is_named(
+    data: PreparedData, listing: Callable[..., Path]
+) -> None:
+    path = listing([data.split.ids("train")[0]])
+    path.write_text(path.read_text().replace("0.9", "0,9"))
+    with pytest.raises(ConfigError, match=r"Line 2 of .* has more cells than its first line"):
+        drop_suspects(data, path, progress=Progress())
