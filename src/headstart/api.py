@@ -191,6 +191,7 @@ def evaluate(
         ConfigError: `units` are given to a model that answers with classes.
         DataError: The data has classes that the model does not know, cannot be read, or is all of
             it what the model has learnt from.
+        RunError: A file of the run is missing or damaged.
     """
     from headstart.data.text_tables import has_text_table
     from headstart.evaluating import Columns, evaluate_labels, evaluate_masks

@@ -153,7 +153,6 @@ def _groups(
     ids: Sequence[str], record: RunRecord, *, notes: list[str], progress: Progress
 ) -> np.ndarray | None:
     """(n,) numbers of the groups of samples, None where there are none; notes are told."""
-
     owners = [str(record.split["assignment"].get(id_, {}).get("group") or id_) for id_ in ids]
     groups = numbered_if_shared(owners)
     if groups is not None:

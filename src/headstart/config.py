@@ -15,7 +15,14 @@ from cyclopts import Group, Parameter
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from headstart.errors import ConfigError
-from headstart.option_values import ColumnNames, explain, parse_duration_s, parts_of, with_commas
+from headstart.option_values import (
+    DURATION,
+    ColumnNames,
+    explain,
+    named_once,
+    parts_of,
+    with_commas,
+)
 
 MAIN = Group("The main choices", sort_key=1)
 DATA = Group("Data", sort_key=2)
@@ -123,7 +130,7 @@ class FitOptions(SharedOptions):
         "sees; scratch: everything, from random weights; tfidf: of texts, a classifier of their "
         "words alone, without any pretrained model.",
     )
-    budget: Annotated[str | None, Parameter(group=MAIN)] = Field(
+    budget: Annotated[str | None, Parameter(group=MAIN), DURATION] = Field(
         None,
         description="Time for the whole fit, such as 90s, 5m or 2h. Auto: 5m for "
         "the ladder, no limit for one strategy.",
@@ -346,12 +353,8 @@ class FitOptions(SharedOptions):
     @classmethod
     def _bands_are_named_once(cls, value: Any) -> Any:
         """`B02,B03`, a list of names, or of numbers from 1."""
-        parts = parts_of(value)
-        if parts is None:
-            return None
-        if not parts or not all(parts) or len(set(parts)) < len(parts):
-            raise ValueError("names with a comma between them, each once, such as B02,B03,B04,B08")
-        return tuple(parts)
+        expected = "names with a comma between them, each once, such as B02,B03,B04,B08"
+        return named_once(value, expected=expected)
 
     @field_validator("loss", mode="before")
     @classmethod
@@ -388,20 +391,6 @@ class FitOptions(SharedOptions):
                 "names with one comma between them, such as `efficientnet-lite0,timm:resnet50`"
             )
         return ",".join(dict.fromkeys(names))
-
-    @field_validator("budget", mode="before")
-    @classmethod
-    def _budget_may_be_a_number(cls, value: Any) -> Any:
-        """`60` of a YAML file, in seconds, as `60s`."""
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return f"{value}s" if is_number else value
-
-    @field_validator("budget")
-    @classmethod
-    def _budget_is_a_time(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_duration_s(value)
-        return value
 
 
 def _is_colour(text: str) -> bool:

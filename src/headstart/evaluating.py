@@ -12,13 +12,12 @@ from headstart.data import Request, open_dataset, read_dataset
 from headstart.data.band_statistics import warn_of_strange_values
 from headstart.data.checks import Checkup, check_dataset, leave_out_bad, raise_for_errors
 from headstart.data.mask_checks import MaskFacts, check_masks
-from headstart.data.near_duplicates import find_near_duplicates
+from headstart.data.near_samples import find_near_samples
 from headstart.data.planning import spatial_blocks
 from headstart.data.sample_findings import noun_of
 from headstart.data.scene_folders import BACKGROUND
 from headstart.data.splits import shared_groups
 from headstart.data.text_checks import check_texts
-from headstart.data.text_near_duplicates import find_near_texts
 from headstart.errors import DataError
 from headstart.fitted import FittedModel, FittedSegmenter
 from headstart.fitting.judging_masks import OnError, evaluate_chips, judge, tolerance_told
@@ -112,10 +111,7 @@ def evaluate_labels(
 
 def _groups(dataset: Dataset, checkup: Checkup, *, progress: Progress) -> dict[str, str]:
     """Sample id -> what counts as one for the intervals, as in a fit: copies, too, and places."""
-    if noun_of(dataset) == "text":
-        near = find_near_texts({sample.id: sample.text or "" for sample in dataset})
-    else:
-        near = find_near_duplicates({s.id: checkup.facts[s.id] for s in dataset})
+    near = find_near_samples(dataset, checkup)
     for note in near.notes:
         progress.note(note)
     blocks = spatial_blocks(dataset, checkup).block_of  # none where groups are named

@@ -118,6 +118,7 @@ def inspect(
     from headstart.backbones.text_languages import language_findings, models_of_many
     from headstart.data.leaks import leak_findings, near_duplicate_findings
     from headstart.data.mask_classes import pixel_counts, unlearnt_findings
+    from headstart.data.near_samples import find_near_samples
     from headstart.data.planning import plan_splits
     from headstart.data.sample_findings import noun_of
     from headstart.data.splits import class_counts
@@ -130,7 +131,7 @@ def inspect(
     is_text = noun_of(dataset) == "text"
     _refuse_what_is_of_others(data, reading, augment, is_text=is_text)
     dataset, checkup = _checked(dataset, reading, progress)
-    near = _nearly_the_same(dataset, checkup)
+    near = find_near_samples(dataset, checkup)
     for note in near.notes:
         progress.note(note)
     usable = dataset.without(checkup.bad_ids)
@@ -260,16 +261,6 @@ def _checked(dataset: Dataset, reading: DataOptions, progress: Progress) -> tupl
         checked = check_masks(dataset, progress=progress, ignore_values=ignored)
         dataset, masks = checked.dataset, checked.facts
     return dataset, check_dataset(dataset, decode=True, progress=progress, hashed=True, masks=masks)
-
-
-def _nearly_the_same(dataset: Dataset, checkup: Checkup) -> NearDuplicates:
-    from headstart.data.near_duplicates import find_near_duplicates
-    from headstart.data.sample_findings import noun_of
-    from headstart.data.text_near_duplicates import find_near_texts
-
-    if noun_of(dataset) == "text":
-        return find_near_texts({sample.id: sample.text or "" for sample in dataset})
-    return find_near_duplicates(checkup.facts)
 
 
 def _languages(dataset: Dataset) -> Languages:

@@ -38,14 +38,23 @@ def columns_of(text: str | None) -> tuple[str, ...] | None:
     return None if found is None else tuple(found)
 
 
-def _columns(value: Any) -> Any:
-    """`title,body`, or a list of names of columns."""
+def named_once(value: Any, *, expected: str) -> tuple[str, ...] | None:
+    """`title,body`, or a list of names; None stays None.
+
+    Raises:
+        ValueError: With what is expected, as a name is empty or stands twice.
+    """
     parts = parts_of(value)
     if parts is None:
         return None
     if not parts or not all(parts) or len(set(parts)) < len(parts):
-        raise ValueError("names of columns with a comma between them, each once: title,body")
+        raise ValueError(expected)
     return tuple(parts)
+
+
+def _columns(value: Any) -> Any:
+    expected = "names of columns with a comma between them, each once: title,body"
+    return named_once(value, expected=expected)
 
 
 # Of a field: names with commas between them, or a list of them, each once.
@@ -67,6 +76,19 @@ def parse_duration_s(text: str) -> float:
     if seconds <= 0:
         raise ConfigError(f"`{text}` is no duration. Write it like 90s, 5m or 2h.")
     return seconds
+
+
+def _duration(value: Any) -> Any:
+    """A duration as it is written; a number, as a YAML file has it, is one of seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = f"{value}s"
+    if isinstance(value, str):
+        parse_duration_s(value)
+    return value
+
+
+# Of a field that holds a duration.
+DURATION = BeforeValidator(_duration)
 
 
 def explain(error: ValidationError, *, source: str, known: Iterable[str]) -> str:

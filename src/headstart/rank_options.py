@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError
 
 from headstart.config import MAIN, TRUST, FitOptions, SharedOptions
 from headstart.errors import ConfigError
-from headstart.option_values import explain, parse_duration_s
+from headstart.option_values import DURATION, explain
 
 
 class RankOptions(SharedOptions):
@@ -28,7 +28,7 @@ class RankOptions(SharedOptions):
         "of texts `hf:ORG/REPO` or a folder, or auto. Default: those of the catalogue whose "
         "weights are here, and the packaged one.",
     )
-    budget: Annotated[str, Parameter(group=MAIN)] = Field(
+    budget: Annotated[str, Parameter(group=MAIN), DURATION] = Field(
         "5m", description="Time for the whole race, such as 90s, 5m or 2h."
     )
     trust_remote_code: Annotated[bool, Parameter(group=MAIN, negative="")] = Field(
@@ -40,12 +40,6 @@ class RankOptions(SharedOptions):
     seed: Annotated[int, Parameter(group=MAIN)] = Field(
         0, ge=0, lt=2**31, description="A fit with the same seed seals the same test set."
     )
-
-    @field_validator("budget")
-    @classmethod
-    def _budget_is_a_time(cls, value: str) -> str:
-        parse_duration_s(value)
-        return value
 
     def as_fit(self) -> FitOptions:
         """Those of a fit by probe that sees the same data in the same splits."""

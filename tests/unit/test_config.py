@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from headstart.config import FitOptions, load_options, make_options, parse_duration_s
+from headstart.config import FitOptions, load_options, make_options
 from headstart.errors import ConfigError
 from headstart.fitting.refusing import refuse_contradictions
+from headstart.option_values import parse_duration_s
 
 
 @pytest.mark.parametrize(

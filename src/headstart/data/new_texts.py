@@ -306,10 +306,12 @@ def _of_lines(reading: _Reading) -> Iterator[Sample]:
         if not line.strip():
             continue
         if "\0" in line:
-            raise DataError(
-                "Standard input is no text: it holds bytes of zero, as pictures and archives do. "
-                "Give texts, one a line, or the path of a table."
+            why = DataError(
+                f"Line {number} of standard input is no text: it holds bytes of zero, as pictures "
+                "and archives do. Give texts, one a line, or the path of a table."
             )
+            reading.leave_out(Sample(f"line {number}", where), why)
+            continue
         if is_json is None:
             _refuse_array(line)
             is_json = line.lstrip()[:1] == "{"

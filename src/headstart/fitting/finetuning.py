@@ -68,8 +68,8 @@ class FineTuning:
         num_scores = (NUM_KEPT + len(SHARES)) * self.num_judged
         self.attempt.num_looked_at_after = num_scores + len(self.validation)
         self.after_s = seconds_after_training(self.attempt) + TAIL_S
-        self.predicted_s = self.attempt.value("epochs") * self.epoch_s + self.after_s
-        self.predicted_s += self._finder_s()
+        steps_s = self._finder_s() + self.attempt.value("epochs") * self.epoch_s
+        self.predicted_s = steps_s + self.after_s
 
     def _epoch_s(self) -> float:
         training = self.attempt.training.samples_per_s

@@ -20,11 +20,11 @@ from headstart.data.listing import count
 from headstart.data.mask_checks import MaskFacts, check_masks
 from headstart.data.mask_classes import unlearnt_findings
 from headstart.data.near_duplicates import NearDuplicates, find_near_duplicates
+from headstart.data.near_samples import find_near_samples
 from headstart.data.planning import plan_splits
 from headstart.data.sample_findings import noun_of
 from headstart.data.splits import SplitPlan, regrouped
 from headstart.data.text_checks import check_texts
-from headstart.data.text_near_duplicates import find_near_texts
 from headstart.errors import DataError, RunError
 from headstart.progress import Progress
 from headstart.rundir import RunFolder
@@ -118,10 +118,7 @@ def prepare_data(
     raise_for_errors(checkup)
     for finding in checkup.warnings:
         progress.warn(f"{finding.message} {finding.remedy}")
-    if is_text:
-        near = find_near_texts({sample.id: sample.text or "" for sample in dataset})
-    else:
-        near = find_near_duplicates(checkup.facts)
+    near = find_near_samples(dataset, checkup)
     planned = plan_splits(dataset, checkup, near, seed=options.seed)
     split, leaks = planned.split, planned.leaks
     left_out |= planned.left_out

@@ -68,7 +68,7 @@ def with_usual_budget(where: Situation[TaskT], choices: Choices) -> Situation[Ta
     """
     if where.deadline is not None or where.options.strategy != "auto":
         return where
-    choices.add(Choice("budget", DEFAULT_BUDGET, "that of the ladder, unless --budget says more"))
+    choices.add(Choice("budget", DEFAULT_BUDGET, "that of the ladder, unless you say otherwise"))
     return replace(where, deadline=where.started + parse_duration_s(DEFAULT_BUDGET))
 
 

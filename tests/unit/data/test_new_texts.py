@@ -494,7 +494,7 @@ def test_bytes_of_zero_on_standard_input_are_no_text(
     monkeypatch: pytest.MonkeyPatch, given: bytes
 ) -> None:
     given_to_standard_input(monkeypatch, given)
-    with pytest.raises(DataError, match="Standard input is no text"):
+    with pytest.raises(DataError, match=r"Line \d of standard input is no text"):
         find_texts(["-"])
 
 

@@ -244,39 +244,31 @@ def test_depths_are_for_the_logistic_probe_of_the_pictures_as_they_are(
     assert "depths" not in fit(draw_table(alternating(40)), **options).rungs
 
 
-def test_a_budget_without_time_for_depths_leaves_them_out(
+@pytest.mark.parametrize(
+    ("rung", "cost", "value", "told"),
+    [
+        ("depths", "_DEPTHS_COST", 1e6, "of the budget"),
+        ("knn", "seconds_to_compare", lambda _: 1e3, "each of 32 samples with all others may take"),
+    ],
+)
+def test_a_budget_without_time_for_a_rung_leaves_it_out(
     fit: Fit,
     see: See,
     separable: Features,
     draw_table: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
+    rung: str,
+    cost: str,
+    value: Any,
+    told: str,
 ) -> None:
     from headstart.fitting import ladder
 
-    monkeypatch.setattr(ladder, "_DEPTHS_COST", 1e6)
-    see(separable, depths=deep_signal)
+    monkeypatch.setattr(ladder, cost, value)
+    see(separable, depths=deep_signal if rung == "depths" else None)
     run = fit(draw_table(alternating(40)))
-    assert not run.rungs["depths"]["was_tried"]
-    assert "of the budget" in run.rungs["depths"]["why"]
-    assert run.rungs["probe"]["kept"]
-
-
-def test_a_budget_without_time_for_neighbours_leaves_them_out(
-    fit: Fit,
-    see: See,
-    separable: Features,
-    draw_table: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from headstart.fitting import ladder
-
-    monkeypatch.setattr(ladder, "seconds_to_compare", lambda features: 1e3)
-    see(separable)
-    run = fit(draw_table(alternating(40)))
-    assert not run.rungs["knn"]["was_tried"]
-    assert (
-        "To compare each of 32 samples with all others may take 1000 s" in run.rungs["knn"]["why"]
-    )
+    assert not run.rungs[rung]["was_tried"]
+    assert told in run.rungs[rung]["why"]
     assert run.rungs["probe"]["kept"]
 
 
