@@ -1,4 +1,6 @@
-"""The only place that splits: train, validation and sealed test. Folds are in `folds.py`.
+"""The only place that splits: train, validation and sealed test.
+
+How a part is held out is in `holding_out.py`, folds are in `folds.py`.
 
 Knows nothing of files or models: it sees samples with labels, groups and content hashes, and puts
 whole groups into splits so that each class is spread as evenly as the groups allow.
